@@ -1,0 +1,49 @@
+# The lines a user types, and the very lines that CI runs. Each does its own set-up.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CORES ?= all
+# Scripts and tests meet the tools of the environment, whatever else is installed.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo paper test check format install lock clean
+
+demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
+	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
+	@python workflow_scripts/show.py results/demo
+
+paper: $(READY) ## the paper's full grid; wants GPUs
+	snakemake --cores $(CORES) --configfile config/config.yaml
+	@python workflow_scripts/show.py results/paper
+
+test: $(READY) ## the whole test suite
+	pytest -n 2 --dist worksteal
+
+check: $(READY) ## formatters, linters, types, import contract
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	snakefmt --check Snakefile rules
+
+format: $(READY) ## what check complains about and a tool can mend
+	ruff format .
+	ruff check --fix .
+	snakefmt Snakefile rules
+
+install: $(READY)
+
+# One environment from the pinned lock; made again only when the lock or the package's metadata changes.
+$(READY): envs/lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: ## pin the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --upgrade -o envs/lock.txt
+
+clean: ## results, logs and Snakemake's records of the demo; the environment stays
+	rm -rf results/demo logs/demo benchmarks/demo

@@ -1,0 +1,26 @@
+"""The chain prepare → pretrain → trace → prune → finetune → qat → evaluate → tables, for every cell of the grid."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "name" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/pretrain.smk"
+include: "rules/trace.smk"
+include: "rules/prune.smk"
+include: "rules/finetune.smk"
+include: "rules/qat.smk"
+include: "rules/evaluate.smk"
+include: "rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        final_targets(),

@@ -1,0 +1,1 @@
+"""Small, fast convolutional networks by what the Hessian says about their channels."""

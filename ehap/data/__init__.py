@@ -1,0 +1,16 @@
+"""Datasets as uint8 tensors, and batches of them."""
+
+from ehap.data.batches import augment, hessian_batch, normalise, plain_batches, training_batches
+from ehap.data.datasets import DATASETS, DatasetInfo, Split, read_dataset
+
+__all__ = [
+    "DATASETS",
+    "DatasetInfo",
+    "Split",
+    "augment",
+    "hessian_batch",
+    "normalise",
+    "plain_batches",
+    "read_dataset",
+    "training_batches",
+]

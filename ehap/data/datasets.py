@@ -1,0 +1,108 @@
+"""The datasets: where they come from, and what training needs to know about each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ehap.errors import DataError
+
+if TYPE_CHECKING:  # torchvision takes two seconds to import, and only the prepare stage reads archives
+    from torchvision.datasets import CIFAR10
+
+Split = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is fixed about a dataset.
+
+    mean, std: Per channel, of pixels in [0, 1].
+    flip: Whether a mirrored image is still an image of its class.
+    """
+
+    classes: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    flip: bool
+
+
+DATASETS = {
+    "cifar10": DatasetInfo(10, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), flip=True),
+    "cifar100": DatasetInfo(100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), flip=True),
+    "digits": DatasetInfo(10, (0.3054, 0.3054, 0.3054), (0.3237, 0.3237, 0.3237), flip=False),
+}
+
+
+def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:
+    """Return the training and the test split: images (N, 3, 32, 32) uint8 and labels (N,) int64.
+
+    Args:
+        dataset: cifar10, cifar100 or digits.
+        folder: Where the CIFAR archives lie unpacked, directly or in a folder of the dataset's name.
+        download: Whether a missing CIFAR may be fetched.
+
+    Raises:
+        DataError: The files are absent and may not be fetched, or one of them has a wrong checksum.
+    """
+    if dataset == "digits":
+        return _digits()
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    reader = CIFAR10 if dataset == "cifar10" else CIFAR100
+    root = _root(reader, dataset, folder)
+    if not (root / reader.base_folder).is_dir() and not download:
+        raise DataError(
+            f"expected the folder {reader.base_folder} in {folder / dataset} (or in {folder}), but there is none; "
+            "set machine.data_folder to where it lies, or machine.download to true."
+        )
+    _check_files(reader, root, download)
+    return _cifar_split(reader, root, True, download), _cifar_split(reader, root, False, download)
+
+
+def _root(reader: "type[CIFAR10]", dataset: str, folder: Path) -> Path:
+    return folder if (folder / reader.base_folder).is_dir() else folder / dataset
+
+
+def _check_files(reader: "type[CIFAR10]", root: Path, download: bool) -> None:
+    """Name the first damaged file; torchvision only says that some file is missing or corrupted."""
+    from torchvision.datasets.utils import calculate_md5
+
+    for name, expected in [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]:
+        path = root / reader.base_folder / name
+        if not path.is_file():
+            if download:
+                continue
+            raise DataError(f"{path} is missing; restore it, or set machine.download to true.")
+        found = calculate_md5(path)
+        if found != expected:
+            raise DataError(
+                f"{path} is damaged: expected md5 {expected}, got {found} ({path.stat().st_size} bytes); "
+                "delete it and restore the original, or set machine.download to true after deleting it."
+            )
+
+
+def _cifar_split(reader: "type[CIFAR10]", root: Path, train: bool, download: bool) -> Split:
+    try:
+        split = reader(root=root, train=train, download=download)
+    except (RuntimeError, OSError) as error:
+        raise DataError(f"{reader.__name__} could not be read or downloaded into {root}: {error}") from error
+    images = torch.from_numpy(numpy.ascontiguousarray(split.data.transpose(0, 3, 1, 2)))
+    return images, torch.tensor(split.targets, dtype=torch.int64)
+
+
+def _digits() -> tuple[Split, Split]:
+    """Scikit-learn's 1,797 handwritten digits, 8×8 at 17 grey levels, scaled to 3×32×32; one test image in five."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, targets = load_digits(return_X_y=True)
+    grey = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) * (255 / 16)
+    images = interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False).round().to(torch.uint8)
+    images, labels = images.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(targets).long()
+    train, test = train_test_split(range(len(labels)), test_size=0.2, random_state=0, stratify=targets)
+    return (images[train], labels[train]), (images[test], labels[test])

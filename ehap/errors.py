@@ -1,0 +1,45 @@
+"""Every deliberate error of `ehap`.
+
+EhapError
+├── SettingsError       a configuration key, type or range is wrong
+├── DataError           a dataset is absent, damaged or of another shape
+├── CheckpointError     a weights file is damaged, or belongs to another model
+├── ArchitectureError   a network has a part that cannot be pruned or quantized
+├── PlanError           a pruning plan or budget does not fit the network
+├── NumericsError       NaN or Inf where a finite number was expected
+└── DeviceError         the asked-for device is not there
+
+A message says what was expected, what came, and what to do.
+"""
+
+
+class EhapError(Exception):
+    """Base of all errors that `ehap` raises on purpose."""
+
+
+class SettingsError(EhapError):
+    """A configuration key, type or range is wrong."""
+
+
+class DataError(EhapError):
+    """A dataset is absent, damaged or of another shape."""
+
+
+class CheckpointError(EhapError):
+    """A weights file is damaged, or belongs to another model."""
+
+
+class ArchitectureError(EhapError):
+    """A network has a part that cannot be pruned or quantized."""
+
+
+class PlanError(EhapError):
+    """A pruning plan or budget does not fit the network."""
+
+
+class NumericsError(EhapError):
+    """NaN or Inf where a finite number was expected."""
+
+
+class DeviceError(EhapError):
+    """The asked-for device is not there."""

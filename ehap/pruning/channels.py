@@ -1,0 +1,172 @@
+"""Which layers carry which channels: the network as a graph of channel sets."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from ehap.errors import ArchitectureError
+
+Kept = Mapping[str, Sequence[int]]
+"""Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
+
+ADDS = (operator.add, operator.iadd, torch.add)
+FLATTENS = (torch.flatten,)
+KEEPING_MODULES = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.Identity,
+    nn.Dropout,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+)
+KEEPING_FUNCTIONS = (nn.functional.relu, torch.relu)
+"""What maps zero channels to zero channels and keeps their order."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of the forward pass.
+
+    kind: input, conv, linear, norm, add, flatten, keep or output.
+    name: Of the fx node. module: Path of the module; empty for functions.
+    sources: Names of the steps whose results it reads.
+    """
+
+    kind: str
+    name: str
+    module: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChannelGraph:
+    """The forward pass as steps in order, with the dense width that leaves each step."""
+
+    steps: tuple[Step, ...]
+    dense: Mapping[str, int]
+
+    def carried(self, kept: Kept) -> dict[str, tuple[int, ...]]:
+        """Return, for each step, the sorted dense channels that its result carries under a plan.
+
+        A convolution carries what it keeps; an add carries the union of its inputs (HAP's residual scheme, finer
+        than tying a whole stage); a linear layer and the input carry everything.
+        """
+        result: dict[str, tuple[int, ...]] = {}
+        for step in self.steps:
+            incoming = [result[source] for source in step.sources]
+            if step.kind in ("conv", "linear"):
+                result[step.name] = tuple(kept[step.module])
+            elif step.kind == "input":
+                result[step.name] = tuple(range(self.dense[step.name]))
+            elif step.kind == "add":
+                result[step.name] = tuple(sorted(set(incoming[0]) | set(incoming[1])))
+            else:
+                result[step.name] = incoming[0]
+        return result
+
+    def layers(self) -> dict[str, int]:
+        """Return the name and dense width of each convolution and linear layer, in forward order."""
+        return {step.module: self.dense[step.name] for step in self.steps if step.kind in ("conv", "linear")}
+
+    def unpruned(self) -> tuple[str, ...]:
+        """Return the layers whose rows all stay: those whose channels are outputs of the network."""
+        sources = {step.name: step for step in self.steps}
+        final: set[str] = set()
+        waiting = [step for step in self.steps if step.kind == "output"]
+        while waiting:
+            step = waiting.pop()
+            if step.kind in ("conv", "linear"):
+                final.add(step.module)
+            else:
+                waiting.extend(sources[name] for name in step.sources)
+        return tuple(name for name in self.layers() if name in final)
+
+
+def trace_forward(model: nn.Module) -> fx.GraphModule:
+    """Return the model's forward pass as an fx graph over the model's own modules.
+
+    Raises:
+        ArchitectureError: The forward pass depends on values, so that it cannot be traced.
+    """
+    try:
+        return fx.symbolic_trace(model)
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        raise ArchitectureError(
+            f"the forward pass of {type(model).__name__} cannot be traced ({error}); "
+            "pruning needs one without branches on values."
+        ) from error
+
+
+def channel_graph(model: nn.Module) -> ChannelGraph:
+    """Read off a network which layers write, carry and read which channels.
+
+    Raises:
+        ArchitectureError: An operation is met that pruning does not know, with its name.
+    """
+    traced = trace_forward(model)
+    steps: list[Step] = []
+    dense: dict[str, int] = {}
+    for node in traced.graph.nodes:
+        module = traced.get_submodule(node.target) if node.op == "call_module" else None
+        step = Step(_kind(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
+        _check(step, module, dense, {other.module for other in steps if other.kind in ("conv", "linear", "norm")})
+        dense[step.name] = _dense_width(step, module, dense, traced)
+        steps.append(step)
+    return ChannelGraph(tuple(steps), dense)
+
+
+def _kind(node: fx.Node, module: nn.Module | None) -> str:
+    if node.op in ("placeholder", "output"):
+        return {"placeholder": "input", "output": "output"}[node.op]
+    for kind, types in (("conv", nn.Conv2d), ("linear", nn.Linear), ("norm", nn.BatchNorm2d), ("flatten", nn.Flatten)):
+        if isinstance(module, types):
+            return kind
+    if isinstance(module, KEEPING_MODULES) or node.target in KEEPING_FUNCTIONS:
+        return "keep"
+    if node.target in ADDS and all(isinstance(item, fx.Node) for item in node.args):
+        return "add"
+    if node.target in FLATTENS and node.args[1:] in ((1,), (1, -1)):
+        return "flatten"
+    what = type(module).__name__ if module is not None else getattr(node.target, "__name__", node.target)
+    raise ArchitectureError(
+        f"{node.name}: {what} is not an operation that pruning knows; expected convolutions, linear layers, "
+        "BatchNorm2d, adds, flatten(1), ReLU-like activations and pooling."
+    )
+
+
+def _sources(node: fx.Node) -> tuple[str, ...]:
+    reads = [item for item in node.args if isinstance(item, fx.Node)] or node.all_input_nodes
+    return tuple(source.name for source in reads)
+
+
+def _check(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: set[str]) -> None:
+    if step.module in seen:
+        raise ArchitectureError(
+            f"{step.module}: is used twice in the forward pass; pruning needs each layer used once."
+        )
+    if isinstance(module, nn.Conv2d) and module.groups != 1:
+        raise ArchitectureError(
+            f"{step.module}: grouped convolutions cannot be pruned yet, got groups={module.groups}."
+        )
+    if isinstance(module, nn.BatchNorm2d) and not module.affine:
+        raise ArchitectureError(f"{step.module}: expected BatchNorm2d with affine=True.")
+    if step.kind == "add" and len({dense[source] for source in step.sources}) != 1:
+        raise ArchitectureError(
+            f"{step.name}: expected an add of equal widths, got {[dense[s] for s in step.sources]}."
+        )
+
+
+def _dense_width(step: Step, module: nn.Module | None, dense: Mapping[str, int], model: nn.Module) -> int:
+    if isinstance(module, nn.Conv2d):
+        return module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if step.kind == "input":
+        return next(item.in_channels for item in model.modules() if isinstance(item, nn.Conv2d))
+    return dense[step.sources[0]]

@@ -1,0 +1,139 @@
+"""Make the smaller network of a plan, or mask the original one for comparison."""
+
+import copy
+
+import torch
+from torch import Tensor, fx, nn
+
+from ehap.errors import PlanError
+from ehap.pruning.channels import ChannelGraph, Kept, channel_graph, trace_forward
+
+
+class UnionAdd(nn.Module):
+    """Add two tensors that carry different channels; the sum carries their union, in sorted order.
+
+    Args:
+        left, right: Positions of each input's channels in the union.
+        width: Channels of the union.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def __init__(self, left: list[int], right: list[int], width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.whole = (len(left) == width, len(right) == width)  # then the positions are 0, 1, …: both are sorted
+        self.register_buffer("left", torch.tensor(left), persistent=False)
+        self.register_buffer("right", torch.tensor(right), persistent=False)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Map (N, L, H, W) and (N, R, H, W) to (N, width, H, W)."""
+        if self.whole[0]:
+            return left.index_add(1, self.right, right)
+        if not self.whole[1]:
+            empty = right.new_zeros(right.shape[0], self.width, right.shape[2], right.shape[3])
+            right = empty.index_copy(1, self.right, right)
+        return right.index_add(1, self.left, left)
+
+
+def prune(model: nn.Module, kept: Kept) -> nn.Module:
+    """Return the smaller network that a plan leaves: a plain module with the remaining weights.
+
+    Its outputs equal those of ``model`` after ``mask_``, to float tolerance. The original is not changed.
+
+    Args:
+        model: The dense network.
+        kept: Layer name to sorted kept output channels, for every convolution and linear layer.
+
+    Raises:
+        PlanError: The plan names other layers, or channels that a layer does not have.
+        ArchitectureError: The network has an operation that pruning does not know.
+    """
+    graph = channel_graph(model)
+    _check_plan(graph, kept)
+    carried = graph.carried(kept)
+    pruned = trace_forward(copy.deepcopy(model))
+    nodes = {node.name: node for node in pruned.graph.nodes}
+    for step in graph.steps:
+        inputs = [carried[source] for source in step.sources]
+        if step.kind in ("conv", "linear", "norm"):
+            module = pruned.get_submodule(step.module)
+            _shrink_(module, inputs[0], carried[step.name], graph.dense[step.sources[0]])
+        elif step.kind == "add" and inputs[0] != inputs[1]:
+            _replace_add_(pruned, nodes[step.name], inputs[0], inputs[1], carried[step.name])
+    pruned.graph.lint()
+    pruned.recompile()
+    pruned.train(model.training)
+    return pruned
+
+
+def mask_(model: nn.Module, kept: Kept) -> None:
+    """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place."""
+    graph = channel_graph(model)
+    _check_plan(graph, kept)
+    carried = graph.carried(kept)
+    with torch.no_grad():
+        for step in graph.steps:
+            if step.kind not in ("conv", "linear", "norm"):
+                continue
+            gone = sorted(set(range(graph.dense[step.name])) - set(carried[step.name]))
+            module = model.get_submodule(step.module)
+            for parameter in module.parameters(recurse=False):
+                parameter[gone] = 0
+
+
+def _check_plan(graph: ChannelGraph, kept: Kept) -> None:
+    layers = graph.layers()
+    if set(kept) != set(layers):
+        odd = sorted(set(kept) ^ set(layers))
+        raise PlanError(f"the plan is for another model: it and the model differ in the layers {', '.join(odd[:4])}.")
+    for layer, width in layers.items():
+        channels = list(kept[layer])
+        if channels != sorted(set(channels)) or not channels or channels[0] < 0 or channels[-1] >= width:
+            raise PlanError(f"{layer}: expected sorted channels out of 0 to {width - 1}, at least one, got {channels}.")
+    for layer in graph.unpruned():
+        if len(kept[layer]) != layers[layer]:
+            raise PlanError(f"{layer}: its rows are the network's outputs and must all stay.")
+
+
+def _shrink_(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...], dense_inputs: int) -> None:
+    """Keep the given input and output channels of one convolution, linear layer or BatchNorm, in place."""
+    if isinstance(module, nn.BatchNorm2d):
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            _select_(module, name, 0, list(outputs))
+        module.num_features = len(outputs)
+        return
+    assert isinstance(module, (nn.Conv2d, nn.Linear))
+    spread = module.weight.shape[1] // dense_inputs  # above 1 after flattening a feature map: features a channel
+    columns = [channel * spread + offset for channel in inputs for offset in range(spread)]
+    _select_(module, "weight", 0, list(outputs))
+    _select_(module, "weight", 1, columns)
+    if module.bias is not None:
+        _select_(module, "bias", 0, list(outputs))
+    if isinstance(module, nn.Conv2d):
+        module.in_channels, module.out_channels = len(inputs), len(outputs)
+    elif isinstance(module, nn.Linear):
+        module.in_features, module.out_features = len(columns), len(outputs)
+
+
+def _select_(module: nn.Module, name: str, axis: int, indices: list[int]) -> None:
+    tensor = getattr(module, name)
+    if tensor is None:
+        return
+    selected = tensor.detach().index_select(axis, torch.tensor(indices, device=tensor.device)).clone()
+    is_parameter = isinstance(tensor, nn.Parameter)
+    setattr(module, name, nn.Parameter(selected) if is_parameter else selected)
+
+
+def _replace_add_(
+    model: fx.GraphModule, node: fx.Node, left: tuple[int, ...], right: tuple[int, ...], union: tuple[int, ...]
+) -> None:
+    position = {channel: index for index, channel in enumerate(union)}
+    name = f"union_{node.name}"
+    add = UnionAdd([position[item] for item in left], [position[item] for item in right], len(union))
+    model.add_submodule(name, add)
+    with model.graph.inserting_after(node):
+        call = model.graph.call_module(name, args=tuple(node.args[:2]))
+    node.replace_all_uses_with(call)
+    model.graph.erase_node(node)

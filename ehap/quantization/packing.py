@@ -1,0 +1,155 @@
+"""A quantized network as integers and scales: one byte a weight at 8 bits."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torchao.quantization.pt2e import FakeQuantize
+
+from ehap.errors import CheckpointError
+from ehap.quantization.affine import dequantize, quantize
+from ehap.quantization.folding import FoldedConv, fuse_norms
+from ehap.quantization.simulated import SimulatedNetwork, simulate
+from ehap.settings import Qat
+
+INT32_LIMIT = 2**31 - 1
+Packed = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A convolution or linear layer of a simulated network.
+
+    weight, bias: Their nodes in the graph; they may be computed from parameters (folding).
+    quantizer: Of the weight. input_scale: One element, float64.
+    """
+
+    name: str
+    weight: fx.Node
+    bias: fx.Node | None
+    quantizer: FakeQuantize
+    input_scale: Tensor
+
+
+@torch.no_grad()
+def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
+    """Return a trained simulated network as integers.
+
+    Args:
+        network: What ``simulate(model, …)`` gave, after training; left in eval mode.
+        model: The floating-point network it came from, for the names of its layers.
+
+    Returns:
+        For each layer: ``<layer>.weight`` int8 of the weight's shape, ``<layer>.weight_scale`` float32 (C_out,) and
+        ``<layer>.bias`` int32 (C_out,) at scale S_w·S_x. ``activations.scale`` float32 (A,) and
+        ``activations.zero_point`` uint8 (A,) hold all activation quantizers in forward order.
+    """
+    network.eval()
+    activations = network.activation_quantizers()
+    packed: Packed = {
+        "activations.scale": torch.cat([item.scale for item in activations]).float(),
+        "activations.zero_point": torch.cat([item.zero_point for item in activations]).to(torch.uint8),
+    }
+    values = _constants(network.graph_module)
+    for layer in _layers(network, model):
+        weight = values[layer.weight]
+        layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
+        scale, limit = layer.quantizer.scale.float(), layer.quantizer.activation_post_process.quant_max
+        bias = torch.zeros_like(scale) if layer.bias is None else values[layer.bias]
+        step = scale.double() * layer.input_scale
+        packed[f"{layer.name}.weight"] = quantize(weight, _over_rows(scale, weight), 0, -limit, limit).to(torch.int8)
+        packed[f"{layer.name}.weight_scale"] = scale.clone()
+        packed[f"{layer.name}.bias"] = quantize(bias.double(), step, 0, -INT32_LIMIT, INT32_LIMIT).int()
+    return {name: tensor.cpu() for name, tensor in packed.items()}
+
+
+@torch.no_grad()
+def unpack(
+    packed: Mapping[str, Tensor], model: nn.Module, settings: Qat, input_shape: tuple[int, int, int]
+) -> SimulatedNetwork:
+    """Return the network that packed integers stand for, simulated in floating point, in eval mode.
+
+    Packing it again gives the same integers and scales.
+
+    Args:
+        packed: As ``pack`` returns it.
+        model: A network of the packed one's architecture, on the wanted device; its weights do not matter.
+        settings: Those of the packed network.
+        input_shape: (C, H, W) of one image.
+
+    Raises:
+        CheckpointError: A tensor is missing or of another shape: the file belongs to another network.
+    """
+    network = simulate(fuse_norms(model), settings, input_shape)
+    network.eval()
+    graph = network.graph_module
+    activations = network.activation_quantizers()
+    for name in ("scale", "zero_point"):
+        values = _expected(packed, f"activations.{name}", (len(activations),))
+        for quantizer, value in zip(activations, values, strict=True):
+            getattr(quantizer, name).fill_(value)
+    for layer in _layers(network, model):
+        weight = graph.get_parameter(str(layer.weight.target))
+        integers = _expected(packed, f"{layer.name}.weight", tuple(weight.shape)).to(weight.device)
+        scale = _expected(packed, f"{layer.name}.weight_scale", (len(weight),)).to(weight.device)
+        weight.copy_(dequantize(integers, _over_rows(scale, weight)))
+        if layer.bias is not None:
+            bias = _expected(packed, f"{layer.name}.bias", (len(weight),)).to(weight.device)
+            graph.get_parameter(str(layer.bias.target)).copy_(bias * (scale.double() * layer.input_scale))
+        layer.quantizer(weight)  # shapes its buffers
+        layer.quantizer.disable_observer()
+        layer.quantizer.scale.copy_(scale)
+    return network
+
+
+def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
+    """Yield the layers in forward order, named after the modules of ``model``."""
+    graph = network.graph_module
+    for name, node in zip(_names(model), network.weighted_nodes(), strict=True):
+        source, fake_quantize, *rest = node.args
+        assert isinstance(source, fx.Node)
+        assert isinstance(fake_quantize, fx.Node)
+        bias = rest[0] if rest and isinstance(rest[0], fx.Node) else None
+        weight = fake_quantize.all_input_nodes[0]
+        yield _Layer(name, weight, bias, graph.get_submodule(str(fake_quantize.target)), _input_scale(graph, source))
+
+
+def _names(model: nn.Module) -> list[str]:
+    """Return the paths of convolutions and linear layers in forward order."""
+    modules = dict(model.named_modules())
+    paths = [str(node.target) for node in fx.symbolic_trace(model).graph.nodes if node.op == "call_module"]
+    return [path for path in paths if isinstance(modules.get(path), (nn.Conv2d, nn.Linear, FoldedConv))]
+
+
+def _constants(graph: fx.GraphModule) -> dict[fx.Node, Tensor]:
+    """Return the values of all nodes that depend on parameters and buffers alone."""
+    interpreter = fx.Interpreter(graph)
+    values: dict[fx.Node, Tensor] = {}
+    for node in graph.graph.nodes:
+        constant = node.op == "get_attr" or (node.op == "call_function" and bool(node.all_input_nodes))
+        if constant and all(source in values for source in node.all_input_nodes):
+            values[node] = interpreter.env[node] = interpreter.run_node(node)
+    return values
+
+
+def _input_scale(graph: fx.GraphModule, node: fx.Node) -> Tensor:
+    """Return the scale of the activation quantizer whose values a layer reads, one element, float64."""
+    while node.op != "call_module":  # through flatten and the like
+        node = node.all_input_nodes[0]
+    scale: Tensor = graph.get_buffer(f"{node.target}.scale")
+    return scale.double()
+
+
+def _over_rows(scale: Tensor, weight: Tensor) -> Tensor:
+    """Return a scale for each row, shaped (C_out, 1, …) to go with the weight."""
+    return scale.view(-1, *[1] * (weight.dim() - 1))
+
+
+def _expected(packed: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    if name not in packed or tuple(packed[name].shape) != shape:
+        found = tuple(packed[name].shape) if name in packed else "none"
+        raise CheckpointError(
+            f"the quantized file belongs to another network: expected {name} of shape {shape}, got {found}."
+        )
+    return packed[name]

@@ -1,0 +1,134 @@
+"""What is quantized, and how: HAWQ-V3's scheme as annotations for torchao's PT2E flow."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torchao.quantization.pt2e import (
+    FakeQuantize,
+    MovingAverageMinMaxObserver,
+    PerChannelMinMaxObserver,
+)
+from torchao.quantization.pt2e.quantizer import (
+    QuantizationAnnotation,
+    QuantizationSpec,
+    QuantizationSpecBase,
+    Quantizer,
+)
+
+from ehap.errors import ArchitectureError
+from ehap.settings import Qat
+
+EPSILON = 2.0**-24
+"""Smallest scale: a tensor that is zero everywhere has one, too."""
+aten = torch.ops.aten
+WEIGHTED = (aten.conv2d.default, aten.linear.default)
+RELU = (aten.relu.default, aten.relu_.default)
+ADD = (aten.add.Tensor, aten.index_add.default)
+POOL = (aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
+MOVED = (aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.index_copy.default)
+"""What moves quantized values without changing them; the zeros it adds lie on every grid."""
+UNTOUCHED = (aten.new_zeros.default, aten.sym_size.int)
+
+
+class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
+    """Annotate a residual convolutional network for uniform quantization.
+
+    Weights: symmetric, one scale for each output channel, recomputed every step. Activations after ReLU and pooling:
+    asymmetric unsigned. Network input and branch outputs before a residual add: symmetric, stored unsigned with the
+    zero point in the middle, which integer engines want. Both inputs of an add are quantized and its sum is
+    quantized after the ReLU. Biases and the logits stay in floating point here; biases are rounded to the int32 grid
+    S_w·S_x after training.
+
+    Source: Yao et al. 2021, HAWQ-V3, arXiv:2011.10680; Eq. 9 and 10 of the paper.
+    """
+
+    def __init__(self, settings: Qat) -> None:
+        super().__init__()
+        averaging = 1 - settings.range_momentum
+        self.weight = weight_spec(settings.bits)
+        self.unsigned = activation_spec(settings.bits, averaging, symmetric=False)
+        self.signed = activation_spec(settings.bits, averaging, symmetric=True)
+
+    def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
+        """Say for every node how its weight and its output are quantized.
+
+        Raises:
+            ArchitectureError: The network has an operation that this scheme does not cover.
+        """
+        for node in model.graph.nodes:
+            if node.op not in ("placeholder", "call_function") or node.target in UNTOUCHED or _is_constant(node):
+                continue
+            inputs = {}
+            if node.target in WEIGHTED:
+                inputs = {node.args[1]: self.weight}
+            node.meta["quantization_annotation"] = QuantizationAnnotation(
+                input_qspec_map=inputs, output_qspec=self._output(node), _annotated=True
+            )
+        return model
+
+    def _output(self, node: fx.Node) -> QuantizationSpecBase | None:
+        if node.op == "placeholder":
+            return self.signed
+        if node.target in RELU or node.target in POOL:
+            return self.unsigned
+        if node.target in WEIGHTED or node.target in ADD:
+            return None if _ends_in(node, RELU) or _is_logits(node) else self.signed
+        if node.target in MOVED:
+            return None
+        raise ArchitectureError(f"{node.name}: {node.target} is not an operation that quantization covers.")
+
+    def validate(self, model: fx.GraphModule) -> None:
+        """Do nothing: annotate has already met every node."""
+
+
+class CentredObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torchao ships no types
+    """Running minimum and maximum to a symmetric grid stored unsigned: zero point 2^(bits-1)."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point, one element each."""
+        zero_point = (self.quant_max + 1) // 2
+        largest = torch.maximum(-self.min_val, self.max_val)
+        scale = torch.clamp(largest / (zero_point - 1), min=float(self.eps))
+        return scale.reshape(1), torch.full((1,), zero_point, dtype=torch.int64, device=scale.device)
+
+
+class PresentObserver(PerChannelMinMaxObserver):  # type: ignore[misc]  # torchao ships no types
+    """Minimum and maximum of each channel at this very call: weights need no memory of older ranges."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take the range of ``x`` (C_out, ...) and return it unchanged."""
+        self.reset_min_max_vals()
+        result: Tensor = super().forward(x)
+        return result
+
+
+def weight_spec(bits: int) -> QuantizationSpec:
+    """Return symmetric quantization of each output channel; scale = max|w| / (2^(bits-1) - 1) of the moment."""
+    limit = 2 ** (bits - 1) - 1
+    fake_quantize: Any = FakeQuantize.with_args(observer=PresentObserver, eps=EPSILON)
+    return QuantizationSpec(torch.int8, fake_quantize, -limit, limit, torch.per_channel_symmetric, ch_axis=0)
+
+
+def activation_spec(bits: int, averaging: float, symmetric: bool) -> QuantizationSpec:
+    """Return quantization of a whole tensor to 0 … 2^bits - 1 from its running minimum and maximum."""
+    fake_quantize: Any = FakeQuantize.with_args(
+        observer=CentredObserver if symmetric else MovingAverageMinMaxObserver,
+        averaging_constant=averaging,
+        eps=EPSILON,
+    )
+    scheme = torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine
+    return QuantizationSpec(torch.uint8, fake_quantize, 0, 2**bits - 1, scheme)
+
+
+def _ends_in(node: fx.Node, targets: tuple[object, ...]) -> bool:
+    return all(user.target in targets for user in node.users)
+
+
+def _is_constant(node: fx.Node) -> bool:
+    """Say whether the node is computed from parameters alone: a folded weight or bias."""
+    return node.op == "get_attr" or (node.op == "call_function" and all(map(_is_constant, node.all_input_nodes)))
+
+
+def _is_logits(node: fx.Node) -> bool:
+    return any(user.op == "output" for user in node.users)

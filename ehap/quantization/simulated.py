@@ -1,0 +1,68 @@
+"""A network whose forward pass rounds as an integer engine would, for training and for evaluation."""
+
+import torch
+from torch import Tensor, fx, nn
+from torchao.quantization.pt2e import FakeQuantize
+from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+
+from ehap.quantization.folding import fold_norms
+from ehap.quantization.quantizer import HawqQuantizer
+from ehap.settings import Qat
+
+
+class SimulatedNetwork(nn.Module):
+    """A network with fake quantization of weights and activations; rounding passes gradients straight through.
+
+    In train mode the activation ranges follow the data; in eval mode they stand still. BatchNorm statistics are
+    frozen in both. Weight ranges always belong to the present weights.
+    """
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__()
+        self.graph_module = graph
+        self.train()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (N, 3, H, W) to logits (N, classes)."""
+        logits: Tensor = self.graph_module(x)
+        return logits
+
+    def train(self, mode: bool = True) -> "SimulatedNetwork":
+        """Let the activation ranges follow the data, or freeze them; an exported graph has no other modes."""
+        self.training = mode
+        for quantizer in self.activation_quantizers():
+            quantizer.enable_observer(mode)
+        return self
+
+    def activation_quantizers(self) -> list[FakeQuantize]:
+        """Return the activation quantizers in forward order."""
+        return [item for item in self._quantizers() if not item.is_per_channel]
+
+    def weighted_nodes(self) -> list[fx.Node]:
+        """Return the convolution and linear nodes in forward order."""
+        targets = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
+        return [node for node in self.graph_module.graph.nodes if node.target in targets]
+
+    def _quantizers(self) -> list[FakeQuantize]:
+        nodes = [node for node in self.graph_module.graph.nodes if node.op == "call_module"]
+        modules = [self.graph_module.get_submodule(node.target) for node in nodes]
+        return list(dict.fromkeys(item for item in modules if isinstance(item, FakeQuantize)))
+
+
+def simulate(model: nn.Module, settings: Qat, input_shape: tuple[int, int, int]) -> SimulatedNetwork:
+    """Return a copy of ``model`` that simulates integer arithmetic.
+
+    Args:
+        model: Convolutions (with BatchNorm directly behind them, or none), linear layers, ReLU, adds and pooling.
+        settings: Bits and the momentum of the activation ranges.
+        input_shape: (C, H, W) of one image.
+
+    Raises:
+        ArchitectureError: The network has an operation that the scheme does not cover.
+    """
+    folded = fold_norms(model)
+    device = next(model.parameters()).device
+    example = torch.zeros(2, *input_shape, device=device)
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    exported = torch.export.export(folded, (example,), dynamic_shapes=({0: batch},)).module()
+    return SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings)))

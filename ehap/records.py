@@ -1,0 +1,95 @@
+"""Records (JSON) and weights (safetensors): what stages hand to each other."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ehap.errors import CheckpointError, NumericsError
+from ehap.runtime import device_name, write_atomically
+
+LIBRARIES = ("torch", "torchvision", "torchao")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Which point of the grid a stage works on, and with which code.
+
+    code: Digest of the script and the modules it imports; empty when run by hand.
+    """
+
+    stage: str
+    dataset: str
+    model: str = ""
+    seed: int = 0
+    method: str = ""
+    curvature: str = ""
+    scheme: str = ""
+    code: str = ""
+    started: float = field(default_factory=time.monotonic, compare=False)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number with its unit."""
+
+    value: float
+    unit: str
+
+
+def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: Any, device: torch.device) -> None:
+    """Write one JSON record: values with units, settings, seed, code digest, device, versions, duration.
+
+    Raises:
+        NumericsError: A value is NaN or infinite.
+    """
+    for name, item in values.items():
+        if not math.isfinite(item.value):
+            raise NumericsError(f"{path}: {name} is {item.value}; expected a finite number of {item.unit}.")
+    cell = {key: value for key, value in asdict(job).items() if key not in ("code", "started", "stage")}
+    record = {
+        "stage": job.stage,
+        **{key: value for key, value in cell.items() if value != ""},
+        "values": {name: asdict(item) for name, item in values.items()},
+        "settings": asdict(settings) if settings is not None else {},
+        "code": job.code,
+        "device": device_name(device),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "duration_s": round(time.monotonic() - job.started, 3),
+    }
+    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata as one safetensors file, atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One key: safetensors writes several in random order, and the same weights should be the same bytes.
+    write_atomically(path, save(plain, {"ehap": json.dumps(metadata, sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and metadata of a safetensors file.
+
+    Raises:
+        CheckpointError: The file is missing, truncated or not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = json.loads((file.metadata() or {}).get("ehap", "{}"))
+    except FileNotFoundError:
+        raise CheckpointError(f"expected a weights file at {path}, but there is none.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}); delete it and run the workflow again to rebuild it."
+        ) from None
+    return tensors, metadata

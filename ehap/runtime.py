@@ -1,0 +1,119 @@
+"""Device, threads, progress and memory: what a job meets on the machine it runs on."""
+
+import contextlib
+import logging
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from ehap.errors import DeviceError
+
+Item = TypeVar("Item")
+logger = logging.getLogger("ehap")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def choose_device(name: str, threads: int = 1) -> torch.device:
+    """Return the torch device called ``auto``, ``cpu`` or ``cuda``, and set the number of CPU threads.
+
+    Raises:
+        DeviceError: ``cuda`` was asked for and there is no usable GPU.
+    """
+    torch.set_num_threads(threads)
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise DeviceError(
+            "expected a GPU (device: cuda), but torch sees none on this machine; "
+            "set machine.device to auto or cpu, or run where a GPU and its driver are."
+        )
+    return torch.device("cuda" if present and name in ("auto", "cuda") else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Return what the device calls itself, e.g. ``NVIDIA H200`` or ``AMD EPYC 7B13 (CPU)``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} (CPU)"
+    return f"{platform.processor() or platform.machine()} (CPU)"
+
+
+def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+    """Yield from ``items`` with a progress bar on a terminal, and with a log line now and then elsewhere."""
+    if sys.stderr.isatty() and not logger.handlers:
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=label, total=total, dynamic_ncols=True)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if done == total or now - last >= SECONDS_BETWEEN_LINES:
+            logger.info("%s: %d of %d, %.0f s", label, done, total, now - start)
+            last = now
+
+
+class PeakMemory:
+    """Measure, as a context manager, the most memory that a block of code holds at a time.
+
+    ``bytes`` after the block: on a GPU the peak of torch's allocations; on a CPU the peak resident memory of the
+    process less what was resident at the start (Linux; elsewhere the growth of its lifetime peak). Memory that the
+    process freed before and uses again is resident all the time and not counted: measure in a fresh process.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self.bytes, self._start = device, 0, 0
+
+    def __enter__(self) -> "PeakMemory":
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            return self
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
+        self._start = _resident("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(self._device)
+        else:
+            self.bytes = max(_resident("VmHWM") - self._start, 0)
+
+
+def _resident(field: str) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given, so that a clock read next is true."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, meets either the old content or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

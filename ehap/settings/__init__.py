@@ -1,0 +1,11 @@
+"""Every knob of `ehap`: one frozen dataclass a stage, checked when it is built. Standard library only."""
+
+from ehap.settings.build import build
+from ehap.settings.machine import Machine
+from ehap.settings.prepare import Prepare
+from ehap.settings.prune import Prune
+from ehap.settings.run import Run, Tables
+from ehap.settings.trace import Trace
+from ehap.settings.training import Finetune, Pretrain, Qat, Training
+
+__all__ = ["Finetune", "Machine", "Prepare", "Pretrain", "Prune", "Qat", "Run", "Tables", "Trace", "Training", "build"]

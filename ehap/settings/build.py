@@ -1,0 +1,94 @@
+"""Plain mappings, as YAML gives them, to checked settings."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from ehap.errors import SettingsError
+
+Kind = TypeVar("Kind")
+
+
+def build(kind: type[Kind], mapping: Mapping[str, Any], where: str = "") -> Kind:
+    """Turn a plain mapping into the frozen settings dataclass ``kind``.
+
+    Args:
+        kind: A dataclass whose fields are int, float, bool, str, Literal, tuple[..., ...] or None unions.
+        mapping: Field name to value. A number written as text (YAML reads ``1e-3`` as text) becomes a float
+            where a float is expected.
+        where: Path of the mapping inside the configuration, for messages, e.g. ``pretrain.resnet32``.
+
+    Raises:
+        SettingsError: A key is unknown or missing, a type is wrong, or a value is out of range.
+    """
+    where = where or kind.__name__.lower()
+    check_keys(kind, mapping, where)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    missing = [name for name, field in fields.items() if name not in mapping and not _has_default(field)]
+    if missing:
+        raise SettingsError(f"{where}: missing {', '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}.")
+    hints = typing.get_type_hints(kind)
+    values = {key: _checked(f"{where}.{key}", value, hints[key]) for key, value in mapping.items()}
+    try:
+        return kind(**values)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def check_keys(kind: type, mapping: Any, where: str) -> None:
+    """Raise SettingsError unless ``mapping`` is a mapping whose keys are fields of the dataclass ``kind``."""
+    if not isinstance(mapping, Mapping):
+        raise SettingsError(f"{where}: expected a mapping of settings, got {mapping!r}.")
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key in mapping:
+        if key not in names:
+            raise unknown(f"{where}.{key}", str(key), names, "setting")
+
+
+def unknown(where: str, name: str, allowed: Iterable[object], noun: str) -> SettingsError:
+    """Return the error for a name outside ``allowed``, with the nearest allowed name as advice."""
+    names = [str(item) for item in allowed]
+    near = difflib.get_close_matches(name, names, n=1)
+    advice = f" Did you mean {near[0]!r}?" if near else ""
+    return SettingsError(f"{where}: unknown {noun} {name!r}; expected one of {', '.join(names) or 'none'}.{advice}")
+
+
+def _has_default(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _checked(where: str, value: Any, hint: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise unknown(where, str(value), arguments, "value")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        inner = [item for item in arguments if item is not type(None)]
+        return _checked(where, value, inner[0])
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SettingsError(f"{where}: expected a list, got {value!r}.")
+        return tuple(_checked(f"{where}[{index}]", item, arguments[0]) for index, item in enumerate(value))
+    return _scalar(where, value, hint)
+
+
+def _scalar(where: str, value: Any, kind: type) -> Any:
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise SettingsError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, got {value!r}.")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

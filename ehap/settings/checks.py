@@ -1,0 +1,27 @@
+"""Range checks that settings share."""
+
+import math
+
+from ehap.errors import SettingsError
+
+
+def at_least(name: str, value: float | None, low: float) -> None:
+    """Raise unless ``value`` is None or finite and at least ``low``."""
+    if value is not None and not (math.isfinite(value) and value >= low):
+        raise SettingsError(f"{name} must be at least {low:g}, got {value:g}.")
+
+
+def positive(name: str, value: float) -> None:
+    """Raise unless ``value`` is finite and above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise SettingsError(f"{name} must be above 0, got {value:g}.")
+
+
+def share(name: str, value: float | None, *, zero: bool, one: bool) -> None:
+    """Raise unless ``value`` is None or lies in [0, 1]; ``zero`` and ``one`` say whether the ends count."""
+    if value is None:
+        return
+    inside = 0 < value < 1 or (zero and value == 0) or (one and value == 1)
+    if not inside:
+        interval = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
+        raise SettingsError(f"{name} must lie in {interval}, got {value:g}.")

@@ -1,0 +1,21 @@
+"""Settings of the prepare stage."""
+
+from dataclasses import dataclass
+
+from ehap.settings.checks import at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Which images of a dataset a run uses.
+
+    train_images: The first so many training images; None for all.
+    test_images: The first so many test images; None for all.
+    """
+
+    train_images: int | None = None
+    test_images: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least("train_images", self.train_images, 1)
+        at_least("test_images", self.test_images, 1)

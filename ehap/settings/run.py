@@ -1,0 +1,219 @@
+"""One whole run: the grid, and every cell's settings, checked together when the configuration is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any, TypeVar
+
+from ehap.errors import SettingsError
+from ehap.settings.build import build, check_keys, unknown
+from ehap.settings.machine import Machine
+from ehap.settings.prepare import Prepare
+from ehap.settings.prune import Prune
+from ehap.settings.trace import Trace
+from ehap.settings.training import Finetune, Pretrain, Qat
+
+DATASETS = ("cifar10", "cifar100", "digits")
+MODELS = ("resnet20", "resnet32", "resnet56", "wrn28_8")
+DENSE = "dense"  # the method name under which tables show the network before pruning
+STAGES: dict[str, type] = {
+    "prepare": Prepare,
+    "pretrain": Pretrain,
+    "trace": Trace,
+    "prune": Prune,
+    "finetune": Finetune,
+    "qat": Qat,
+}
+BUDGETS = ("prune_ratio", "params")
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The points of a run: every combination of the five lists is a cell."""
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    schemes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables(Grid):
+    """Whose records the tables show: the grid, and the curvatures that its methods name."""
+
+    curvatures: tuple[str, ...] = ()
+
+
+class Run:
+    """A checked configuration, and the settings of each cell.
+
+    The blocks ``prepare``, ``pretrain``, ``trace``, ``prune``, ``finetune`` and ``qat`` hold settings by selector:
+    ``all``, a dataset, a model, or ``dataset/model``; the more specific selector wins. A method may override
+    ``prune``, ``finetune`` and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``.
+
+    Raises:
+        SettingsError: Anything in the mapping is unknown, missing, of a wrong type or out of range, for any cell.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        known = ("name", "grid", "machine", *STAGES, "curvatures", "methods", "schemes")
+        for key in config:
+            if key not in known:
+                raise unknown(str(key), str(key), known, "key")
+        self.name = _name(config)
+        self.machine = build(Machine, config.get("machine", {}), "machine")
+        self.grid = build(Grid, config.get("grid", {}), "grid")
+        self._check_names()
+        for _ in self._every_setting():
+            pass
+
+    def prepare(self, dataset: str) -> Prepare:
+        """Return which images of ``dataset`` are used."""
+        return self._built(Prepare, "prepare", dataset, None)
+
+    def pretrain(self, dataset: str, model: str) -> Pretrain:
+        """Return how the dense network of a cell is trained."""
+        return self._built(Pretrain, "pretrain", dataset, model)
+
+    def trace(self, dataset: str, model: str, curvature: str) -> Trace:
+        """Return how the traces named ``curvature`` are computed."""
+        block = self._named("curvatures", curvature)
+        return self._built(Trace, "trace", dataset, model, (f"curvatures.{curvature}", block))
+
+    def prune(self, dataset: str, model: str, method: str) -> Prune:
+        """Return the criterion and the budget of a method."""
+        block = self._named("methods", method)
+        override = {"criterion": block.get("criterion"), **self._override(method, "prune")}
+        return self._built(Prune, "prune", dataset, model, (f"methods.{method}", override))
+
+    def finetune(self, dataset: str, model: str, method: str) -> Finetune:
+        """Return how the pruned network is trained on."""
+        override = (f"methods.{method}.finetune", self._override(method, "finetune"))
+        return self._built(Finetune, "finetune", dataset, model, override)
+
+    def qat(self, dataset: str, model: str, method: str, scheme: str) -> Qat:
+        """Return how the fine-tuned network is quantized."""
+        return self._built(
+            Qat,
+            "qat",
+            dataset,
+            model,
+            (f"schemes.{scheme}", self._named("schemes", scheme)),
+            (f"methods.{method}.qat", self._override(method, "qat")),
+        )
+
+    def curvature(self, method: str) -> str | None:
+        """Return the name of the traces that ``method`` ranks by; None where it needs none."""
+        value = self._named("methods", method).get("curvature")
+        return None if value is None else str(value)
+
+    def curvatures(self) -> tuple[str, ...]:
+        """Return the curvatures that the methods of the grid name, each once, in order."""
+        return tuple(dict.fromkeys(name for name in map(self.curvature, self.grid.methods) if name))
+
+    def tables(self) -> Tables:
+        """Return whose records the tables show."""
+        return Tables(**asdict(self.grid), curvatures=self.curvatures())
+
+    def _built(
+        self, kind: type[Kind], stage: str, dataset: str, model: str | None, *overrides: tuple[str, Mapping[str, Any]]
+    ) -> Kind:
+        selectors = ["all", dataset] + ([model, f"{dataset}/{model}"] if model else [])
+        block = self._config.get(stage, {})
+        merged: dict[str, Any] = {}
+        where = stage
+        for name, layer in [(f"{stage}.{selector}", block.get(selector) or {}) for selector in selectors] + [
+            *overrides
+        ]:
+            if any(budget in layer for budget in BUDGETS):  # a more specific budget replaces one of the other kind
+                merged = {key: value for key, value in merged.items() if key not in BUDGETS}
+            merged.update(layer)
+            where = name if layer else where
+        return build(kind, merged, where)
+
+    def _named(self, block: str, name: str) -> Mapping[str, Any]:
+        value = self._config.get(block, {}).get(name, {})
+        return value if value is not None else {}
+
+    def _override(self, method: str, stage: str) -> Mapping[str, Any]:
+        value: Mapping[str, Any] = self._named("methods", method).get(stage, {})
+        return value
+
+    def _check_names(self) -> None:
+        grid, config = self.grid, self._config
+        for field in ("datasets", "models", "seeds", "methods"):
+            if not getattr(grid, field):
+                raise SettingsError(f"grid.{field}: expected at least one entry, got an empty list.")
+        _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
+        _check_all("grid.models", grid.models, MODELS, "model")
+        _check_all("grid.methods", grid.methods, config.get("methods", {}), "method")
+        _check_all("grid.schemes", grid.schemes, config.get("schemes", {}), "scheme")
+        for stage, kind in STAGES.items():
+            selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
+            _check_all(stage, _mapping(config, stage), selectors, "selector")
+            _check_blocks(kind, config, stage)
+        _check_blocks(Trace, config, "curvatures")
+        _check_blocks(Qat, config, "schemes")
+        for method, block in _mapping(config, "methods").items():
+            self._check_method(str(method), block)
+
+    def _check_method(self, method: str, block: Any) -> None:
+        where = f"methods.{method}"
+        if not isinstance(block, Mapping):
+            raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
+        if method == DENSE or not method.replace("-", "").replace("_", "").isalnum():
+            raise SettingsError(f"{where}: a method name has letters, digits, - and _, and is not {DENSE!r}.")
+        _check_all(where, block, ("curvature", "criterion", "prune", "finetune", "qat"), "setting")
+        for stage in ("prune", "finetune", "qat"):
+            check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
+        curvature, traced = block.get("curvature"), block.get("criterion") == "trace"
+        if curvature is not None:
+            _check_all(f"{where}.curvature", [curvature], _mapping(self._config, "curvatures"), "curvature")
+        if traced and curvature is None:
+            raise SettingsError(f"{where}: criterion trace needs a curvature; name one of the block curvatures.")
+        if curvature is not None and not traced:
+            raise SettingsError(f"{where}: only criterion trace uses a curvature, got {block.get('criterion')!r}.")
+
+    def _every_setting(self) -> Iterator[object]:
+        grid = self.grid
+        yield from map(self.prepare, grid.datasets)
+        for dataset, model in product(grid.datasets, grid.models):
+            yield self.pretrain(dataset, model)
+            yield from (self.trace(dataset, model, name) for name in self.curvatures())
+            for method in grid.methods:
+                yield self.prune(dataset, model, method)
+                yield self.finetune(dataset, model, method)
+                yield from (self.qat(dataset, model, method, scheme) for scheme in grid.schemes)
+
+
+def _name(config: Mapping[str, Any]) -> str:
+    name = config.get("name")
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise SettingsError(f"name: expected letters, digits, - and _ (the folder under results/), got {name!r}.")
+    return name
+
+
+def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    block = config.get(key, {})
+    if not isinstance(block, Mapping):
+        raise SettingsError(f"{key}: expected a mapping, got {block!r}.")
+    return block
+
+
+def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
+    for name in names:
+        if name not in tuple(allowed):
+            raise unknown(where, str(name), allowed, noun)
+
+
+def _check_blocks(kind: type, config: Mapping[str, Any], key: str) -> None:
+    """Check the keys of every named block, also of those that this grid does not use."""
+    for name, block in _mapping(config, key).items():
+        check_keys(kind, {} if block is None else block, f"{key}.{name}")
+
+
+def _selectors() -> tuple[str, ...]:
+    return ("all", *DATASETS, *MODELS, *(f"{dataset}/{model}" for dataset, model in product(DATASETS, MODELS)))

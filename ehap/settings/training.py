@@ -1,0 +1,63 @@
+"""Settings of the stages that train: pretrain, finetune and qat."""
+
+from dataclasses import dataclass
+
+from ehap.errors import SettingsError
+from ehap.settings.checks import at_least, positive, share
+
+BYTE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """SGD with a cosine schedule to zero, stepped once an epoch.
+
+    epochs: Passes over the training images.
+    learning_rate: At the first epoch.
+    momentum, weight_decay, nesterov: As in torch.optim.SGD; weight decay applies to all parameters.
+    batch_size: Images a step; the last, smaller batch of an epoch is kept.
+    """
+
+    epochs: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 1e-3
+    batch_size: int = 128
+    nesterov: bool = True
+
+    def __post_init__(self) -> None:
+        at_least("epochs", self.epochs, 1)
+        positive("learning_rate", self.learning_rate)
+        share("momentum", self.momentum, zero=True, one=False)
+        at_least("weight_decay", self.weight_decay, 0)
+        at_least("batch_size", self.batch_size, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Training):
+    """How the dense network is trained from new weights (the paper's Table VII)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Training):
+    """How the pruned network is trained on (the paper's Table VIII)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qat(Training):
+    """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
+
+    bits: Width of weights and activations.
+    range_momentum: Share of the old activation range that stays at each training step.
+    """
+
+    nesterov: bool = False
+    bits: int = 8
+    range_momentum: float = 0.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("bits", self.bits, 2)
+        if self.bits > BYTE:
+            raise SettingsError(f"bits must be at most {BYTE}, got {self.bits}.")
+        share("range_momentum", self.range_momentum, zero=True, one=False)

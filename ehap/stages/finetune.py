@@ -1,0 +1,28 @@
+"""Stage finetune: the pruned network trained on."""
+
+from pathlib import Path
+
+from ehap.records import Job
+from ehap.runtime import choose_device
+from ehap.settings import Finetune, Machine
+from ehap.stages.files import load_data, load_model, save_model
+from ehap.stages.fitting import fit_and_record
+
+
+def run(
+    data: Path,
+    pruned: Path,
+    checkpoint: Path,
+    history: Path,
+    record: Path,
+    job: Job,
+    settings: Finetune,
+    machine: Machine,
+) -> None:
+    """Train the pruned network of a cell; its weights, history and record are written."""
+    device = choose_device(machine.device, machine.threads)
+    images = load_data(data, job, device)
+    network, kept = load_model(pruned, job)
+    network.to(device)
+    fit_and_record(network, images, job, settings, device, history, record)
+    save_model(checkpoint, network, job, kept)

@@ -1,0 +1,25 @@
+"""Stage pretrain: a dense network from new weights."""
+
+from pathlib import Path
+
+import torch
+
+from ehap.models import build_model
+from ehap.records import Job
+from ehap.runtime import choose_device
+from ehap.settings import Machine, Pretrain
+from ehap.stages.files import load_data, save_model
+from ehap.stages.fitting import fit_and_record
+
+
+def run(
+    data: Path, checkpoint: Path, history: Path, record: Path, job: Job, settings: Pretrain, machine: Machine
+) -> None:
+    """Train the dense network of a cell; its weights, history and record are written."""
+    device = choose_device(machine.device, machine.threads)
+    images = load_data(data, job, device)
+    network = build_model(job.model, images.info.classes, seed=job.seed)
+    # On a CPU a fifth faster than contiguous; pruned networks, with their odd widths, are a fifth slower with it.
+    network.to(device, memory_format=torch.channels_last)
+    fit_and_record(network, images, job, settings, device, history, record)
+    save_model(checkpoint, network, job)

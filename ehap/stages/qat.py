@@ -1,0 +1,25 @@
+"""Stage qat: the fine-tuned network trained with simulated quantization, then packed as integers."""
+
+from pathlib import Path
+
+from ehap.models import INPUT_SHAPE
+from ehap.quantization import pack, simulate
+from ehap.records import Job, write_tensors
+from ehap.runtime import choose_device
+from ehap.settings import Machine, Qat
+from ehap.stages.files import architecture, load_data, load_model
+from ehap.stages.fitting import fit_and_record
+
+
+def run(
+    data: Path, checkpoint: Path, weights: Path, history: Path, record: Path, job: Job, settings: Qat, machine: Machine
+) -> None:
+    """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written."""
+    device = choose_device(machine.device, machine.threads)
+    images = load_data(data, job, device)
+    network, kept = load_model(checkpoint, job)
+    network.to(device)
+    simulated = simulate(network, settings, INPUT_SHAPE)
+    fit_and_record(simulated, images, job, settings, device, history, record)
+    metadata = {**architecture(job, kept), "bits": settings.bits, "scheme": job.scheme}
+    write_tensors(weights, pack(simulated, network), metadata)

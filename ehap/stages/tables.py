@@ -1,0 +1,72 @@
+"""Stage tables: all records of a run to the paper's tables."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from ehap import tables
+from ehap.runtime import write_atomically
+
+ACCURACY_NOTE = (
+    "The number that counts is the last epoch's. The paper picks the epoch by its test accuracy; that number stands "
+    "below it, labelled as the paper's protocol."
+)
+BF16_NOTE = (
+    "Curvatures with bf16 stand in for the paper's FP16: on a CPU, FP16 double backward is some 80 times slower. "
+    "They are not EHAP itself."
+)
+TRACE_NOTE = (
+    "The paper's times are for 300 samples and batches of 512, 512 and 256 images on its two GPUs; compare only where "
+    "ours has as many samples. Peak memory: on a GPU all that torch held, on a CPU what the traces added."
+)
+SIZE_NOTE = (
+    "Ours are the files as written: float32 weights, or packed integers with their scales. The paper's original and "
+    "pruned sizes hold the optimizer's momentum too, its quantized files hold integers as float32."
+)
+
+
+def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path) -> None:
+    """Write every table as CSV and Markdown, the overview and summary.json into ``folder``."""
+    values, settings = tables.collect(records)
+    printed = tables.paper_values(paper)
+    bf16 = [BF16_NOTE] if (settings["value"] == "bf16").any() else []
+    accuracy = {"cifar10": "I", "cifar100": "II"}
+    for name, title, frame, numbering, notes in (
+        ("pruned_accuracy", "Pruned accuracy", tables.pruned_accuracy, accuracy, [ACCURACY_NOTE, *bf16]),
+        ("trace_cost", "Cost of the traces", tables.trace_cost, {"cifar100": "III and IV"}, [TRACE_NOTE, *bf16]),
+        (
+            "quantized_accuracy",
+            "Quantized accuracy",
+            tables.quantized_accuracy,
+            {"cifar10": "V", "cifar100": "VI"},
+            [ACCURACY_NOTE, *bf16],
+        ),
+        ("sizes", "Sizes", tables.sizes, {"cifar10": "X", "cifar100": "XI"}, [SIZE_NOTE]),
+    ):
+        built = frame(values, printed)
+        _write_csv(folder / f"{name}.csv", built)
+        write_atomically(folder / f"{name}.md", tables.markdown(title, built, numbering, notes).encode())
+    compared = tables.settings_table(settings, pandas.read_csv(paper_settings, keep_default_na=False))
+    _write_csv(folder / "settings.csv", compared)
+    whole = tables.overview(values)
+    _write_csv(folder / "overview.csv", whole)
+    text = "\n\n".join([tables.overview_markdown(whole), *bf16])
+    write_atomically(folder / "overview.md", (text + "\n").encode())
+    write_atomically(folder / "summary.json", (json.dumps(_summary(whole), indent=2) + "\n").encode())
+
+
+def _write_csv(path: Path, frame: pandas.DataFrame) -> None:
+    write_atomically(path, frame.to_csv(index=False, float_format="%.10g").encode())
+
+
+def _summary(whole: pandas.DataFrame) -> dict[str, Any]:
+    """Return dataset → model → method → means: the metrics that DVC compares between commits."""
+    summary: dict[str, Any] = {}
+    means = [name for name in whole.columns if pandas.api.types.is_numeric_dtype(whole[name])]
+    for row in whole.to_dict("records"):
+        found = {str(name): round(float(row[name]), 6) for name in means if pandas.notna(row[name])}
+        summary.setdefault(row["dataset"], {}).setdefault(row["model"], {})[row["method"]] = found
+    return summary

@@ -1,0 +1,34 @@
+"""Stage trace: the Hessian trace of every channel of a dense network."""
+
+from pathlib import Path
+
+from ehap.curvature import channel_traces
+from ehap.data import hessian_batch
+from ehap.errors import DataError
+from ehap.records import Job, Value, write_record, write_tensors
+from ehap.runtime import choose_device
+from ehap.settings import Machine, Trace
+from ehap.stages.files import load_data, load_model
+
+
+def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, settings: Trace, machine: Machine) -> None:
+    """Compute traces and standard errors of the cell's dense network on its Hessian batch."""
+    device = choose_device(machine.device, machine.threads)
+    images = load_data(data, job, device)
+    if settings.batch_size > len(images.train[0]):
+        raise DataError(
+            f"expected at least {settings.batch_size} training images for the Hessian batch, got "
+            f"{len(images.train[0])}; lower trace.batch_size or raise prepare.train_images."
+        )
+    network, _ = load_model(checkpoint, job)
+    batch, labels = hessian_batch(*images.train, images.info, settings.batch_size, job.seed)
+    result = channel_traces(network.to(device), batch, labels, settings, job.seed)
+    tensors = {f"trace.{name}": values for name, values in result.trace.items()}
+    tensors |= {f"standard_error.{name}": values for name, values in result.standard_error.items()}
+    write_tensors(traces, tensors, {"model": job.model, "dataset": job.dataset, "curvature": job.curvature})
+    values = {
+        "samples": Value(result.samples, "samples"),
+        "trace_time": Value(result.seconds, "s"),
+        "peak_memory": Value(result.peak_memory_bytes, "bytes"),
+    }
+    write_record(record, job, values, settings, device)

@@ -1,0 +1,19 @@
+"""Records and the paper's values to tables."""
+
+from ehap.tables.build import overview, pruned_accuracy, quantized_accuracy, settings_table, sizes, trace_cost
+from ehap.tables.collect import collect
+from ehap.tables.paper import paper_values
+from ehap.tables.render import markdown, overview_markdown
+
+__all__ = [
+    "collect",
+    "markdown",
+    "overview",
+    "overview_markdown",
+    "paper_values",
+    "pruned_accuracy",
+    "quantized_accuracy",
+    "settings_table",
+    "sizes",
+    "trace_cost",
+]

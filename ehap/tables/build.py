@@ -1,0 +1,96 @@
+"""The tables of the paper, ours beside its printed numbers, in long form."""
+
+import pandas
+
+from ehap.tables.collect import over_seeds
+from ehap.tables.paper import ORIGINAL, beside_paper
+
+
+def pruned_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
+    """Return accuracy before and after pruning and fine-tuning (Tables I, II), with the share of size that is left."""
+    rows = _evaluated(values)
+    rows = rows[rows["scheme"] == ""]
+    wanted = rows["quantity"].isin(["accuracy", "best_accuracy", "compression_ratio", "flops_ratio"])
+    return beside_paper(over_seeds(rows[wanted]), paper[paper["table"].isin(["I", "II", "X", "XI"])])
+
+
+def quantized_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
+    """Return accuracy before pruning, after it, and after quantization (Tables V, VI), and the change."""
+    rows = _evaluated(values)
+    rows = rows[rows["quantity"].isin(["accuracy", "best_accuracy", "quantization_change"])]
+    return beside_paper(over_seeds(rows), paper[paper["table"].isin(["V", "VI"])])
+
+
+def sizes(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
+    """Return bytes of the files as written, FLOPs, parameters and compression ratio (Tables X, XI)."""
+    rows = _evaluated(values)
+    rows = rows[rows["quantity"].isin(["file_size", "flops", "parameters", "compression_ratio"])]
+    return beside_paper(over_seeds(rows), paper[paper["table"].isin(["X", "XI"])])
+
+
+def trace_cost(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
+    """Return seconds and peak memory of the traces on this device; the paper's on its two devices (Tables III, IV)."""
+    rows = over_seeds(values[values["stage"] == "trace"])
+    costs = paper[paper["table"].isin(["III", "IV"])]
+    columns = ["dataset", "model", "curvature", "quantity"]
+    printed = costs.pivot(index=["dataset", "model", "subject", "quantity"], columns="paper_device", values="paper")
+    printed = printed.rename(columns=lambda device: f"paper_{device.lower()}").reset_index()
+    return rows.merge(printed.rename(columns={"subject": "curvature"}), on=columns, how="left")
+
+
+def settings_table(settings: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the settings that the records hold beside the paper's (Tables VII to IX).
+
+    Args:
+        settings: As ``collect`` returns them.
+        paper: table, stage, dataset (empty: all), model, setting, value.
+    """
+    keys = ["stage", "dataset", "model", "method", "scheme", "curvature", "setting"]
+    ours = settings.drop_duplicates(keys)[[*keys, "value"]]
+    joined = ours.merge(paper, on=["stage", "model", "setting"], how="left", suffixes=("", "_paper"))
+    own = (
+        joined["dataset_paper"].isna()
+        | (joined["dataset_paper"] == "")
+        | (joined["dataset_paper"] == joined["dataset"])
+    )
+    joined = joined[own].rename(columns={"value_paper": "paper"})
+    order = [*keys, "value", "paper", "table"]
+    return joined.sort_values("paper", na_position="last").drop_duplicates(keys)[order].sort_index()
+
+
+def overview(values: pandas.DataFrame) -> pandas.DataFrame:
+    """Return one row a network: accuracy dense, pruned and quantized, and what is left of its size.
+
+    Returns:
+        dataset, model, method, device, n, and mean and std (``…_std``) of accuracy, accuracy_<scheme>,
+        compression_ratio and flops_ratio (percent), and file_size and file_size_<scheme> (bytes).
+    """
+    rows = _evaluated(values)
+    rows = rows[rows["quantity"].isin(["accuracy", "compression_ratio", "flops_ratio", "file_size"])]
+    rows = rows[(rows["scheme"] == "") | rows["quantity"].isin(["accuracy", "file_size"])]
+    rows = rows.assign(column=rows["quantity"] + rows["scheme"].map(lambda scheme: f"_{scheme}" if scheme else ""))
+    keys = ["dataset", "model", "method", "device"]
+    table = rows.pivot_table(index=keys, columns="column", values="value", aggfunc=["mean", "std"], sort=False)
+    names = [(str(pair[0]), str(pair[1])) for pair in table.columns.to_flat_index()]
+    table.columns = pandas.Index([name if kind == "mean" else f"{name}_std" for kind, name in names], dtype="str")
+    counts = rows[rows["column"] == "accuracy"].groupby(keys, sort=False).size().rename("n")
+    return table.join(counts).reset_index()
+
+
+def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the values of the evaluate stage, with each cell's ratios to its dense network added."""
+    rows = values[values["stage"] == "evaluate"]
+    cell = ["dataset", "model", "seed", "device"]
+    dense = rows[rows["method"] == ORIGINAL].set_index([*cell, "quantity"])["value"]
+    added = [rows]
+    for name, base in (("compression_ratio", "parameters"), ("flops_ratio", "flops")):
+        part = rows[rows["quantity"] == base]
+        reference = part[[*cell, "quantity"]].apply(tuple, axis=1).map(dense)
+        added.append(part.assign(value=100 * part["value"] / reference, quantity=name, unit="percent"))
+    accuracy = rows[rows["quantity"] == "accuracy"]
+    pruned = accuracy[accuracy["scheme"] == ""].set_index([*cell, "method"])["value"]
+    quantized = accuracy[accuracy["scheme"] != ""]
+    before = quantized[[*cell, "method"]].apply(tuple, axis=1).map(pruned)
+    change = quantized["value"] - before
+    added.append(quantized.assign(value=change, quantity="quantization_change", unit="percentage points"))
+    return pandas.concat([part for part in added if len(part)], ignore_index=True)

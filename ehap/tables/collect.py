@@ -1,0 +1,50 @@
+"""Records to one long table: a row for each value of each record."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas
+
+from ehap.errors import DataError
+
+CELL = ["dataset", "model", "method", "scheme", "curvature"]
+COLUMNS = ["stage", *CELL, "seed", "device", "quantity", "unit", "value"]
+
+
+def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Read records.
+
+    Returns:
+        values: COLUMNS; one row a value, empty text where a record has no such field.
+        settings: stage, the cell's columns, setting, value; one row a setting.
+
+    Raises:
+        DataError: A record is missing or not JSON.
+    """
+    values, settings = [], []
+    for path in paths:
+        record = _read(path)
+        where = {key: record.get(key, "") for key in ["stage", *CELL, "seed", "device"]}
+        for quantity, item in record["values"].items():
+            values.append({**where, "quantity": quantity, "unit": item["unit"], "value": item["value"]})
+        settings += [{**where, "setting": name, "value": value} for name, value in record["settings"].items()]
+    return (
+        pandas.DataFrame(values, columns=COLUMNS),
+        pandas.DataFrame(settings, columns=["stage", *CELL, "seed", "device", "setting", "value"]),
+    )
+
+
+def _read(path: Path) -> dict[str, dict[str, dict[str, object]]]:
+    try:
+        record: dict[str, dict[str, dict[str, object]]] = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: expected a record in JSON ({error}); run the workflow again to rebuild it.") from None
+    return record
+
+
+def over_seeds(values: pandas.DataFrame) -> pandas.DataFrame:
+    """Return mean, sample standard deviation (NaN for one seed) and n over seeds; devices are never mixed."""
+    keys = [*CELL, "device", "quantity", "unit"]
+    grouped = values.groupby(keys, sort=False)["value"].agg(mean="mean", std="std", n="count")
+    return grouped.reset_index()

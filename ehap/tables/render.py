@@ -1,0 +1,102 @@
+"""Tables as Markdown under the paper's numbering."""
+
+import math
+
+import pandas
+
+from ehap.tables.collect import CELL
+
+DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits (not in the paper)"}
+UNITS = {"bytes": ("KB", 1e3), "flop": ("GFLOP", 1e9)}
+LABELS = {
+    "accuracy": "accuracy, last epoch",
+    "best_accuracy": "accuracy, best epoch (the paper's protocol)",
+    "compression_ratio": "parameters kept",
+    "flops_ratio": "FLOPs kept",
+    "file_size": "file as written",
+    "flops": "FLOPs",
+    "trace_time": "time for the traces",
+    "peak_memory": "peak memory",
+    "quantization_change": "change by quantization",
+}
+
+
+def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], notes: list[str]) -> str:
+    """Return one Markdown document with a section for each dataset.
+
+    Args:
+        title: What the table shows.
+        frame: Long form: a row for each quantity with mean, std, n, unit, device, and the paper's columns.
+        numbering: Dataset to the number of the paper's table.
+        notes: Sentences below the tables.
+    """
+    lines = [f"# {title}", ""]
+    for dataset, part in frame.groupby("dataset", sort=False):
+        number = f"Table {numbering[str(dataset)]}, " if str(dataset) in numbering else ""
+        lines += [f"## {number}{DATASETS.get(str(dataset), dataset)}", "", _rows(part), ""]
+    return "\n".join(lines + [f"{note}\n" for note in notes])
+
+
+def _rows(part: pandas.DataFrame) -> str:
+    subject = [name for name in CELL[1:] if (part[name] != "").any()]
+    shown = part[subject].copy()
+    shown["quantity"] = part["quantity"].map(lambda name: LABELS.get(name, name.replace("_", " ")))
+    shown["ours, mean ± std"] = [number(*row) for row in zip(part["mean"], part["std"], part["unit"], strict=True)]
+    shown["n"] = part["n"]
+    for column in part.columns:
+        if column == "paper" or column.startswith("paper_rtx"):
+            shown[column.replace("_", " ")] = [
+                number(value, spread, unit)
+                for value, spread, unit in zip(
+                    part[column], part.get("paper_spread", part[column] * math.nan), part["unit"], strict=True
+                )
+            ]
+    if "difference" in part and part["difference"].notna().any():
+        shown["difference"] = [number(*row, sign=True) for row in zip(part["difference"], part["unit"], strict=True)]
+        shown["verdict"] = part["verdict"]
+    shown["device"] = part["device"]
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def number(value: float, *rest: float | str, sign: bool = False) -> str:
+    """Return a number with its unit, and its spread where there is one; empty for NaN.
+
+    Args:
+        value: In the unit named last.
+        *rest: Optionally the spread, then the unit.
+        sign: Whether to show a plus.
+    """
+    if math.isnan(value):
+        return ""
+    *spreads, unit = rest
+    unit, factor = UNITS.get(str(unit), (str(unit), 1.0))
+    digits = 0 if unit in ("parameters", "samples") else 4 if unit == "GFLOP" else 1 if unit == "KB" else 2
+    text = f"{value / factor:{'+' if sign else ''}.{digits}f}"
+    if spreads and not math.isnan(float(spreads[0])):
+        text += f" ± {float(spreads[0]) / factor:.{digits}f}"
+    return f"{text} {'%' if unit == 'percent' else 'points' if unit == 'percentage points' else unit}"
+
+
+def overview_markdown(frame: pandas.DataFrame) -> str:
+    """Return the main table: one row a network, dense first."""
+    names = [str(name) for name in frame.columns]
+    columns = {
+        "accuracy": ("accuracy", "percent"),
+        **{name: (name.replace("accuracy_", "after "), "percent") for name in names if name.startswith("accuracy_")},
+        "compression_ratio": ("parameters kept", "percent"),
+        "flops_ratio": ("FLOPs kept", "percent"),
+        "file_size": ("file", "bytes"),
+        **{
+            name: (name.replace("file_size_", "file after "), "bytes")
+            for name in names
+            if name.startswith("file_size_")
+        },
+    }
+    shown = frame[["dataset", "model", "method"]].copy()
+    for name, (label, unit) in columns.items():
+        if not name.endswith("_std"):
+            spread = frame.get(f"{name}_std", frame[name] * math.nan)
+            cells = zip(frame[name], spread if name.startswith("accuracy") else frame[name] * math.nan, strict=True)
+            shown[label] = [number(value, deviation, unit) for value, deviation in cells]
+    shown["n"] = frame["n"]
+    return str(shown.to_markdown(index=False, disable_numparse=True))

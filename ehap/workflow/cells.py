@@ -1,0 +1,47 @@
+"""Settings of a cell as one canonical JSON string, for rules.
+
+Snakemake stores the values of params as a set without names, so settings spread over several params could swap
+their values unnoticed; one string cannot.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from inspect import signature
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ehap.settings import Run, Tables
+from ehap.settings.run import DENSE
+
+
+def cell_settings(run: Run, stage: str) -> Callable[[Any], str]:
+    """Return the function from a rule's wildcards to the settings of that stage and cell, as canonical JSON."""
+    settings = getattr(run, stage)
+    names = list(signature(settings).parameters)
+    return lambda wildcards: canonical(asdict(settings(*(getattr(wildcards, name) for name in names))))
+
+
+def record_paths(results: Path, settings: Tables) -> list[Path]:
+    """Return every record that the tables read, in a fixed order.
+
+    Args:
+        results: The folder of the run.
+        settings: Datasets, models, seeds, methods, schemes and curvatures.
+    """
+    paths: list[str] = []
+    for dataset, model, seed in product(settings.datasets, settings.models, settings.seeds):
+        cell = f"{dataset}/{model}/seed{seed}"
+        paths += [f"pretrain/{cell}", f"evaluate/{cell}/{DENSE}"]
+        paths += [f"trace/{cell}/{curvature}" for curvature in settings.curvatures]
+        for method in settings.methods:
+            paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "finetune", "evaluate")]
+            for scheme in settings.schemes:
+                paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
+    return [results / path / "record.json" for path in paths]
+
+
+def canonical(values: dict[str, Any]) -> str:
+    """Return JSON with sorted keys and no spaces."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,82 @@
+"""Command lines of workflow scripts: arguments in, log and exit code out."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ehap.errors import EhapError, SettingsError
+from ehap.records import Job
+from ehap.settings import Machine, build
+
+CELL = [field.name for field in fields(Job) if field.name not in ("stage", "started")]
+
+
+def arguments(*paths: str, settings: type | None = None, optional: tuple[str, ...] = ()) -> argparse.Namespace:
+    """Read a script's command line.
+
+    Args:
+        paths: Names of the required files: ``checkpoint`` becomes ``--checkpoint PATH``.
+        settings: The stage's settings; ``--settings`` takes them as JSON.
+        optional: Names of files that may be left out.
+
+    Returns:
+        The paths, ``settings`` and ``machine`` built and checked, ``job``, and ``log`` (a path or None).
+    """
+    stage = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(prog=f"{stage}.py", description=f"The stage {stage} of one cell.")
+    for name in (*paths, *optional):
+        parser.add_argument(_flag(name), type=Path, required=name in paths, metavar="PATH")
+    for name in CELL:
+        kind = int if name == "seed" else str
+        parser.add_argument(_flag(name), type=kind, default=kind(), metavar=name.upper())
+    if settings is not None:
+        parser.add_argument("--settings", required=True, metavar="JSON", help=f"fields of {settings.__name__}")
+    parser.add_argument("--machine", default="{}", metavar="JSON", help="fields of Machine; all have defaults")
+    parser.add_argument("--log", type=Path, metavar="PATH", help="write progress there instead of to the terminal")
+    parsed = parser.parse_args()
+    parsed.job = Job(stage=stage, **{name: getattr(parsed, name) for name in CELL})
+    try:
+        parsed.machine = build(Machine, _json("--machine", parsed.machine), "machine")
+        if settings is not None:
+            parsed.settings = build(settings, _json("--settings", parsed.settings), stage)
+    except EhapError as error:
+        parser.exit(1, f"error: {error}\n")
+    return parsed
+
+
+@contextmanager
+def logged(log: Path | None) -> Iterator[None]:
+    """Send log lines to a file; turn an EhapError into one clear line, there and on stderr, and exit code 1."""
+    logger = logging.getLogger("ehap")
+    logger.setLevel(logging.INFO)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log, mode="w")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+    try:
+        yield
+        logger.info("done")
+    except EhapError as error:
+        logger.error("error: %s", error)
+        sys.exit(f"error: {error}")
+    except BaseException:
+        logger.exception("unexpected error")
+        raise
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _json(flag: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{flag}: expected JSON, got {text!r} ({error}).") from None

@@ -1,0 +1,21 @@
+rule prepare:
+    """A dataset, checksums verified, as one file of tensors."""
+    output:
+        data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
+        record=f"{RESULTS}/prepare/{{dataset}}/record.json",
+    log:
+        f"{LOGS}/prepare/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prepare/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        settings=settings_of("prepare"),
+        code=digest("prepare.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/prepare.py --data {output.data} --record {output.record}"
+        " --settings {params.settings:q} --dataset {wildcards.dataset} --code {params.code}"
+        " --machine {MACHINE:q} --log {log}"

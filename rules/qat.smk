@@ -1,0 +1,25 @@
+rule qat:
+    """The fine-tuned network trained under quantization, as integers (the paper's Table IX)."""
+    input:
+        data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
+        checkpoint=f"{RESULTS}/finetune/{CELL}/{{method}}/model.safetensors",
+    output:
+        weights=f"{RESULTS}/quantize/{CELL}/{{method}}/{{scheme}}/weights.safetensors",
+        history=f"{RESULTS}/quantize/{CELL}/{{method}}/{{scheme}}/history.csv",
+        record=f"{RESULTS}/quantize/{CELL}/{{method}}/{{scheme}}/record.json",
+    log:
+        f"{LOGS}/quantize/{CELL}/{{method}}/{{scheme}}.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize/{CELL}/{{method}}/{{scheme}}.tsv"
+    threads: RUN.machine.threads
+    resources:
+        gpu=GPU,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=24 * 60,
+    params:
+        settings=settings_of("qat"),
+        code=digest("qat.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/qat.py --data {input.data} --checkpoint {input.checkpoint} --weights {output.weights}"
+        " --history {output.history} --record {output.record} --settings {params.settings:q}"
+        " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB

@@ -1,0 +1,28 @@
+TABLES = ("pruned_accuracy", "trace_cost", "quantized_accuracy", "sizes", "overview")
+
+
+rule tables:
+    """Every table of the paper from the records of the run."""
+    input:
+        records=record_paths(Path(RESULTS), RUN.tables()),
+        paper="config/paper_results.csv",
+        paper_settings="config/paper_settings.csv",
+    output:
+        csv=[f"{RESULTS}/tables/{name}.csv" for name in (*TABLES, "settings")],
+        markdown=[f"{RESULTS}/tables/{name}.md" for name in TABLES],
+        summary=f"{RESULTS}/tables/summary.json",
+    log:
+        f"{LOGS}/tables.log",
+    benchmark:
+        f"{BENCHMARKS}/tables.tsv"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        settings=settings_of("tables"),
+        code=digest("tables.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/tables.py --results {RESULTS} --folder {RESULTS}/tables --paper {input.paper}"
+        " --paper-settings {input.paper_settings} --settings {params.settings:q} --log {log}"

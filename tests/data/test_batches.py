@@ -1,0 +1,65 @@
+import torch
+from torchvision.transforms import v2
+
+from ehap.data import DATASETS, augment, hessian_batch, normalise, plain_batches, training_batches
+
+INFO = DATASETS["cifar10"]
+
+
+def _images(count: int) -> torch.Tensor:
+    return torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_normalise_is_torchvisions() -> None:
+    images = _images(4)
+    reference = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(INFO.mean, INFO.std)])(images)
+    assert torch.allclose(normalise(images, INFO), reference, atol=1e-6)
+
+
+def test_every_augmented_image_is_a_crop_of_its_padded_self_and_all_crops_occur() -> None:
+    image = _images(1)
+    padded = torch.nn.functional.pad(image, (4, 4, 4, 4))[0]
+    out = augment(image.expand(4000, -1, -1, -1), torch.Generator().manual_seed(1), flip=True)
+    crops = {}
+    for y in range(9):
+        for x in range(9):
+            crop = padded[:, y : y + 32, x : x + 32]
+            crops[crop.numpy().tobytes()] = (y, x, 0)
+            crops[crop.flip(2).numpy().tobytes()] = (y, x, 1)
+    found = [crops[item.numpy().tobytes()] for item in out]  # KeyError: not a crop of the padded image
+    assert len(set(found)) == 162  # 9 · 9 offsets, mirrored or not: torchvision's RandomCrop and flip have the same
+    counts = torch.tensor([found.count(key) for key in set(found)], dtype=torch.float)
+    chi_square = ((counts - 4000 / 162) ** 2 / (4000 / 162)).sum()
+    assert chi_square < 161 + 5 * (2 * 161) ** 0.5  # uniform, to five standard deviations
+    assert abs(sum(key[2] for key in found) / 4000 - 0.5) < 0.04
+
+
+def test_without_flip_no_image_is_mirrored() -> None:
+    image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    image[..., :16] = 255
+    out = augment(image.expand(64, -1, -1, -1), torch.Generator().manual_seed(1), flip=False)
+    assert (out[:, :, 16, 10] == 255).all()
+    assert (out[:, :, 16, 26] == 0).all()
+
+
+def test_an_epoch_shows_every_image_once_and_keeps_the_last_batch() -> None:
+    labels = torch.arange(10)
+    batches = list(training_batches(_images(10), labels, INFO, 4, torch.Generator().manual_seed(0)))
+    assert [len(targets) for _, targets in batches] == [4, 4, 2]
+    assert sorted(torch.cat([targets for _, targets in batches]).tolist()) == list(range(10))
+
+
+def test_plain_batches_keep_the_order() -> None:
+    images, labels = _images(7), torch.arange(7)
+    batches = list(plain_batches(images, labels, INFO, 3))
+    assert torch.cat([targets for _, targets in batches]).tolist() == list(range(7))
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), normalise(images, INFO))
+
+
+def test_the_hessian_batch_is_drawn_without_replacement_by_its_seed() -> None:
+    images, labels = _images(50), torch.arange(50)
+    first, targets = hessian_batch(images, labels, INFO, 20, seed=1)
+    assert len(set(targets.tolist())) == 20
+    assert torch.equal(first, normalise(images[targets], INFO))
+    assert hessian_batch(images, labels, INFO, 20, seed=1)[1].tolist() == targets.tolist()
+    assert hessian_batch(images, labels, INFO, 20, seed=2)[1].tolist() != targets.tolist()

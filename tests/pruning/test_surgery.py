@@ -1,0 +1,126 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from ehap.errors import ArchitectureError, PlanError
+from ehap.models import MODELS, build_model
+from ehap.pruning import UnionAdd, mask_, prune
+from ehap.pruning.channels import channel_graph
+from ehap.pruning.counting import ParameterCounter
+
+Kept = dict[str, list[int]]
+
+
+def _random_plan(model: nn.Module, seed: int, few: bool = False) -> Kept:
+    """Any channels of every layer, at least one; ``few`` keeps exactly one, so that branches are disjoint."""
+    generator = torch.Generator().manual_seed(seed)
+    graph = channel_graph(model)
+    kept = {}
+    for layer, width in graph.layers().items():
+        count = 1 if few else int(torch.randint(1, width + 1, (), generator=generator))
+        chosen = torch.randperm(width, generator=generator)[: width if layer in graph.unpruned() else count]
+        kept[layer] = sorted(chosen.tolist())
+    return kept
+
+
+def _difference(model: nn.Module, kept: Kept, images: torch.Tensor) -> float:
+    masked = copy.deepcopy(model)
+    mask_(masked, kept)
+    smaller = prune(model, kept)
+    reference = masked(images)
+    return ((smaller(images) - reference).abs().max() / reference.abs().max()).item()
+
+
+@given(seed=st.integers(0, 2**31 - 1), few=st.booleans(), training=st.booleans())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pruned_equals_masked_for_every_plan(tiny: nn.Module, seed: int, few: bool, training: bool) -> None:
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    model = copy.deepcopy(tiny).double().train(training)
+    assert _difference(model, _random_plan(model, seed, few), images) < 1e-9
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("few", [False, True])
+def test_pruned_equals_masked_on_the_real_networks(name: str, few: bool, enliven: Callable[[nn.Module], None]) -> None:
+    model = build_model(name, 10, seed=0)
+    enliven(model)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    kept = _random_plan(model, 7, few)
+    assert _difference(model.eval(), kept, images) < 1e-4
+    if name != "wrn28_8":
+        assert _difference(copy.deepcopy(model).double().eval(), kept, images.double()) < 1e-9
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_counting_agrees_with_the_network_that_is_built(name: str) -> None:
+    model = build_model(name, 100, seed=0)
+    graph = channel_graph(model)
+    for seed in range(3):
+        kept = _random_plan(model, seed)
+        built = sum(parameter.numel() for parameter in prune(model, kept).parameters())
+        assert ParameterCounter(model, graph)(kept) == built
+
+
+def test_a_stream_carries_the_sorted_union_of_its_branches(tiny: nn.Module) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept |= {"conv1": [0, 3], "block1.conv2": [1, 3]}
+    pruned = prune(tiny, kept)
+    add = next(module for module in pruned.modules() if isinstance(module, UnionAdd))
+    assert (add.width, add.left.tolist(), add.right.tolist()) == (3, [1, 2], [0, 2])
+    assert pruned.get_submodule("block2.conv1").in_channels == 3
+
+
+def test_keeping_everything_changes_nothing(tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    pruned = prune(tiny, kept)
+    assert torch.equal(pruned(batch[0]), tiny(batch[0]))
+    assert not any(isinstance(module, UnionAdd) for module in pruned.modules())
+
+
+def test_the_original_is_not_changed_and_the_mode_is_kept(tiny: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+    pruned = prune(tiny.train(), _random_plan(tiny, 0))
+    assert pruned.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conv1": []}, "conv1: expected sorted channels out of 0 to 3, at least one, got"),
+        ({"conv1": [0, 4]}, "conv1: expected sorted channels out of 0 to 3"),
+        ({"conv1": [2, 1]}, "conv1: expected sorted channels"),
+        ({"fc": [0, 1]}, "fc: its rows are the network's outputs and must all stay"),
+        ({"conv9": [0]}, "the plan is for another model: it and the model differ in the layers conv9"),
+    ],
+)
+def test_a_wrong_plan_is_refused(tiny: nn.Module, change: Kept, message: str) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    with pytest.raises(PlanError, match=message):
+        prune(tiny, kept | change)
+
+
+def _network(middle: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), middle, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+class _Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_what_pruning_does_not_know_is_named() -> None:
+    with pytest.raises(ArchitectureError, match="Sigmoid is not an operation that pruning knows"):
+        channel_graph(_network(nn.Sigmoid()))
+    with pytest.raises(ArchitectureError, match=r"1: grouped convolutions cannot be pruned yet, got groups=2"):
+        channel_graph(_network(nn.Conv2d(4, 4, 3, groups=2)))
+    with pytest.raises(ArchitectureError, match="the forward pass of Sequential cannot be traced"):
+        channel_graph(nn.Sequential(nn.Conv2d(3, 4, 3), _Branching()))
+    shared = nn.Conv2d(4, 4, 3, padding=1)
+    with pytest.raises(ArchitectureError, match="is used twice in the forward pass"):
+        channel_graph(_network(nn.Sequential(shared, shared)))

@@ -1,0 +1,172 @@
+"""Simulated quantization against integer arithmetic written out by hand."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from ehap.errors import ArchitectureError, CheckpointError
+from ehap.pruning import prune
+from ehap.pruning.channels import channel_graph
+from ehap.quantization import SimulatedNetwork, pack, simulate, unpack
+from ehap.quantization.affine import dequantize, quantize
+from ehap.quantization.folding import fold_norms, fuse_norms
+from ehap.settings import Qat
+
+Batch = tuple[Tensor, Tensor]
+SHAPE = (3, 8, 8)
+
+
+def _settings(bits: int = 8) -> Qat:
+    return Qat(epochs=1, learning_rate=0.01, bits=bits)
+
+
+def _trained(model: nn.Module, images: Tensor, bits: int = 8) -> SimulatedNetwork:
+    """A simulated network after a few real steps, so that ranges and weights have moved."""
+    network = simulate(model, _settings(bits), SHAPE)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(images).square().mean().backward()
+        optimizer.step()
+    return network.eval()
+
+
+def test_quantize_and_dequantize_are_equations_9_and_10() -> None:
+    scale, zero = torch.tensor(0.5), 3
+    values = torch.tensor([-10.0, -1.5, -0.26, 0.0, 0.24, 0.26, 100.0])
+    integers = quantize(values, scale, zero, 0, 15)
+    assert integers.tolist() == [0, 0, 2, 3, 3, 4, 15]
+    assert dequantize(integers, scale, zero).tolist() == [-1.5, -1.5, -0.5, 0.0, 0.0, 0.5, 6.0]
+
+
+def test_folding_keeps_the_outputs_of_eval_mode(tiny: nn.Module, batch: Batch) -> None:
+    expected = tiny(batch[0])
+    for merge in (fold_norms, fuse_norms):
+        assert torch.allclose(merge(tiny)(batch[0]), expected, atol=1e-5)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in merge(tiny).modules())
+
+
+def test_the_packed_network_is_integer_arithmetic(batch: Batch) -> None:
+    """Input → convolution + BatchNorm → ReLU → pool → linear, computed in int64 from the packed file alone."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(4, 5)
+    )
+    model(batch[0] * 2)
+    packed = pack(_trained(model.eval(), batch[0]), model)
+    network = unpack(packed, model, _settings(), SHAPE)
+
+    scales, zeros = packed["activations.scale"].double(), packed["activations.zero_point"].long()
+    assert len(scales) == 3  # input, ReLU, pool
+    assert (zeros[0], zeros[1]) == (128, 0)
+    pixels = quantize(batch[0].double(), scales[0], zeros[0], 0, 255)
+    assert packed["0.weight"].dtype == torch.int8
+    assert packed["0.bias"].dtype == torch.int32
+    sums = conv2d((pixels - zeros[0]).double(), packed["0.weight"].double()) + packed["0.bias"].view(1, -1, 1, 1)
+    step = (packed["0.weight_scale"].double() * scales[0]).view(1, -1, 1, 1)
+    active = quantize((sums * step).clamp(min=0), scales[1], zeros[1], 0, 255)
+    mean = dequantize(active.double(), scales[1], zeros[1]).double().mean((2, 3))
+    pooled = quantize(mean, scales[2], zeros[2], 0, 255) - zeros[2]
+    logits = (pooled.double() @ packed["5.weight"].double().T + packed["5.bias"]) * packed["5.weight_scale"] * scales[2]
+
+    assert torch.allclose(network(batch[0]).double(), logits, atol=1e-4)
+
+
+def test_weights_are_symmetric_per_channel_with_the_folded_norm(tiny: nn.Module, batch: Batch) -> None:
+    network = simulate(tiny, _settings(), SHAPE)
+    network(batch[0])
+    packed = pack(network, tiny)
+    factor = tiny.bn1.weight / torch.sqrt(tiny.bn1.running_var + tiny.bn1.eps)
+    folded = tiny.conv1.weight * factor.view(-1, 1, 1, 1)
+    largest = folded.flatten(1).abs().amax(1)
+    assert torch.allclose(packed["conv1.weight_scale"], largest / 127)
+    assert packed["conv1.weight"].flatten(1).abs().amax(1).tolist() == [127] * 4
+    assert (
+        dequantize(packed["conv1.weight"], (largest / 127).view(-1, 1, 1, 1)) - folded
+    ).abs().max() < largest.max() / 250
+
+
+def test_packing_and_unpacking_again_is_bit_exact_also_for_a_pruned_network(tiny: nn.Module, batch: Batch) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept |= {"conv1": [0, 2], "block1.conv2": [1, 2], "block2.conv2": [0], "block2.downsample.0": [3, 4]}
+    pruned = prune(tiny, kept)
+    network = _trained(pruned, batch[0])
+    packed = pack(network, pruned)
+    blank = prune(copy.deepcopy(tiny), kept)
+    for parameter in blank.parameters():
+        nn.init.constant_(parameter, 0.5)
+    loaded = unpack(packed, blank, _settings(), SHAPE)
+    again = pack(loaded, blank)
+    assert packed.keys() == again.keys()
+    assert all(torch.equal(packed[name], again[name]) for name in packed)
+    assert torch.allclose(loaded(batch[0]), network(batch[0]), atol=0.02 * network(batch[0]).abs().max().item())
+
+
+def test_ranges_move_in_training_only_and_by_the_momentum(tiny: nn.Module, batch: Batch) -> None:
+    network = simulate(tiny, _settings(), SHAPE)
+    observer = network.activation_quantizers()[0].activation_post_process
+    network(batch[0])
+    first = batch[0].max()
+    assert observer.max_val == first
+    network(batch[0] * 3)
+    assert observer.max_val.item() == pytest.approx((first + 0.01 * (3 * first - first)).item(), rel=1e-5)
+    before = observer.max_val.clone()
+    network.eval()
+    network(batch[0] * 100)
+    assert observer.max_val == before
+    network.train()
+    network(batch[0] * 100)
+    assert observer.max_val > before
+
+
+def test_norm_statistics_are_frozen_and_all_parameters_train(tiny: nn.Module, batch: Batch) -> None:
+    network = simulate(tiny.train(), _settings(), SHAPE)
+    buffers = {name: tensor.clone() for name, tensor in network.named_buffers() if "mean" in name or "variance" in name}
+    network(batch[0]).sum().backward()
+    assert buffers
+    assert all(torch.equal(tensor, buffers[name]) for name, tensor in network.named_buffers() if name in buffers)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_both_inputs_of_every_add_are_quantized(tiny: nn.Module, batch: Batch) -> None:
+    graph = simulate(tiny, _settings(), SHAPE).graph_module
+    adds = [
+        node
+        for node in graph.graph.nodes
+        if node.target is torch.ops.aten.add.Tensor and len(node.all_input_nodes) == 2
+    ]
+    assert len(adds) == 2
+    for add in adds:
+        assert all("activation_post_process" in source.name for source in add.all_input_nodes), add.all_input_nodes
+
+
+@pytest.mark.parametrize(("bits", "error"), [(8, 0.08), (4, 1.0)])
+def test_fewer_bits_give_a_coarser_network(tiny: nn.Module, batch: Batch, bits: int, error: float) -> None:
+    network = simulate(tiny, _settings(bits), SHAPE)
+    network(batch[0])
+    network.eval()
+    difference = (network(batch[0]) - tiny(batch[0])).abs().max() / tiny(batch[0]).abs().max()
+    assert error / 40 < difference < error
+    weights = pack(network, tiny)["block1.conv1.weight"]
+    assert weights.abs().max() == 2 ** (bits - 1) - 1
+
+
+def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> None:
+    network = simulate(tiny, _settings(), SHAPE)
+    network(batch[0])
+    packed = pack(network, tiny)
+    with pytest.raises(CheckpointError, match=r"expected fc.weight of shape \(5, 24\), got none"):
+        unpack({name: tensor for name, tensor in packed.items() if name != "fc.weight"}, tiny, _settings(), SHAPE)
+    packed["conv1.weight"] = packed["conv1.weight"][:2]
+    with pytest.raises(CheckpointError, match=r"expected conv1.weight of shape \(4, 3, 3, 3\), got \(2, 3, 3, 3\)"):
+        unpack(packed, tiny, _settings(), SHAPE)
+
+
+def test_an_operation_that_the_scheme_does_not_cover_is_named() -> None:
+    with pytest.raises(ArchitectureError, match=r"aten\.sigmoid\.default is not an operation that quantization covers"):
+        simulate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), _settings(), SHAPE)
+    with pytest.raises(ArchitectureError, match="expected a BatchNorm directly behind a convolution of its own"):
+        simulate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), _settings(), SHAPE)

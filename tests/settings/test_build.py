@@ -1,0 +1,31 @@
+import pytest
+
+from ehap.errors import SettingsError
+from ehap.settings import Pretrain, Prune, Trace, build
+
+
+def test_a_mapping_becomes_checked_settings() -> None:
+    settings = build(Pretrain, {"epochs": 3, "learning_rate": "1e-3", "weight_decay": 0})
+    assert (settings.epochs, settings.learning_rate, settings.weight_decay, settings.batch_size) == (3, 0.001, 0.0, 128)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mapping", "message"),
+    [
+        (Pretrain, {"epochs": 3, "lerning_rate": 0.1}, "pretrain.lerning_rate: unknown setting.*'learning_rate'"),
+        (Pretrain, {"epochs": 3}, "pretrain: missing learning_rate"),
+        (Pretrain, {"epochs": "three", "learning_rate": 0.1}, "pretrain.epochs: expected a whole number, got 'three'"),
+        (Pretrain, {"epochs": True, "learning_rate": 0.1}, "pretrain.epochs: expected a whole number, got True"),
+        (Pretrain, {"epochs": 3, "learning_rate": "fast"}, "pretrain.learning_rate: expected a number, got 'fast'"),
+        (Pretrain, {"epochs": 3, "learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        (Pretrain, {"epochs": 0, "learning_rate": 0.1}, "epochs must be at least 1, got 0"),
+        (Pretrain, [], "pretrain: expected a mapping of settings, got \\[\\]"),
+        (Trace, {"batch_size": 8, "precision": "fp8"}, "trace.precision: unknown value 'fp8'; expected one of fp32"),
+        (Prune, {"criterion": "trace", "prune_ratio": 1.5}, r"prune: prune_ratio must lie in \[0, 1\), got 1.5"),
+        (Prune, {"criterion": "trace"}, "give exactly one of prune_ratio"),
+        (Prune, {"criterion": "trace", "prune_ratio": 0.5, "params": 0.5}, "give exactly one of prune_ratio"),
+    ],
+)
+def test_a_wrong_setting_is_named(kind: type, mapping: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        build(kind, mapping)

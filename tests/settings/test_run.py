@@ -1,0 +1,101 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ehap.errors import SettingsError
+from ehap.settings import Run
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture
+def demo() -> dict[str, Any]:
+    return yaml.safe_load((CONFIG / "demo.yaml").read_text())
+
+
+def test_the_paper_configuration_holds_the_papers_settings() -> None:
+    run = Run(yaml.safe_load((CONFIG / "config.yaml").read_text()))
+    assert (run.grid.models, run.grid.datasets) == (("resnet32", "resnet56", "wrn28_8"), ("cifar10", "cifar100"))
+    pretrain = run.pretrain("cifar100", "wrn28_8")
+    assert (pretrain.epochs, pretrain.learning_rate, pretrain.momentum, pretrain.weight_decay) == (
+        200,
+        0.1,
+        0.875,
+        5e-4,
+    )
+    assert run.prune("cifar100", "resnet56", "hap").prune_ratio == 0.83348
+    trace = run.trace("cifar10", "wrn28_8", "hutchinson-fp16")
+    assert (trace.batch_size, trace.samples, trace.precision, trace.scale) == (256, 300, "fp16", 256.0)
+    qat = run.qat("cifar10", "resnet32", "ehap", "qat8")
+    assert (qat.epochs, qat.learning_rate, qat.nesterov, qat.bits) == (30, 1e-4, False, 8)
+
+
+def test_the_more_specific_selector_wins(demo: dict[str, Any]) -> None:
+    demo["pretrain"] |= {"digits": {"epochs": 5}, "resnet20": {"epochs": 6}, "digits/resnet20": {"epochs": 7}}
+    assert Run(demo).pretrain("digits", "resnet20").epochs == 7
+    del demo["pretrain"]["digits/resnet20"]
+    assert Run(demo).pretrain("digits", "resnet20").epochs == 6
+
+
+def test_a_method_overrides_and_a_budget_replaces_one_of_the_other_kind(demo: dict[str, Any]) -> None:
+    demo["methods"]["random"] |= {"prune": {"prune_ratio": 0.5}, "finetune": {"epochs": 9}}
+    run = Run(demo)
+    assert (
+        run.prune("digits", "resnet20", "random").prune_ratio,
+        run.prune("digits", "resnet20", "random").params,
+    ) == (
+        0.5,
+        None,
+    )
+    assert run.prune("digits", "resnet20", "hap").params == 0.3
+    assert run.finetune("digits", "resnet20", "random").epochs == 9
+    assert run.finetune("digits", "resnet20", "hap").epochs == 2
+
+
+def _set(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    changed = copy.deepcopy(config)
+    *folders, last = path.split("|")
+    block = changed
+    for folder in folders:
+        block = block[folder]
+    block[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("gird", {}, "gird: unknown key 'gird'.*Did you mean 'grid'"),
+        ("name", "a/b", "name: expected letters"),
+        (
+            "grid|datasets",
+            ["mnist"],
+            "grid.datasets: unknown dataset 'mnist'; expected one of cifar10, cifar100, digits",
+        ),
+        ("grid|models", ["resnet18"], "grid.models: unknown model 'resnet18'; expected one of resnet20"),
+        ("grid|methods", ["happ"], "grid.methods: unknown method 'happ'.*Did you mean 'hap'"),
+        ("grid|schemes", ["qat3"], "grid.schemes: unknown scheme 'qat3'"),
+        ("grid|seeds", [], "grid.seeds: expected at least one entry"),
+        ("grid|seeds", ["one"], r"grid.seeds\[0\]: expected a whole number"),
+        ("pretrain|resnet57", {}, "pretrain: unknown selector 'resnet57'"),
+        ("pretrain|resnet56", {"epochz": 1}, "pretrain.resnet56.epochz: unknown setting"),
+        ("prune|all", {"params": 1.5}, r"methods.hap: params must lie in \(0, 1\], got 1.5"),
+        ("methods|hap", {"criterion": "trace"}, "methods.hap: criterion trace needs a curvature"),
+        ("methods|hap", {"criterion": "magnitude", "curvature": "hutchinson-fp32"}, "only criterion trace uses"),
+        (
+            "methods|hap",
+            {"criterion": "trace", "curvature": "exakt"},
+            "methods.hap.curvature: unknown curvature 'exakt'",
+        ),
+        ("methods|hap", {"criterion": "best"}, "unknown value 'best'; expected one of trace, magnitude, random"),
+        ("methods|dense", {"criterion": "random"}, "methods.dense: a method name"),
+        ("curvatures|hutchinson-fp32", {"precison": "fp32"}, "curvatures.hutchinson-fp32.precison: unknown setting"),
+        ("machine|device", "tpu", "machine.device: unknown value 'tpu'; expected one of auto, cpu, cuda"),
+    ],
+)
+def test_a_wrong_configuration_is_named(demo: dict[str, Any], path: str, value: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Run(_set(demo, path, value))

@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from ehap import tables
+from ehap.errors import DataError
+from ehap.tables.render import number
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def _record(folder: Path, name: str, values: dict[str, tuple[float, str]], **where: object) -> Path:
+    path = folder / f"{name}.json"
+    record = {
+        "dataset": "cifar10",
+        "model": "resnet32",
+        "device": "GPU",
+        **where,
+        "values": {key: {"value": value, "unit": unit} for key, (value, unit) in values.items()},
+        "settings": where.get("settings", {}),
+    }
+    path.write_text(json.dumps(record))
+    return path
+
+
+def _evaluated(accuracy: float, parameters: int) -> dict[str, tuple[float, str]]:
+    return {
+        "accuracy": (accuracy, "percent"),
+        "best_accuracy": (accuracy + 0.5, "percent"),
+        "parameters": (parameters, "parameters"),
+        "flops": (parameters * 10, "flop"),
+        "file_size": (parameters * 4, "bytes"),
+    }
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> pandas.DataFrame:
+    paths = []
+    for seed in (0, 1):
+        for method, scheme, accuracy, size in (
+            ("dense", "", 93.0 + seed, 1000),
+            ("hap", "", 88.0 + seed, 100),
+            ("hap", "qat8", 88.2 + seed, 100),
+            ("random", "", 80.0 + seed, 90),
+        ):
+            where = {"stage": "evaluate", "seed": seed, "method": method} | ({"scheme": scheme} if scheme else {})
+            paths.append(_record(tmp_path, f"{method}{scheme}{seed}", _evaluated(accuracy, size), **where))
+    trace = {"trace_time": (12.0, "s"), "peak_memory": (2e9, "bytes"), "samples": (300, "samples")}
+    where = {"stage": "trace", "seed": 0, "curvature": "hutchinson-fp32", "dataset": "cifar100"}
+    paths.append(_record(tmp_path, "trace", trace, **where))
+    return tables.collect(paths)[0]
+
+
+def _row(frame: pandas.DataFrame, **where: str) -> pandas.Series:
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1, frame
+    return frame.iloc[0]
+
+
+PAPER = tables.paper_values(CONFIG / "paper_results.csv")
+
+
+def test_pruned_accuracy_stands_beside_tables_1_and_2(values: pandas.DataFrame) -> None:
+    frame = tables.pruned_accuracy(values, PAPER)
+    row = _row(frame, method="hap", quantity="accuracy")
+    assert (row["mean"], row["n"], row["paper"], row["paper_spread"]) == (88.5, 2, 88.47, 0.25)
+    assert row["std"] == pytest.approx(0.5**0.5)
+    assert row["difference"] == pytest.approx(0.03)
+    assert row["verdict"] == "within"
+    best = _row(frame, method="hap", quantity="best_accuracy")
+    assert (best["mean"], best["paper"]) == (89.0, 88.47)
+    assert _row(frame, method="dense", quantity="accuracy")["paper"] == 93.83
+    assert _row(frame, method="hap", quantity="compression_ratio")["mean"] == 10
+    assert _row(frame, method="hap", quantity="compression_ratio")["paper"] == 10.26
+    assert pandas.isna(_row(frame, method="random", quantity="accuracy")["paper"])
+    assert set(frame["scheme"]) == {""}
+
+
+def test_a_verdict_says_on_which_side_ours_lies(values: pandas.DataFrame) -> None:
+    values = values.copy()
+    values.loc[values["quantity"] == "accuracy", "value"] -= 10
+    frame = tables.pruned_accuracy(values, PAPER)
+    assert _row(frame, method="hap", quantity="accuracy")["verdict"] == "below"
+    values.loc[values["quantity"] == "accuracy", "value"] += 20
+    assert _row(tables.pruned_accuracy(values, PAPER), method="hap", quantity="accuracy")["verdict"] == "above"
+
+
+def test_quantized_accuracy_shows_the_change_cell_by_cell(values: pandas.DataFrame) -> None:
+    frame = tables.quantized_accuracy(values, PAPER)
+    change = _row(frame, method="hap", quantity="quantization_change")
+    assert (change["mean"], change["std"]) == (pytest.approx(0.2), pytest.approx(0, abs=1e-9))
+    assert _row(frame, method="hap", scheme="qat8", quantity="accuracy")["paper"] == 88.52
+    assert _row(frame, method="hap", scheme="", quantity="accuracy")["paper"] == 88.47
+
+
+def test_sizes_are_compared_in_our_units(values: pandas.DataFrame) -> None:
+    frame = tables.sizes(values, PAPER)
+    assert _row(frame, method="dense", quantity="file_size")["paper"] == 3_761_000
+    assert _row(frame, method="hap", scheme="qat8", quantity="file_size")["paper"] == 239_000
+    assert _row(frame, method="dense", quantity="flops")["paper"] == pytest.approx(1.4e8)
+
+
+def test_trace_cost_shows_the_papers_two_devices(values: pandas.DataFrame) -> None:
+    row = _row(tables.trace_cost(values, PAPER), quantity="trace_time")
+    assert (row["mean"], row["paper_rtx2060"], row["paper_rtx3090"]) == (12, 86.97, 34.722)
+    assert _row(tables.trace_cost(values, PAPER), quantity="peak_memory")["paper_rtx3090"] == 2.401e9
+
+
+def test_devices_are_never_mixed_in_one_mean(values: pandas.DataFrame) -> None:
+    values = values.copy()
+    values.loc[values["seed"] == 1, "device"] = "CPU"
+    frame = tables.pruned_accuracy(values, PAPER)
+    rows = frame[(frame["method"] == "hap") & (frame["quantity"] == "accuracy")]
+    assert dict(zip(rows["device"], rows["mean"], strict=True)) == {"GPU": 88, "CPU": 89}
+    assert rows["std"].isna().all()
+
+
+def test_the_overview_has_one_row_a_network(values: pandas.DataFrame) -> None:
+    frame = tables.overview(values)
+    row = _row(frame, method="hap")
+    assert (row["accuracy"], row["accuracy_qat8"], row["compression_ratio"], row["n"]) == (
+        88.5,
+        pytest.approx(88.7),
+        10,
+        2,
+    )
+    text = tables.overview_markdown(frame)
+    assert "88.50 ± 0.71 %" in text
+    assert "after qat8" in text
+
+
+def test_markdown_carries_the_papers_numbering_and_notes(values: pandas.DataFrame) -> None:
+    text = tables.markdown("Pruned", tables.pruned_accuracy(values, PAPER), {"cifar10": "I"}, ["A note."])
+    assert "## Table I, CIFAR-10" in text
+    assert "88.47 ± 0.25 %" in text
+    assert "accuracy, best epoch (the paper's protocol)" in text
+    assert text.endswith("A note.\n")
+
+
+def test_settings_stand_beside_tables_7_to_9(tmp_path: Path) -> None:
+    where = {"stage": "pretrain", "seed": 0, "settings": {"epochs": 3, "learning_rate": 0.05, "nesterov": True}}
+    _, settings = tables.collect([_record(tmp_path, "pretrain", {}, **where)])
+    frame = tables.settings_table(settings, pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False))
+    found = {row["setting"]: (row["value"], row["paper"], row["table"]) for _, row in frame.iterrows()}
+    assert found["epochs"] == (3, 300, "VII")
+    assert found["learning_rate"] == (0.05, 0.05, "VII")
+    assert pandas.isna(found["nesterov"][1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((93.456, 0.1, "percent"), "93.46 ± 0.10 %"),
+        ((93.456, float("nan"), "percent"), "93.46 %"),
+        ((12345.0, float("nan"), "bytes"), "12.3 KB"),
+        ((81626368.0, "flop"), "0.0816 GFLOP"),
+        ((float("nan"), 0.1, "percent"), ""),
+    ],
+)
+def test_numbers_show_value_spread_and_unit(arguments: tuple[float, ...], text: str) -> None:
+    assert number(*arguments) == text
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("{")
+    with pytest.raises(DataError, match=r"record.json: expected a record in JSON"):
+        tables.collect([tmp_path / "record.json"])

@@ -1,0 +1,81 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ehap.errors import CheckpointError, DeviceError, NumericsError
+from ehap.records import Job, Value, read_tensors, write_record, write_tensors
+from ehap.runtime import choose_device, write_atomically
+from ehap.settings import Prepare
+
+CPU = torch.device("cpu")
+
+
+def test_a_record_says_value_unit_settings_seed_code_device_and_versions(tmp_path: Path) -> None:
+    job = Job(stage="prepare", dataset="digits", seed=3, code="abc")
+    write_record(tmp_path / "deep" / "record.json", job, {"size": Value(5, "images")}, Prepare(train_images=5), CPU)
+    record = json.loads((tmp_path / "deep" / "record.json").read_text())
+    assert record["values"] == {"size": {"value": 5, "unit": "images"}}
+    assert record["settings"] == {"train_images": 5, "test_images": None}
+    assert (record["seed"], record["code"], record["dataset"]) == (3, "abc", "digits")
+    assert record["device"].endswith("(CPU)")
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["duration_s"] >= 0
+
+
+def test_a_value_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    job = Job(stage="prepare", dataset="digits")
+    with pytest.raises(NumericsError, match="accuracy is nan; expected a finite number of percent"):
+        write_record(tmp_path / "record.json", job, {"accuracy": Value(float("nan"), "percent")}, None, CPU)
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(4, dtype=torch.int8), "b": torch.randn(2, 3).t()}
+    write_tensors(tmp_path / "x.safetensors", tensors, {"kept": {"conv": [0, 2]}, "model": None})
+    found, metadata = read_tensors(tmp_path / "x.safetensors")
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert metadata == {"kept": {"conv": [0, 2]}, "model": None}
+
+
+def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(CheckpointError, match="expected a weights file at .*x.safetensors, but there is none"):
+        read_tensors(path)
+    write_tensors(path, {"a": torch.ones(1000)}, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(
+        CheckpointError, match="is not a whole safetensors file .* delete it and run the workflow again"
+    ):
+        read_tensors(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "not bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(DeviceError, match=r"expected a GPU \(device: cuda\), but torch sees none"):
+        choose_device("cuda")
+    assert choose_device("auto") == CPU
+
+
+def test_peak_memory_counts_what_a_block_holds() -> None:
+    # In a process of its own: memory that was freed before and is used again is not counted.
+    code = (
+        "import torch; from ehap.runtime import PeakMemory\n"
+        "with PeakMemory(torch.device('cpu')) as memory:\n"
+        "    block = torch.ones(50_000_000); del block\n"
+        "print(memory.bytes)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 190e6 < int(found.stdout) < 260e6

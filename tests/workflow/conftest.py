@@ -1,0 +1,96 @@
+"""A copy of the project in a temporary folder, and Snakemake run there for real."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "rules", "workflow_scripts", "ehap", "config", "profiles", "envs", "dvc.yaml", ".dvcignore")
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "grid": {
+        "datasets": ["digits"],
+        "models": ["resnet20"],
+        "seeds": [0],
+        "methods": ["hap", "random"],
+        "schemes": ["qat8"],
+    },
+    "machine": {"device": "cpu"},
+    "prepare": {"all": {"train_images": 48, "test_images": 32}},
+    "pretrain": {"all": {"epochs": 1, "learning_rate": 0.05, "batch_size": 16}},
+    "trace": {"all": {"batch_size": 16, "samples": 2}},
+    "curvatures": {"hutchinson-fp32": {"precision": "fp32"}},
+    "prune": {"all": {"params": 0.3}},
+    "finetune": {"all": {"epochs": 1, "learning_rate": 0.01, "batch_size": 16}},
+    "qat": {"all": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}},
+    "methods": {"hap": {"criterion": "trace", "curvature": "hutchinson-fp32"}, "random": {"criterion": "random"}},
+    "schemes": {"qat8": {"bits": 8}},
+}
+
+Snakemake = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy what a run needs into ``folder``: scripts there import the package beside them."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+
+
+def snakemake_in(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run Snakemake in ``folder`` on its run.yaml; the copy's own package is the one that is imported."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """Return rule → number of jobs that a dry run plans; empty when there is nothing to do."""
+    result = snakemake_in(folder, "--dry-run", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = result.stdout + result.stderr
+    if "Job stats:" not in text:
+        assert "Nothing to be done" in text, text
+        return {}
+    rows = text.split("Job stats:")[1].split("total")[0].splitlines()[3:]
+    return {row.split()[0]: int(row.split()[1]) for row in rows if len(row.split()) == 2}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small grid, run from beginning to end once; tests that change it copy it first."""
+    folder = copy_project(tmp_path_factory.mktemp("finished"))
+    write_config(folder, SMALL)
+    result = snakemake_in(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, times and Snakemake's records included."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+def read_record(folder: Path, path: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "results/small" / path / "record.json").read_text())
+    return record

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from ehap.workflow import digest
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    files = {
+        "workflow_scripts/a.py": "from ehap.one import f\nf()\n",
+        "workflow_scripts/b.py": "import json\n",
+        "ehap/__init__.py": "",
+        "ehap/one.py": "import ehap.deep.two\ndef f():\n    return 1\n",
+        "ehap/deep/__init__.py": "",
+        "ehap/deep/two.py": "VALUE = 2\n",
+        "ehap/unused.py": "VALUE = 3\n",
+        "envs/lock.txt": "# made by a tool\ntorch==2.15.0\n    # via ehap\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def _digest(root: Path, script: str = "a.py") -> str:
+    digest._imports.cache_clear()
+    digest._code.cache_clear()
+    return digest.source_digest(root / "workflow_scripts" / script, root, root / "envs/lock.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "changes"),
+    [
+        ("workflow_scripts/a.py", "f()", "f(); f()", True),
+        ("ehap/one.py", "return 1", "return 2", True),
+        ("ehap/deep/two.py", "VALUE = 2", "VALUE = 4", True),
+        ("ehap/deep/__init__.py", "", "X = 1\n", True),
+        ("envs/lock.txt", "2.15.0", "2.15.1", True),
+        ("ehap/unused.py", "3", "4", False),
+        ("ehap/one.py", "return 1", "# why\n    return  1", False),
+        ("ehap/one.py", "def f():\n", 'def f():\n    """Docs."""\n', False),
+        ("envs/lock.txt", "# via ehap", "# via another", False),
+    ],
+)
+def test_the_digest_follows_imports_and_ignores_comments(
+    root: Path, name: str, old: str, new: str, changes: bool
+) -> None:
+    before, other = _digest(root), _digest(root, "b.py")
+    path = root / name
+    path.write_text(path.read_text().replace(old, new, 1) if old else new)
+    assert (_digest(root) != before) == changes
+    assert (_digest(root, "b.py") != other) == (name == "envs/lock.txt" and changes)

@@ -1,0 +1,154 @@
+"""The whole chain on a few dozen images: what lies there afterwards, and what a change reruns."""
+
+import copy
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ehap.records import read_tensors
+from tests.workflow.conftest import ROOT, SMALL, copy_project, planned, read_record, snakemake_in, write_config
+
+CELL = "digits/resnet20/seed0"
+
+
+def _config(path: str, value: object) -> dict[str, Any]:
+    config = copy.deepcopy(SMALL)
+    *folders, last = path.split("|")
+    block = config
+    for folder in folders:
+        block = block[folder]
+    block[last] = value
+    return config
+
+
+def test_every_stage_leaves_its_files(finished: Path) -> None:
+    results = finished / "results/small"
+    for path in (
+        f"pretrain/{CELL}/model.safetensors",
+        f"trace/{CELL}/hutchinson-fp32/traces.safetensors",
+        f"prune/{CELL}/hap/plan.json",
+        f"finetune/{CELL}/hap/model.safetensors",
+        f"quantize/{CELL}/hap/qat8/weights.safetensors",
+        f"evaluate/{CELL}/hap/qat8/record.json",
+        "tables/pruned_accuracy.csv",
+        "tables/quantized_accuracy.md",
+        "tables/settings.csv",
+        "tables/summary.json",
+    ):
+        assert (results / path).stat().st_size > 0, path
+    assert not list(results.rglob("*.tmp"))
+    assert (finished / f"logs/small/finetune/{CELL}/hap.log").read_text().endswith("done\n")
+    assert (finished / f"benchmarks/small/quantize/{CELL}/hap/qat8.tsv").exists()
+
+
+def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
+    results = finished / "results/small"
+    plan = json.loads((results / f"prune/{CELL}/hap/plan.json").read_text())
+    pruned = read_record(finished, f"evaluate/{CELL}/hap")["values"]
+    dense = read_record(finished, f"evaluate/{CELL}/dense")["values"]
+    assert pruned["parameters"]["value"] == plan["parameters"] <= 0.3 * dense["parameters"]["value"]
+    assert dense["parameters"]["value"] == 272_474
+    assert pruned["flops"]["value"] < dense["flops"]["value"]
+    quantized = read_record(finished, f"evaluate/{CELL}/hap/qat8")["values"]
+    weights = results / f"quantize/{CELL}/hap/qat8/weights.safetensors"
+    assert quantized["file_size"]["value"] == weights.stat().st_size < 1.2 * plan["parameters"]
+    tuned = read_record(finished, f"finetune/{CELL}/hap")
+    assert tuned["values"]["accuracy"]["value"] == pruned["accuracy"]["value"]
+    assert (tuned["seed"], tuned["method"], len(tuned["code"])) == (0, "hap", 16)
+    with (results / f"pretrain/{CELL}/history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_traces_hold_every_layer_with_standard_errors(finished: Path) -> None:
+    tensors, metadata = read_tensors(finished / f"results/small/trace/{CELL}/hutchinson-fp32/traces.safetensors")
+    assert metadata == {"model": "resnet20", "dataset": "digits", "curvature": "hutchinson-fp32"}
+    assert sum(len(values) for name, values in tensors.items() if name.startswith("trace.")) == 794
+    assert all(torch.isfinite(values).all() for values in tensors.values())
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    assert planned(finished) == {}
+
+
+def test_new_file_times_alone_rerun_nothing(project: Path) -> None:
+    for path in (project / "results").rglob("*"):
+        os.utime(path)
+    assert planned(project) == {}
+
+
+def test_one_methods_setting_reruns_that_methods_cells_and_the_tables(project: Path) -> None:
+    write_config(project, _config("methods|hap|finetune", {"learning_rate": 0.02}))
+    assert planned(project) == {
+        "finetune": 1,
+        "evaluate_pruned": 1,
+        "qat": 1,
+        "evaluate_quantized": 1,
+        "tables": 1,
+        "all": 1,
+    }
+
+
+def test_a_new_budget_reruns_from_prune_and_no_trace(project: Path) -> None:
+    write_config(project, _config("methods|hap|prune", {"params": 0.5}))
+    jobs = planned(project)
+    assert jobs["prune"] == 1
+    assert "trace" not in jobs
+    assert "pretrain" not in jobs
+
+
+def test_a_new_seed_adds_its_cells(project: Path) -> None:
+    write_config(project, _config("grid|seeds", [0, 1]))
+    jobs = planned(project)
+    assert (jobs["pretrain"], jobs["trace"], jobs["finetune"], jobs["tables"]) == (1, 1, 2, 1)
+    assert "prepare" not in jobs
+
+
+def test_another_machine_reruns_nothing(project: Path) -> None:
+    write_config(project, _config("machine", {"device": "auto", "threads": 2}))
+    assert planned(project) == {}
+
+
+def test_code_reruns_the_rules_that_use_it_and_comments_nothing(project: Path) -> None:
+    path = project / "ehap/quantization/affine.py"
+    path.write_text("# A comment.\n" + path.read_text())
+    assert planned(project) == {}
+    path.write_text(path.read_text().replace("torch.round(values / scale)", "torch.floor(values / scale)"))
+    jobs = planned(project)
+    assert jobs["qat"] == 2
+    assert not {"pretrain", "trace", "prune", "finetune"} & set(jobs)
+
+
+def test_the_same_cell_twice_gives_identical_weights(finished: Path, tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    write_config(folder, _config("grid|methods", ["hap"]))
+    result = snakemake_in(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for path in (
+        f"pretrain/{CELL}/model.safetensors",
+        f"trace/{CELL}/hutchinson-fp32/traces.safetensors",
+        f"finetune/{CELL}/hap/model.safetensors",
+        f"quantize/{CELL}/hap/qat8/weights.safetensors",
+    ):
+        first, second = (root / "results/small" / path for root in (finished, folder))
+        assert first.read_bytes() == second.read_bytes(), path
+
+
+def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path) -> None:
+    weights = finished / f"results/small/pretrain/{CELL}/model.safetensors"
+    files = ["--plan", "plan.json", "--pruned", "pruned.safetensors", "--record", "record.json"]
+    cell = ["--dataset", "digits", "--model", "resnet32", "--method", "random"]
+    settings = ["--settings", '{"criterion": "random", "params": 0.3}']
+    script = [sys.executable, str(ROOT / "workflow_scripts/prune.py"), "--checkpoint", str(weights)]
+    result = subprocess.run(
+        [*script, *files, *cell, *settings], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "expected weights of resnet32 on digits, got weights of resnet20 on digits" in result.stderr
+    assert not list(tmp_path.iterdir())

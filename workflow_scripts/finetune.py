@@ -1,0 +1,18 @@
+"""Train one pruned network on."""
+
+from ehap.settings import Finetune
+from ehap.stages import finetune
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "pruned", "checkpoint", "history", "record", settings=Finetune)
+with logged(args.log):
+    finetune.run(
+        args.data,
+        args.pruned,
+        args.checkpoint,
+        args.history,
+        args.record,
+        job=args.job,
+        settings=args.settings,
+        machine=args.machine,
+    )

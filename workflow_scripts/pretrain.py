@@ -1,0 +1,17 @@
+"""Train one dense network."""
+
+from ehap.settings import Pretrain
+from ehap.stages import pretrain
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "checkpoint", "history", "record", settings=Pretrain)
+with logged(args.log):
+    pretrain.run(
+        args.data,
+        args.checkpoint,
+        args.history,
+        args.record,
+        job=args.job,
+        settings=args.settings,
+        machine=args.machine,
+    )

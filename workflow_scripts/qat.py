@@ -1,0 +1,18 @@
+"""Train one pruned network under quantization and pack it as integers."""
+
+from ehap.settings import Qat
+from ehap.stages import qat
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "checkpoint", "weights", "history", "record", settings=Qat)
+with logged(args.log):
+    qat.run(
+        args.data,
+        args.checkpoint,
+        args.weights,
+        args.history,
+        args.record,
+        job=args.job,
+        settings=args.settings,
+        machine=args.machine,
+    )

@@ -1,0 +1,10 @@
+"""Print a run's main table and where the others are."""
+
+import sys
+from pathlib import Path
+
+tables = Path(sys.argv[1]) / "tables"
+print("\n" + (tables / "overview.md").read_text())
+print("All tables, as CSV and Markdown:")
+for path in sorted(tables.glob("*.md")):
+    print(f"  {path}")
