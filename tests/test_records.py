@@ -28,7 +28,7 @@ def test_a_record_says_value_unit_settings_seed_code_device_and_versions(tmp_pat
 
 def test_a_value_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     job = Job(stage="prepare", dataset="digits")
-    with pytest.raises(NumericsError, match="accuracy is nan; expected a finite number of percent"):
+    with pytest.raises(NumericsError, match=r"accuracy is nan; expected a finite number of percent"):
         write_record(tmp_path / "record.json", job, {"accuracy": Value(float("nan"), "percent")}, None, CPU)
     assert not (tmp_path / "record.json").exists()
 
@@ -43,12 +43,12 @@ def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
 
 def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    with pytest.raises(CheckpointError, match="expected a weights file at .*x.safetensors, but there is none"):
+    with pytest.raises(CheckpointError, match=r"expected a weights file at .*x.safetensors, but there is none"):
         read_tensors(path)
     write_tensors(path, {"a": torch.ones(1000)}, {})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(
-        CheckpointError, match="is not a whole safetensors file .* delete it and run the workflow again"
+        CheckpointError, match=r"is not a whole safetensors file .* delete it and run the workflow again"
     ):
         read_tensors(path)
 

@@ -78,7 +78,7 @@ def test_model_mode_gradients_and_random_state_stay_as_they_were(tiny: nn.Module
 
 def test_overflow_in_half_precision_is_an_error_that_says_what_to_do(tiny: nn.Module, batch: Batch) -> None:
     settings = Trace(batch_size=12, samples=3, precision="fp16", scale=2.0**24)
-    with pytest.raises(NumericsError, match="3 of 3 Hutchinson samples hold NaN or Inf; lower trace.scale"):
+    with pytest.raises(NumericsError, match=r"3 of 3 Hutchinson samples hold NaN or Inf; lower trace.scale"):
         channel_traces(tiny, *batch, settings)
 
 
