@@ -57,18 +57,25 @@ def logged(log: Path | None) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(log, mode="w")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        logger.addHandler(handler)
+        _add_handler(logger, logging.FileHandler(log, mode="w"))
+    elif not sys.stderr.isatty():  # on a terminal progress bars say it
+        _add_handler(logger, logging.StreamHandler())
     try:
         yield
         logger.info("done")
     except EhapError as error:
-        logger.error("error: %s", error)
+        if log is not None:
+            logger.error("error: %s", error)
         sys.exit(f"error: {error}")
     except BaseException:
-        logger.exception("unexpected error")
+        if log is not None:
+            logger.exception("unexpected error")
         raise
+
+
+def _add_handler(logger: logging.Logger, handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
 
 
 def _flag(name: str) -> str:
