@@ -4,18 +4,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= all
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
+ONE_JOB_A_GPU = $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo paper test check format install lock clean
+.PHONY: demo paper repro test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
-	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
+	snakemake --cores $(CORES) $(ONE_JOB_A_GPU) --configfile config/demo.yaml --quiet rules
 	@python workflow_scripts/show.py results/demo
 
 paper: $(READY) ## the paper's full grid; wants GPUs
-	snakemake --cores $(CORES) --configfile config/config.yaml
+	snakemake --cores $(CORES) $(ONE_JOB_A_GPU) --configfile config/config.yaml
 	@python workflow_scripts/show.py results/paper
+
+repro: $(READY) ## the demo under DVC, which records its outputs by content
+	dvc repro
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal
@@ -45,5 +50,5 @@ $(READY): envs/lock.txt pyproject.toml
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --upgrade -o envs/lock.txt
 
-clean: ## results, logs and Snakemake's records of the demo; the environment stays
+clean: ## results and logs of the demo; the environment stays
 	rm -rf results/demo logs/demo benchmarks/demo

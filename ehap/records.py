@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ehap.errors import CheckpointError, NumericsError
+from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.runtime import device_name, write_atomically
 
 LIBRARIES = ("torch", "torchvision", "torchao")
@@ -67,6 +67,19 @@ def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: An
         "duration_s": round(time.monotonic() - job.started, 3),
     }
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one JSON record.
+
+    Raises:
+        DataError: It is missing or not JSON.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: expected a record in JSON ({error}); run the workflow again to rebuild it.") from None
+    return record
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ def choose_device(name: str, threads: int = 1) -> torch.device:
         DeviceError: ``cuda`` was asked for and there is no usable GPU.
     """
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32; on a GPU, convolutions round to 10 bits otherwise
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise DeviceError(

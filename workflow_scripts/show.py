@@ -5,6 +5,5 @@ from pathlib import Path
 
 tables = Path(sys.argv[1]) / "tables"
 print("\n" + (tables / "overview.md").read_text())
-print("All tables, as CSV and Markdown:")
-for path in sorted(tables.glob("*.md")):
-    print(f"  {path}")
+print(f"All tables, in {tables}:")
+print("  " + "  ".join(path.name for path in sorted(tables.iterdir())))

@@ -55,11 +55,14 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
     for layer in _layers(network, model):
         weight = values[layer.weight]
         layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
-        scale, limit = layer.quantizer.scale.float(), layer.quantizer.activation_post_process.quant_max
-        bias = torch.zeros_like(scale) if layer.bias is None else values[layer.bias]
+        limit = layer.quantizer.activation_post_process.quant_max
+        bias = torch.zeros_like(layer.quantizer.scale) if layer.bias is None else values[layer.bias]
+        # Beside a channel whose weights have died away, its bias would not fit into 32 bits at so fine a scale.
+        coarsest = (bias.double().abs() / (layer.input_scale * (INT32_LIMIT - 1))).float()
+        scale = torch.maximum(layer.quantizer.scale.float(), coarsest * (1 + 2**-20))
         step = scale.double() * layer.input_scale
         packed[f"{layer.name}.weight"] = quantize(weight, _over_rows(scale, weight), 0, -limit, limit).to(torch.int8)
-        packed[f"{layer.name}.weight_scale"] = scale.clone()
+        packed[f"{layer.name}.weight_scale"] = scale
         packed[f"{layer.name}.bias"] = quantize(bias.double(), step, 0, -INT32_LIMIT, INT32_LIMIT).int()
     return {name: tensor.cpu() for name, tensor in packed.items()}
 

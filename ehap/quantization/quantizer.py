@@ -36,9 +36,10 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
 
     Weights: symmetric, one scale for each output channel, recomputed every step. Activations after ReLU and pooling:
     asymmetric unsigned. Network input and branch outputs before a residual add: symmetric, stored unsigned with the
-    zero point in the middle, which integer engines want. Both inputs of an add are quantized and its sum is
-    quantized after the ReLU. Biases and the logits stay in floating point here; biases are rounded to the int32 grid
-    S_w·S_x after training.
+    zero point in the middle, which integer engines want. Both inputs of an add are quantized, each at its own scale:
+    an engine brings them to one scale, that of the sum, when it adds; HAWQ-V3's third rounding before the add is not
+    simulated. The sum is quantized after the ReLU. Biases and logits stay in floating point here; biases are rounded
+    to the int32 grid S_w·S_x after training.
 
     Source: Yao et al. 2021, HAWQ-V3, arXiv:2011.10680; Eq. 9 and 10 of the paper.
     """

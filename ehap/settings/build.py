@@ -12,7 +12,9 @@ from ehap.errors import SettingsError
 Kind = TypeVar("Kind")
 
 
-def build(kind: type[Kind], mapping: Mapping[str, Any], where: str = "") -> Kind:
+def build(
+    kind: type[Kind], mapping: Mapping[str, Any], where: str = "", origins: Mapping[str, str] | None = None
+) -> Kind:
     """Turn a plain mapping into the frozen settings dataclass ``kind``.
 
     Args:
@@ -20,6 +22,7 @@ def build(kind: type[Kind], mapping: Mapping[str, Any], where: str = "") -> Kind
         mapping: Field name to value. A number written as text (YAML reads ``1e-3`` as text) becomes a float
             where a float is expected.
         where: Path of the mapping inside the configuration, for messages, e.g. ``pretrain.resnet32``.
+        origins: Key to the path of the block it came from, where the mapping was merged from several.
 
     Raises:
         SettingsError: A key is unknown or missing, a type is wrong, or a value is out of range.
@@ -31,11 +34,13 @@ def build(kind: type[Kind], mapping: Mapping[str, Any], where: str = "") -> Kind
     if missing:
         raise SettingsError(f"{where}: missing {', '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}.")
     hints = typing.get_type_hints(kind)
-    values = {key: _checked(f"{where}.{key}", value, hints[key]) for key, value in mapping.items()}
+    origins = origins or {}
+    values = {key: _checked(f"{origins.get(key, where)}.{key}", item, hints[key]) for key, item in mapping.items()}
     try:
         return kind(**values)
     except SettingsError as error:
-        raise SettingsError(f"{where}: {error}") from None
+        field = str(error).split(maxsplit=1)[0]  # range checks begin with the name of the field
+        raise SettingsError(f"{origins.get(field, where)}: {error}") from None
 
 
 def check_keys(kind: type, mapping: Any, where: str) -> None:

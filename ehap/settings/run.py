@@ -25,6 +25,7 @@ STAGES: dict[str, type] = {
     "qat": Qat,
 }
 BUDGETS = ("prune_ratio", "params")
+SEEDS = 2**31
 Kind = TypeVar("Kind")
 
 
@@ -86,8 +87,14 @@ class Run:
     def prune(self, dataset: str, model: str, method: str) -> Prune:
         """Return the criterion and the budget of a method."""
         block = self._named("methods", method)
-        override = {"criterion": block.get("criterion"), **self._override(method, "prune")}
-        return self._built(Prune, "prune", dataset, model, (f"methods.{method}", override))
+        return self._built(
+            Prune,
+            "prune",
+            dataset,
+            model,
+            (f"methods.{method}", {"criterion": block.get("criterion")}),
+            (f"methods.{method}.prune", self._override(method, "prune")),
+        )
 
     def finetune(self, dataset: str, model: str, method: str) -> Finetune:
         """Return how the pruned network is trained on."""
@@ -122,8 +129,9 @@ class Run:
         self, kind: type[Kind], stage: str, dataset: str, model: str | None, *overrides: tuple[str, Mapping[str, Any]]
     ) -> Kind:
         selectors = ["all", dataset] + ([model, f"{dataset}/{model}"] if model else [])
-        block = self._config.get(stage, {})
+        block = _mapping(self._config, stage)
         merged: dict[str, Any] = {}
+        origins: dict[str, str] = {}
         where = stage
         for name, layer in [(f"{stage}.{selector}", block.get(selector) or {}) for selector in selectors] + [
             *overrides
@@ -131,12 +139,13 @@ class Run:
             if any(budget in layer for budget in BUDGETS):  # a more specific budget replaces one of the other kind
                 merged = {key: value for key, value in merged.items() if key not in BUDGETS}
             merged.update(layer)
+            origins.update(dict.fromkeys(layer, name))
             where = name if layer else where
-        return build(kind, merged, where)
+        return build(kind, merged, where, origins)
 
     def _named(self, block: str, name: str) -> Mapping[str, Any]:
-        value = self._config.get(block, {}).get(name, {})
-        return value if value is not None else {}
+        value: Mapping[str, Any] = _mapping(self._config, block).get(name) or {}
+        return value
 
     def _override(self, method: str, stage: str) -> Mapping[str, Any]:
         value: Mapping[str, Any] = self._named("methods", method).get(stage, {})
@@ -147,10 +156,22 @@ class Run:
         for field in ("datasets", "models", "seeds", "methods"):
             if not getattr(grid, field):
                 raise SettingsError(f"grid.{field}: expected at least one entry, got an empty list.")
+        for field, entries in asdict(grid).items():
+            if len(set(entries)) < len(entries):
+                raise SettingsError(f"grid.{field}: expected each entry once, got {list(entries)}.")
         _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
         _check_all("grid.models", grid.models, MODELS, "model")
-        _check_all("grid.methods", grid.methods, config.get("methods", {}), "method")
-        _check_all("grid.schemes", grid.schemes, config.get("schemes", {}), "scheme")
+        _check_all("grid.methods", grid.methods, _mapping(config, "methods"), "method")
+        _check_all("grid.schemes", grid.schemes, _mapping(config, "schemes"), "scheme")
+        for seed in grid.seeds:
+            if not 0 <= seed < SEEDS:
+                raise SettingsError(f"grid.seeds: expected whole numbers from 0 to {SEEDS - 1}, got {seed}.")
+        for block in ("methods", "schemes", "curvatures"):
+            for name in _mapping(config, block):
+                if name == DENSE or not _is_name(name):
+                    raise SettingsError(
+                        f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
+                    )
         for stage, kind in STAGES.items():
             selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
             _check_all(stage, _mapping(config, stage), selectors, "selector")
@@ -164,11 +185,11 @@ class Run:
         where = f"methods.{method}"
         if not isinstance(block, Mapping):
             raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
-        if method == DENSE or not method.replace("-", "").replace("_", "").isalnum():
-            raise SettingsError(f"{where}: a method name has letters, digits, - and _, and is not {DENSE!r}.")
         _check_all(where, block, ("curvature", "criterion", "prune", "finetune", "qat"), "setting")
         for stage in ("prune", "finetune", "qat"):
             check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
+        if "criterion" in block.get("prune", {}):
+            raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
         curvature, traced = block.get("curvature"), block.get("criterion") == "trace"
         if curvature is not None:
             _check_all(f"{where}.curvature", [curvature], _mapping(self._config, "curvatures"), "curvature")
@@ -182,22 +203,27 @@ class Run:
         yield from map(self.prepare, grid.datasets)
         for dataset, model in product(grid.datasets, grid.models):
             yield self.pretrain(dataset, model)
-            yield from (self.trace(dataset, model, name) for name in self.curvatures())
-            for method in grid.methods:
+            yield from (self.trace(dataset, model, str(name)) for name in _mapping(self._config, "curvatures"))
+            for method in map(str, _mapping(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)
                 yield self.finetune(dataset, model, method)
-                yield from (self.qat(dataset, model, method, scheme) for scheme in grid.schemes)
+                yield from (self.qat(dataset, model, method, str(name)) for name in _mapping(self._config, "schemes"))
 
 
 def _name(config: Mapping[str, Any]) -> str:
     name = config.get("name")
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+    if not _is_name(name):
         raise SettingsError(f"name: expected letters, digits, - and _ (the folder under results/), got {name!r}.")
-    return name
+    return str(name)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum() and name.isascii()
 
 
 def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    block = config.get(key, {})
+    block = config.get(key)
+    block = {} if block is None else block
     if not isinstance(block, Mapping):
         raise SettingsError(f"{key}: expected a mapping, got {block!r}.")
     return block

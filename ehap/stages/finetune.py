@@ -5,8 +5,10 @@ from pathlib import Path
 from ehap.records import Job
 from ehap.runtime import choose_device
 from ehap.settings import Finetune, Machine
-from ehap.stages.files import load_data, load_model, save_model
+from ehap.stages.dense import save_model
 from ehap.stages.fitting import fit_and_record
+from ehap.stages.prepared import load_data
+from ehap.stages.pruned import load_model
 
 
 def run(

@@ -1,5 +1,8 @@
 """What the three training stages share: fit, then write the history and the record."""
 
+import csv
+import io
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -8,9 +11,10 @@ from torch import nn
 
 from ehap.evaluation import accuracy
 from ehap.records import Job, Value, write_record
+from ehap.runtime import write_atomically
 from ehap.settings import Training
-from ehap.stages.files import Data, write_history
-from ehap.training import fit
+from ehap.stages.prepared import Data
+from ehap.training import Epoch, fit
 
 
 def fit_and_record(
@@ -34,3 +38,12 @@ def fit_and_record(
         "seconds": Value(sum(epoch.seconds for epoch in epochs), "s"),
     }
     write_record(record, job, values, settings, device)
+
+
+def write_history(path: Path, history: list[Epoch]) -> None:
+    """Write one CSV row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in history)
+    write_atomically(path, text.getvalue().encode())

@@ -8,8 +8,9 @@ from ehap.models import build_model
 from ehap.records import Job
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Pretrain
-from ehap.stages.files import load_data, save_model
+from ehap.stages.dense import save_model
 from ehap.stages.fitting import fit_and_record
+from ehap.stages.prepared import load_data
 
 
 def run(

@@ -12,7 +12,7 @@ from ehap.pruning import Scores, magnitude, plan, prune, random_scores, sensitiv
 from ehap.records import Job, Value, read_tensors, write_record
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine, Prune
-from ehap.stages.files import load_model, save_model
+from ehap.stages.dense import check_cell, load_dense, save_model
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Rank the channels, plan to the budget, write the plan and the pruned weights."""
     choose_device("cpu", machine.threads)
-    network, _ = load_model(checkpoint, job)
+    network = load_dense(checkpoint, job)
     scores = _scores(network, traces, job, settings)
     chosen = plan(network, scores, settings)
     smaller = prune(network, chosen.kept)
@@ -53,9 +53,7 @@ def _scores(network: nn.Module, traces: Path | None, job: Job, settings: Prune) 
     if traces is None:
         raise CheckpointError("criterion trace needs a traces file; give --traces.")
     tensors, metadata = read_tensors(traces)
-    if (metadata.get("model"), metadata.get("dataset")) != (job.model, job.dataset):
-        raise CheckpointError(
-            f"{traces}: expected traces of {job.model} on {job.dataset}, got those of {metadata.get('model')} on "
-            f"{metadata.get('dataset')}."
-        )
+    check_cell(traces, metadata, job)
+    if metadata.get("curvature") != job.curvature:
+        raise CheckpointError(f"{traces}: expected the curvature {job.curvature}, got {metadata.get('curvature')}.")
     return sensitivity({name: tensors.get(f"trace.{name}.weight", torch.empty(0)) for name in weights}, weights)

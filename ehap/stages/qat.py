@@ -7,8 +7,10 @@ from ehap.quantization import pack, simulate
 from ehap.records import Job, write_tensors
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Qat
-from ehap.stages.files import architecture, load_data, load_model
+from ehap.stages.dense import architecture
 from ehap.stages.fitting import fit_and_record
+from ehap.stages.prepared import load_data
+from ehap.stages.pruned import load_model
 
 
 def run(

@@ -16,11 +16,12 @@ ACCURACY_NOTE = (
 )
 BF16_NOTE = (
     "Curvatures with bf16 stand in for the paper's FP16: on a CPU, FP16 double backward is some 80 times slower. "
-    "They are not EHAP itself."
+    "They are not EHAP itself, and may have fewer samples and images: see the cost of the traces."
 )
 TRACE_NOTE = (
     "The paper's times are for 300 samples and batches of 512, 512 and 256 images on its two GPUs; compare only where "
-    "ours has as many samples. Peak memory: on a GPU all that torch held, on a CPU what the traces added."
+    "ours has as many samples. Peak memory: on a GPU all that torch held, on a CPU what the traces added. Times are "
+    "those of a job that may have run beside others; for a fair comparison run one job at a time (--cores 1)."
 )
 SIZE_NOTE = (
     "Ours are the files as written: float32 weights, or packed integers with their scales. The paper's original and "
@@ -63,10 +64,15 @@ def _write_csv(path: Path, frame: pandas.DataFrame) -> None:
 
 
 def _summary(whole: pandas.DataFrame) -> dict[str, Any]:
-    """Return dataset → model → method → means: the metrics that DVC compares between commits."""
+    """Return dataset → model → method → means: the metrics that DVC compares between commits.
+
+    Where a method has been tested on several devices, its key names the device, too.
+    """
     summary: dict[str, Any] = {}
     means = [name for name in whole.columns if pandas.api.types.is_numeric_dtype(whole[name])]
-    for row in whole.to_dict("records"):
+    several = whole.duplicated(["dataset", "model", "method"], keep=False)
+    for row, named in zip(whole.to_dict("records"), several, strict=True):
+        method = f"{row['method']} on {row['device']}" if named else row["method"]
         found = {str(name): round(float(row[name]), 6) for name in means if pandas.notna(row[name])}
-        summary.setdefault(row["dataset"], {}).setdefault(row["model"], {})[row["method"]] = found
+        summary.setdefault(row["dataset"], {}).setdefault(row["model"], {})[method] = found
     return summary

@@ -8,7 +8,8 @@ from ehap.errors import DataError
 from ehap.records import Job, Value, write_record, write_tensors
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Trace
-from ehap.stages.files import load_data, load_model
+from ehap.stages.dense import architecture, load_dense
+from ehap.stages.prepared import load_data
 
 
 def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, settings: Trace, machine: Machine) -> None:
@@ -20,15 +21,17 @@ def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, sett
             f"expected at least {settings.batch_size} training images for the Hessian batch, got "
             f"{len(images.train[0])}; lower trace.batch_size or raise prepare.train_images."
         )
-    network, _ = load_model(checkpoint, job)
+    network = load_dense(checkpoint, job)
     batch, labels = hessian_batch(*images.train, images.info, settings.batch_size, job.seed)
     result = channel_traces(network.to(device), batch, labels, settings, job.seed)
     tensors = {f"trace.{name}": values for name, values in result.trace.items()}
     tensors |= {f"standard_error.{name}": values for name, values in result.standard_error.items()}
-    write_tensors(traces, tensors, {"model": job.model, "dataset": job.dataset, "curvature": job.curvature})
+    write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
     values = {
         "samples": Value(result.samples, "samples"),
+        "hessian_batch": Value(settings.batch_size, "images"),
         "trace_time": Value(result.seconds, "s"),
+        "time_per_sample": Value(result.seconds / result.samples, "s"),
         "peak_memory": Value(result.peak_memory_bytes, "bytes"),
     }
     write_record(record, job, values, settings, device)

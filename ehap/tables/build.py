@@ -47,15 +47,12 @@ def settings_table(settings: pandas.DataFrame, paper: pandas.DataFrame) -> panda
     """
     keys = ["stage", "dataset", "model", "method", "scheme", "curvature", "setting"]
     ours = settings.drop_duplicates(keys)[[*keys, "value"]]
-    joined = ours.merge(paper, on=["stage", "model", "setting"], how="left", suffixes=("", "_paper"))
-    own = (
-        joined["dataset_paper"].isna()
-        | (joined["dataset_paper"] == "")
-        | (joined["dataset_paper"] == joined["dataset"])
-    )
-    joined = joined[own].rename(columns={"value_paper": "paper"})
-    order = [*keys, "value", "paper", "table"]
-    return joined.sort_values("paper", na_position="last").drop_duplicates(keys)[order].sort_index()
+    exact = ours.merge(paper, on=["stage", "dataset", "model", "setting"], how="left", suffixes=("", "_paper"))
+    every = paper[paper["dataset"] == ""].drop(columns="dataset")
+    joined = ours.merge(every, on=["stage", "model", "setting"], how="left", suffixes=("", "_paper"))
+    for column in ("value_paper", "table"):
+        joined[column] = joined[column].fillna(exact[column])
+    return joined.rename(columns={"value_paper": "paper"})[[*keys, "value", "paper", "table"]]
 
 
 def overview(values: pandas.DataFrame) -> pandas.DataFrame:
@@ -78,19 +75,23 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
-    """Return the values of the evaluate stage, with each cell's ratios to its dense network added."""
+    """Return the values of the evaluate stage, with each cell's ratios to its dense network added.
+
+    Sizes do not depend on the device, so a network may be compared with a dense one that was tested elsewhere;
+    accuracies before and after quantization are compared on one device only.
+    """
     rows = values[values["stage"] == "evaluate"]
-    cell = ["dataset", "model", "seed", "device"]
-    dense = rows[rows["method"] == ORIGINAL].set_index([*cell, "quantity"])["value"]
     added = [rows]
+    cell = ["dataset", "model", "seed", "quantity"]
+    dense = rows[rows["method"] == ORIGINAL].drop_duplicates(cell)[[*cell, "value"]]
     for name, base in (("compression_ratio", "parameters"), ("flops_ratio", "flops")):
-        part = rows[rows["quantity"] == base]
-        reference = part[[*cell, "quantity"]].apply(tuple, axis=1).map(dense)
-        added.append(part.assign(value=100 * part["value"] / reference, quantity=name, unit="percent"))
+        part = rows[rows["quantity"] == base].merge(dense, on=cell, how="left", suffixes=("", "_dense"))
+        ratio = 100 * part["value"] / part.pop("value_dense")
+        added.append(part.assign(value=ratio, quantity=name, unit="percent"))
     accuracy = rows[rows["quantity"] == "accuracy"]
-    pruned = accuracy[accuracy["scheme"] == ""].set_index([*cell, "method"])["value"]
-    quantized = accuracy[accuracy["scheme"] != ""]
-    before = quantized[[*cell, "method"]].apply(tuple, axis=1).map(pruned)
-    change = quantized["value"] - before
+    where = ["dataset", "model", "seed", "method", "device"]
+    pruned = accuracy[accuracy["scheme"] == ""][[*where, "value"]]
+    quantized = accuracy[accuracy["scheme"] != ""].merge(pruned, on=where, how="left", suffixes=("", "_pruned"))
+    change = quantized["value"] - quantized.pop("value_pruned")
     added.append(quantized.assign(value=change, quantity="quantization_change", unit="percentage points"))
     return pandas.concat([part for part in added if len(part)], ignore_index=True)

@@ -1,12 +1,11 @@
 """Records to one long table: a row for each value of each record."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas
 
-from ehap.errors import DataError
+from ehap.records import read_record
 
 CELL = ["dataset", "model", "method", "scheme", "curvature"]
 COLUMNS = ["stage", *CELL, "seed", "device", "quantity", "unit", "value"]
@@ -24,7 +23,7 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """
     values, settings = [], []
     for path in paths:
-        record = _read(path)
+        record = read_record(path)
         where = {key: record.get(key, "") for key in ["stage", *CELL, "seed", "device"]}
         for quantity, item in record["values"].items():
             values.append({**where, "quantity": quantity, "unit": item["unit"], "value": item["value"]})
@@ -33,14 +32,6 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
         pandas.DataFrame(values, columns=COLUMNS),
         pandas.DataFrame(settings, columns=["stage", *CELL, "seed", "device", "setting", "value"]),
     )
-
-
-def _read(path: Path) -> dict[str, dict[str, dict[str, object]]]:
-    try:
-        record: dict[str, dict[str, dict[str, object]]] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: expected a record in JSON ({error}); run the workflow again to rebuild it.") from None
-    return record
 
 
 def over_seeds(values: pandas.DataFrame) -> pandas.DataFrame:

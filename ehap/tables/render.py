@@ -7,7 +7,7 @@ import pandas
 from ehap.tables.collect import CELL
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits (not in the paper)"}
-UNITS = {"bytes": ("KB", 1e3), "flop": ("GFLOP", 1e9)}
+UNITS = {"bytes": ("KB", 1e3), "flop": ("GFLOP", 1e9), "memory": ("GB", 1e9)}
 LABELS = {
     "accuracy": "accuracy, last epoch",
     "best_accuracy": "accuracy, best epoch (the paper's protocol)",
@@ -16,6 +16,7 @@ LABELS = {
     "file_size": "file as written",
     "flops": "FLOPs",
     "trace_time": "time for the traces",
+    "time_per_sample": "time for one sample",
     "peak_memory": "peak memory",
     "quantization_change": "change by quantization",
 }
@@ -41,14 +42,15 @@ def _rows(part: pandas.DataFrame) -> str:
     subject = [name for name in CELL[1:] if (part[name] != "").any()]
     shown = part[subject].copy()
     shown["quantity"] = part["quantity"].map(lambda name: LABELS.get(name, name.replace("_", " ")))
-    shown["ours, mean ± std"] = [number(*row) for row in zip(part["mean"], part["std"], part["unit"], strict=True)]
+    units = part["unit"].where(part["quantity"] != "peak_memory", "memory")  # the paper prints memory in GB
+    shown["ours, mean ± std"] = [number(*row) for row in zip(part["mean"], part["std"], units, strict=True)]
     shown["n"] = part["n"]
     for column in part.columns:
         if column == "paper" or column.startswith("paper_rtx"):
             shown[column.replace("_", " ")] = [
                 number(value, spread, unit)
                 for value, spread, unit in zip(
-                    part[column], part.get("paper_spread", part[column] * math.nan), part["unit"], strict=True
+                    part[column], part.get("paper_spread", part[column] * math.nan), units, strict=True
                 )
             ]
     if "difference" in part and part["difference"].notna().any():
@@ -70,7 +72,17 @@ def number(value: float, *rest: float | str, sign: bool = False) -> str:
         return ""
     *spreads, unit = rest
     unit, factor = UNITS.get(str(unit), (str(unit), 1.0))
-    digits = 0 if unit in ("parameters", "samples") else 4 if unit == "GFLOP" else 1 if unit == "KB" else 2
+    digits = (
+        0
+        if unit in ("parameters", "samples", "images")
+        else 3
+        if unit == "GB"
+        else 4
+        if unit == "GFLOP"
+        else 1
+        if unit == "KB"
+        else 2
+    )
     text = f"{value / factor:{'+' if sign else ''}.{digits}f}"
     if spreads and not math.isnan(float(spreads[0])):
         text += f" ± {float(spreads[0]) / factor:.{digits}f}"
@@ -99,4 +111,6 @@ def overview_markdown(frame: pandas.DataFrame) -> str:
             cells = zip(frame[name], spread if name.startswith("accuracy") else frame[name] * math.nan, strict=True)
             shown[label] = [number(value, deviation, unit) for value, deviation in cells]
     shown["n"] = frame["n"]
+    if frame["device"].nunique() > 1:
+        shown["device"] = frame["device"]
     return str(shown.to_markdown(index=False, disable_numparse=True))

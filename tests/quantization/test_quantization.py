@@ -154,6 +154,20 @@ def test_fewer_bits_give_a_coarser_network(tiny: nn.Module, batch: Batch, bits: 
     assert weights.abs().max() == 2 ** (bits - 1) - 1
 
 
+def test_a_channel_whose_weights_died_away_keeps_its_bias(tiny: nn.Module, batch: Batch) -> None:
+    with torch.no_grad():
+        tiny.bn1.weight[1] = 1e-7
+        tiny.bn1.bias[1] = 2.0
+    network = simulate(tiny, _settings(), SHAPE)
+    network(batch[0])
+    network.eval()
+    packed = pack(network, tiny)
+    value = packed["conv1.bias"][1] * packed["conv1.weight_scale"][1].double() * packed["activations.scale"][0]
+    assert value.item() == pytest.approx(2.0, abs=1e-3)
+    loaded = unpack(packed, tiny, _settings(), SHAPE)
+    assert torch.allclose(loaded(batch[0]), network(batch[0]), atol=0.02 * network(batch[0]).abs().max().item())
+
+
 def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> None:
     network = simulate(tiny, _settings(), SHAPE)
     network(batch[0])

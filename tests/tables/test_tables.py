@@ -118,6 +118,13 @@ def test_devices_are_never_mixed_in_one_mean(values: pandas.DataFrame) -> None:
     assert rows["std"].isna().all()
 
 
+def test_sizes_are_compared_with_a_dense_network_that_was_tested_elsewhere(values: pandas.DataFrame) -> None:
+    values = values.copy()
+    values.loc[values["method"] == "dense", "device"] = "CPU"
+    row = _row(tables.pruned_accuracy(values, PAPER), method="hap", quantity="compression_ratio")
+    assert (row["mean"], row["n"]) == (10, 2)
+
+
 def test_the_overview_has_one_row_a_network(values: pandas.DataFrame) -> None:
     frame = tables.overview(values)
     row = _row(frame, method="hap")
@@ -148,6 +155,13 @@ def test_settings_stand_beside_tables_7_to_9(tmp_path: Path) -> None:
     assert found["epochs"] == (3, 300, "VII")
     assert found["learning_rate"] == (0.05, 0.05, "VII")
     assert pandas.isna(found["nesterov"][1])
+    where |= {"stage": "prune", "dataset": "digits", "settings": {"prune_ratio": 0.5, "prune_ratio_limit": 0.95}}
+    _, settings = tables.collect([_record(tmp_path, "prune", {}, **where)])
+    frame = tables.settings_table(settings, pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False))
+    assert frame["paper"].isna().tolist() == [True, False]
+    settings["dataset"] = "cifar100"
+    frame = tables.settings_table(settings, pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False))
+    assert frame["paper"].tolist() == [0.79354, 0.95]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,16 @@ from ehap.workflow import digest
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     files = {
-        "workflow_scripts/a.py": "from ehap.one import f\nf()\n",
+        "workflow_scripts/a.py": "from ehap.one import f\nfrom ehap.deep import three\nf()\n",
         "workflow_scripts/b.py": "import json\n",
         "ehap/__init__.py": "",
         "ehap/one.py": "import ehap.deep.two\ndef f():\n    return 1\n",
-        "ehap/deep/__init__.py": "",
+        "ehap/deep/__init__.py": "from ehap.deep.three import three\nfrom ehap.deep.four import four\n",
+        "ehap/deep/four.py": "four = 4\n",
+        "ehap/settings/__init__.py": "from ehap.settings.knobs import knob\n",
+        "ehap/settings/knobs.py": "knob = 1\n",
         "ehap/deep/two.py": "VALUE = 2\n",
+        "ehap/deep/three.py": "from ehap.settings import knob\nVALUE = 3\nthree = knob\n",
         "ehap/unused.py": "VALUE = 3\n",
         "envs/lock.txt": "# made by a tool\ntorch==2.15.0\n    # via ehap\n",
     }
@@ -26,6 +30,7 @@ def root(tmp_path: Path) -> Path:
 def _digest(root: Path, script: str = "a.py") -> str:
     digest._imports.cache_clear()
     digest._code.cache_clear()
+    digest._tree.cache_clear()
     return digest.source_digest(root / "workflow_scripts" / script, root, root / "envs/lock.txt")
 
 
@@ -35,7 +40,9 @@ def _digest(root: Path, script: str = "a.py") -> str:
         ("workflow_scripts/a.py", "f()", "f(); f()", True),
         ("ehap/one.py", "return 1", "return 2", True),
         ("ehap/deep/two.py", "VALUE = 2", "VALUE = 4", True),
-        ("ehap/deep/__init__.py", "", "X = 1\n", True),
+        ("ehap/deep/three.py", "3", "4", True),
+        ("ehap/deep/four.py", "4", "5", False),
+        ("ehap/settings/knobs.py", "1", "2", False),
         ("envs/lock.txt", "2.15.0", "2.15.1", True),
         ("ehap/unused.py", "3", "4", False),
         ("ehap/one.py", "return 1", "# why\n    return  1", False),

@@ -28,12 +28,13 @@ def _changed(**blocks: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (_changed(prune={"all": {"prune_ratio": 1.5}}), "methods.hap: prune_ratio must lie in [0, 1), got 1.5"),
+        (_changed(prune={"all": {"prune_ratio": 1.5}}), "prune.all: prune_ratio must lie in [0, 1), got 1.5"),
         (
             _changed(finetune={"all": {"epoch": 3}}),
             "finetune.all.epoch: unknown setting 'epoch'; expected one of epochs",
         ),
         (_changed(grid={"methods": ["happ"]}), "grid.methods: unknown method 'happ'; expected one of hap, random."),
+        ({**_changed(), "name": None}, "name: expected letters, digits, - and _"),
         (_changed(grid={"models": ["vgg"]}), "grid.models: unknown model 'vgg'; expected one of resnet20, resnet32"),
     ],
 )

@@ -67,7 +67,8 @@ def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> Non
 
 def test_traces_hold_every_layer_with_standard_errors(finished: Path) -> None:
     tensors, metadata = read_tensors(finished / f"results/small/trace/{CELL}/hutchinson-fp32/traces.safetensors")
-    assert metadata == {"model": "resnet20", "dataset": "digits", "curvature": "hutchinson-fp32"}
+    cell = {"model": "resnet20", "dataset": "digits", "seed": 0}
+    assert metadata == {**cell, "curvature": "hutchinson-fp32", "kept": None}
     assert sum(len(values) for name, values in tensors.items() if name.startswith("trace.")) == 794
     assert all(torch.isfinite(values).all() for values in tensors.values())
 
@@ -124,6 +125,28 @@ def test_code_reruns_the_rules_that_use_it_and_comments_nothing(project: Path) -
     assert not {"pretrain", "trace", "prune", "finetune"} & set(jobs)
 
 
+def test_a_criterions_code_reruns_from_prune_and_the_surgerys_no_training_before_it(project: Path) -> None:
+    path = project / "ehap/pruning/sensitivity.py"
+    path.write_text(path.read_text().replace("(2 * rows.shape[1])", "(3 * rows.shape[1])"))
+    assert set(planned(project)) == {
+        "prune",
+        "finetune",
+        "evaluate_pruned",
+        "qat",
+        "evaluate_quantized",
+        "tables",
+        "all",
+    }
+    path = project / "ehap/pruning/surgery.py"
+    path.write_text(path.read_text().replace("lint()", "lint() or None"))
+    assert not {"prepare", "pretrain", "trace"} & set(planned(project))
+
+
+def test_a_deleted_table_is_made_again(project: Path) -> None:
+    (project / "results/small/tables/sizes.md").unlink()
+    assert planned(project) == {"tables": 1, "all": 1}
+
+
 def test_the_same_cell_twice_gives_identical_weights(finished: Path, tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     write_config(folder, _config("grid|methods", ["hap"]))
@@ -150,5 +173,5 @@ def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path
     )
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
-    assert "expected weights of resnet32 on digits, got weights of resnet20 on digits" in result.stderr
+    assert "expected weights of resnet32 on digits, seed 0, got weights of resnet20 on digits" in result.stderr
     assert not list(tmp_path.iterdir())

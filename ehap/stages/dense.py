@@ -1,0 +1,68 @@
+"""Weights with what is needed to build their network again, and the dense networks among them.
+
+Kept apart from ``pruned``: pretraining and traces do not depend on the surgery, so an edit there reruns neither.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ehap.data import DATASETS
+from ehap.errors import CheckpointError
+from ehap.models import build_model
+from ehap.records import Job, read_tensors, write_tensors
+
+
+def save_model(path: Path, model: nn.Module, job: Job, kept: Mapping[str, list[int]] | None = None) -> None:
+    """Write the weights of a dense or pruned network with what is needed to build it again."""
+    write_tensors(path, model.state_dict(), architecture(job, kept))
+
+
+def architecture(job: Job, kept: Mapping[str, list[int]] | None) -> dict[str, Any]:
+    """Return the metadata from which a network is built again; ``kept`` is None for a dense one."""
+    return {"model": job.model, "dataset": job.dataset, "seed": job.seed, "kept": kept}
+
+
+def load_dense(path: Path, job: Job) -> nn.Module:
+    """Build the dense network that a weights file holds, on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, pruned, or of another cell than the job's.
+    """
+    tensors, metadata = read_tensors(path)
+    check_cell(path, metadata, job)
+    if metadata["kept"] is not None:
+        raise CheckpointError(f"{path}: expected a dense network, got a pruned one; give the one from pretrain.")
+    model = blank_dense(job)
+    load_weights_(path, model, tensors, job)
+    return model
+
+
+def blank_dense(job: Job) -> nn.Module:
+    """Build the dense network of a cell with uninitialised weights."""
+    return build_model(job.model, DATASETS[job.dataset].classes)
+
+
+def load_weights_(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], job: Job) -> None:
+    """Put tensors into a network of their architecture.
+
+    Raises:
+        CheckpointError: A tensor is missing, too many or of another shape.
+    """
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: its tensors do not fit {job.model} ({first}).") from None
+
+
+def check_cell(path: Path, metadata: Mapping[str, Any], job: Job) -> None:
+    """Raise CheckpointError unless a file's metadata names the job's model, dataset and seed."""
+    found = tuple(metadata.get(name) for name in ("model", "dataset", "seed"))
+    if found != (job.model, job.dataset, job.seed):
+        raise CheckpointError(
+            f"{path}: expected weights of {job.model} on {job.dataset}, seed {job.seed}, got weights of {found[0]} on "
+            f"{found[1]}, seed {found[2]}; give the file of that cell, or delete this one and run the workflow again."
+        )

@@ -1,0 +1,34 @@
+"""Networks that may be pruned, read from their files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ehap.pruning import prune
+from ehap.records import Job, read_tensors
+from ehap.stages.dense import blank_dense, check_cell, load_weights_
+
+
+def load_model(path: Path, job: Job) -> tuple[nn.Module, dict[str, list[int]] | None]:
+    """Build the network that a weights file holds, on the CPU, and return it with its kept channels (None: dense).
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another cell than the job's.
+    """
+    tensors, metadata = read_tensors(path)
+    model = blank_model(path, metadata, job)
+    load_weights_(path, model, tensors, job)
+    return model, metadata["kept"]
+
+
+def blank_model(path: Path, metadata: Mapping[str, Any], job: Job) -> nn.Module:
+    """Build the dense or pruned network that a file's metadata describes, with uninitialised weights.
+
+    Raises:
+        CheckpointError: The metadata names another cell than the job's.
+    """
+    check_cell(path, metadata, job)
+    model = blank_dense(job)
+    return model if metadata["kept"] is None else prune(model, metadata["kept"])
