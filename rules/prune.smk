@@ -8,7 +8,11 @@ def traces_of(wildcards):
 
 def traces_arguments(wildcards, input):
     """Name the traces on the command line where the method has them."""
-    return f"--traces {input.traces} --curvature {RUN.curvature(wildcards.method)}" if input.traces else ""
+    return (
+        f"--traces {input.traces} --curvature {RUN.curvature(wildcards.method)}"
+        if input.traces
+        else ""
+    )
 
 
 rule prune:
