@@ -23,13 +23,14 @@ GPU = 0 if RUN.machine.device == "cpu" else 1
 RESULTS = f"results/{RUN.name}"
 LOGS = f"logs/{RUN.name}"
 BENCHMARKS = f"benchmarks/{RUN.name}"
+STATES = f"state/{RUN.name}"  # of jobs that were cut off; outputs of a failed job are deleted, states are not
 CELL = "{dataset}/{model}/seed{seed}"
 
 # Where a job computes, in its command line but not in its settings: another machine reruns nothing.
 MACHINE = canonical(asdict(RUN.machine))
 JOB = (
     " --dataset {wildcards.dataset} --model {wildcards.model} --seed {wildcards.seed} --code {params.code}"
-    " --machine {MACHINE:q} --log {log}"
+    " --machine {MACHINE:q} --states {STATES} --log {log}"
 )
 
 

@@ -20,11 +20,13 @@ def run(
     job: Job,
     settings: Finetune,
     machine: Machine,
+    states: Path | None = None,
 ) -> None:
     """Train the pruned network of a cell; its weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network, kept = load_model(pruned, job)
     network.to(device)
-    fit_and_record(network, images, job, settings, device, history, record)
+    resume = fit_and_record(network, images, job, settings, device, history, record, states)
     save_model(checkpoint, network, job, kept)
+    resume.remove()

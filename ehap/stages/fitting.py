@@ -14,6 +14,7 @@ from ehap.records import Job, Value, write_record
 from ehap.runtime import write_atomically
 from ehap.settings import Training
 from ehap.stages.prepared import Data
+from ehap.stages.resume import Resume
 from ehap.training import Epoch, fit
 
 
@@ -25,10 +26,18 @@ def fit_and_record(
     device: torch.device,
     history: Path,
     record: Path,
-) -> None:
-    """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch."""
+    states: Path | None,
+) -> Resume:
+    """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
+
+    A job that was cut off goes on after the last epoch whose state lies in the folder ``states``;
+    the caller removes the state once its own files are written.
+    """
+    resume = Resume(states, job, settings)
     test = partial(accuracy, test=data.test, info=data.info)
-    epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage)
+    epochs = fit(
+        network, data.train, data.info, settings, job.seed, test, job.stage, start=resume.read(), keep=resume.write
+    )
     write_history(history, epochs)
     values = {
         "accuracy": Value(epochs[-1].test_accuracy, "percent"),
@@ -38,6 +47,7 @@ def fit_and_record(
         "seconds": Value(sum(epoch.seconds for epoch in epochs), "s"),
     }
     write_record(record, job, values, settings, device)
+    return resume
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:

@@ -14,7 +14,14 @@ from ehap.stages.prepared import load_data
 
 
 def run(
-    data: Path, checkpoint: Path, history: Path, record: Path, job: Job, settings: Pretrain, machine: Machine
+    data: Path,
+    checkpoint: Path,
+    history: Path,
+    record: Path,
+    job: Job,
+    settings: Pretrain,
+    machine: Machine,
+    states: Path | None = None,
 ) -> None:
     """Train the dense network of a cell; its weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
@@ -22,5 +29,6 @@ def run(
     network = build_model(job.model, images.info.classes, seed=job.seed)
     # On a CPU a fifth faster than contiguous; pruned networks, with their odd widths, are a fifth slower with it.
     network.to(device).to(memory_format=torch.channels_last)
-    fit_and_record(network, images, job, settings, device, history, record)
+    resume = fit_and_record(network, images, job, settings, device, history, record, states)
     save_model(checkpoint, network, job)
+    resume.remove()

@@ -14,7 +14,15 @@ from ehap.stages.pruned import load_model
 
 
 def run(
-    data: Path, checkpoint: Path, weights: Path, history: Path, record: Path, job: Job, settings: Qat, machine: Machine
+    data: Path,
+    checkpoint: Path,
+    weights: Path,
+    history: Path,
+    record: Path,
+    job: Job,
+    settings: Qat,
+    machine: Machine,
+    states: Path | None = None,
 ) -> None:
     """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
@@ -22,6 +30,7 @@ def run(
     network, kept = load_model(checkpoint, job)
     network.to(device)
     simulated = simulate(network, settings, INPUT_SHAPE)
-    fit_and_record(simulated, images, job, settings, device, history, record)
+    resume = fit_and_record(simulated, images, job, settings, device, history, record, states)
     metadata = {**architecture(job, kept), "bits": settings.bits, "scheme": job.scheme}
     write_tensors(weights, pack(simulated, network), metadata)
+    resume.remove()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from ehap.curvature import channel_traces
 from ehap.data import hessian_batch
 from ehap.errors import DataError
@@ -15,7 +17,7 @@ from ehap.stages.prepared import load_data
 def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, settings: Trace, machine: Machine) -> None:
     """Compute traces and standard errors of the cell's dense network on its Hessian batch."""
     device = choose_device(machine.device, machine.threads)
-    images = load_data(data, job, device)
+    images = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
     if settings.batch_size > len(images.train[0]):
         raise DataError(
             f"expected at least {settings.batch_size} training images for the Hessian batch, got "
@@ -23,7 +25,7 @@ def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, sett
         )
     network = load_dense(checkpoint, job)
     batch, labels = hessian_batch(*images.train, images.info, settings.batch_size, job.seed)
-    result = channel_traces(network.to(device), batch, labels, settings, job.seed)
+    result = channel_traces(network.to(device), batch.to(device), labels.to(device), settings, job.seed)
     tensors = {f"trace.{name}": values for name, values in result.trace.items()}
     tensors |= {f"standard_error.{name}": values for name, values in result.standard_error.items()}
     write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})

@@ -1,5 +1,5 @@
 """Training a network on a dataset."""
 
-from ehap.training.loop import Epoch, fit
+from ehap.training.loop import Epoch, State, fit
 
-__all__ = ["Epoch", "fit"]
+__all__ = ["Epoch", "State", "fit"]

@@ -3,10 +3,11 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ehap.data import DatasetInfo, Split, training_batches
@@ -31,6 +32,16 @@ class Epoch:
     seconds: float
 
 
+class State(TypedDict):
+    """What a run needs to go on: of the model, the optimizer, the schedule, the generator; and the epochs so far."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    generator: Tensor
+    history: list[dict[str, float]]
+
+
 def fit(
     model: nn.Module,
     train: Split,
@@ -39,6 +50,8 @@ def fit(
     seed: int,
     test: Callable[[nn.Module], float],
     label: str = "training",
+    start: State | None = None,
+    keep: Callable[[State], None] | None = None,
 ) -> list[Epoch]:
     """Train ``model`` in place by SGD with a cosine schedule and return the history.
 
@@ -50,6 +63,8 @@ def fit(
         seed: Of shuffling and augmentation; the same seed gives the same weights on a CPU with the same threads.
         test: Measures the accuracy in percent after every epoch.
         label: What the progress bar says.
+        start: The state after some epoch, to go on from; on a CPU the weights become those of an unbroken run.
+        keep: Called with the state after every epoch.
 
     Raises:
         NumericsError: The loss of an epoch is NaN or infinite.
@@ -64,8 +79,15 @@ def fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
     generator = torch.Generator().manual_seed(seed)
     history: list[Epoch] = []
-    for number in track(range(1, settings.epochs + 1), f"{label} epochs", settings.epochs):
-        start, learning_rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
+    if start is not None:
+        model.load_state_dict(start["model"])
+        optimizer.load_state_dict(start["optimizer"])
+        schedule.load_state_dict(start["schedule"])
+        generator.set_state(start["generator"])
+        history = [Epoch(**epoch) for epoch in start["history"]]  # type: ignore[arg-type]  # epoch is a whole number
+    first = len(history) + 1
+    for number in track(range(first, settings.epochs + 1), f"{label} epochs", settings.epochs - first + 1):
+        began, learning_rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
         loss, train_accuracy = _train_epoch(model, optimizer, train, info, settings.batch_size, generator)
         if not math.isfinite(loss):
             raise NumericsError(
@@ -74,12 +96,22 @@ def fit(
             )
         schedule.step()
         test_accuracy = test(model)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - began
         history.append(Epoch(number, learning_rate, loss, train_accuracy, test_accuracy, seconds))
         logger.info(
             "epoch %d: learning rate %.4g, loss %.4f, train accuracy %.2f %%, test accuracy %.2f %%, %.1f s",
             *(number, learning_rate, loss, train_accuracy, test_accuracy, seconds),
         )
+        if keep is not None:
+            keep(
+                State(
+                    model=model.state_dict(),
+                    optimizer=optimizer.state_dict(),
+                    schedule=schedule.state_dict(),
+                    generator=generator.get_state(),
+                    history=[asdict(epoch) for epoch in history],
+                )
+            )
     return history
 
 

@@ -26,7 +26,7 @@ def arguments(*paths: str, settings: type | None = None, optional: tuple[str, ..
         optional: Names of files that may be left out.
 
     Returns:
-        The paths, ``settings`` and ``machine`` built and checked, ``job``, and ``log`` (a path or None).
+        The paths, ``settings`` and ``machine`` built and checked, ``job``, and ``states`` and ``log`` (paths or None).
     """
     stage = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(prog=f"{stage}.py", description=f"The stage {stage} of one cell.")
@@ -38,6 +38,7 @@ def arguments(*paths: str, settings: type | None = None, optional: tuple[str, ..
     if settings is not None:
         parser.add_argument("--settings", required=True, metavar="JSON", help=f"fields of {settings.__name__}")
     parser.add_argument("--machine", default="{}", metavar="JSON", help="fields of Machine; all have defaults")
+    parser.add_argument("--states", type=Path, metavar="PATH", help="folder for states of jobs that may be cut off")
     parser.add_argument("--log", type=Path, metavar="PATH", help="write progress there instead of to the terminal")
     parsed = parser.parse_args()
     parsed.job = Job(stage=stage, **{name: getattr(parsed, name) for name in CELL})

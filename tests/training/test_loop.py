@@ -1,4 +1,5 @@
 import copy
+import io
 
 import pytest
 import torch
@@ -6,8 +7,9 @@ from torch import Tensor, nn
 
 from ehap.data import DATASETS
 from ehap.errors import NumericsError
-from ehap.settings import Pretrain
-from ehap.training import fit
+from ehap.quantization import simulate
+from ehap.settings import Pretrain, Qat
+from ehap.training import State, fit
 
 INFO = DATASETS["digits"]
 
@@ -70,3 +72,26 @@ def test_the_history_says_what_the_test_measured(tiny: nn.Module) -> None:
     history = fit(tiny, _images(), INFO, Pretrain(epochs=3, learning_rate=0.01), 0, lambda _: next(values))
     assert [epoch.test_accuracy for epoch in history] == [10.0, 30.0, 20.0]
     assert all(0 <= epoch.train_accuracy <= 100 for epoch in history)
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_going_on_from_a_state_gives_the_weights_of_an_unbroken_run(tiny: nn.Module, simulated: bool) -> None:
+    def network() -> nn.Module:
+        model = copy.deepcopy(tiny)
+        return simulate(model, Qat(epochs=4, learning_rate=0.05), (3, 8, 8)) if simulated else model
+
+    settings = Pretrain(epochs=4, learning_rate=0.05, batch_size=16)
+    states: list[bytes] = []
+
+    def keep(state: State) -> None:
+        content = io.BytesIO()
+        torch.save(state, content)
+        states.append(content.getvalue())
+
+    whole, resumed = network(), network()
+    history = fit(whole, _images(), INFO, settings, 0, lambda _: 0.0, keep=keep)
+    start = torch.load(io.BytesIO(states[1]), weights_only=True)
+    again = fit(resumed, _images(), INFO, settings, 0, lambda _: 0.0, start=start)
+    assert [epoch.train_loss for epoch in again] == [epoch.train_loss for epoch in history]
+    first, second = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
