@@ -89,6 +89,12 @@ def test_weights_are_symmetric_per_channel_with_the_folded_norm(tiny: nn.Module,
     ).abs().max() < largest.max() / 250
 
 
+def test_the_packed_range_is_that_of_the_weights_after_the_last_step(tiny: nn.Module, batch: Batch) -> None:
+    network = _trained(tiny, batch[0])  # no forward pass has seen the weights of the last step yet
+    largest = network.graph_module.get_parameter("fc.weight").detach().abs().amax(1)
+    assert torch.allclose(pack(network, tiny)["fc.weight_scale"], largest / 127, rtol=1e-6)
+
+
 def test_packing_and_unpacking_again_is_bit_exact_also_for_a_pruned_network(tiny: nn.Module, batch: Batch) -> None:
     kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
     kept |= {"conv1": [0, 2], "block1.conv2": [1, 2], "block2.conv2": [0], "block2.downsample.0": [3, 4]}
