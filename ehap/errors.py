@@ -7,7 +7,8 @@ EhapError
 ├── ArchitectureError   a network has a part that cannot be pruned or quantized
 ├── PlanError           a pruning plan or budget does not fit the network
 ├── NumericsError       NaN or Inf where a finite number was expected
-└── DeviceError         the asked-for device is not there
+├── DeviceError         the asked-for device is not there
+└── StoppedError        the job was told to stop; it says where its state is
 
 A message says what was expected, what came, and what to do.
 """
@@ -43,3 +44,7 @@ class NumericsError(EhapError):
 
 class DeviceError(EhapError):
     """The asked-for device is not there."""
+
+
+class StoppedError(EhapError):
+    """The job was told to stop; it says where its state is."""

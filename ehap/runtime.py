@@ -8,16 +8,19 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from ehap.errors import DeviceError
+from ehap.settings.checks import Precision
 
 Item = TypeVar("Item")
 logger = logging.getLogger("ehap")
 SECONDS_BETWEEN_LINES = 10.0
+DTYPES: dict[Precision, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def choose_device(name: str, threads: int = 1) -> torch.device:
@@ -46,6 +49,43 @@ def device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return f"{line.split(':', 1)[1].strip()} (CPU)"
     return f"{platform.processor() or platform.machine()} (CPU)"
+
+
+def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return autocast to fp16 or bf16, or a context that changes nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+class Keeper(Protocol):
+    """Keeps the state of a long computation, so that a job that is cut off can go on."""
+
+    def read(self) -> Any | None:
+        """Return the state to go on from; None to start anew."""
+
+    def due(self) -> bool:
+        """Return whether the state should be kept now: it is long since the last time, or the job is to stop."""
+
+    def write(self, state: Any) -> None:
+        """Keep ``state``; raise StoppedError if the job is to stop."""
+
+
+class KeepNothing:
+    """A Keeper for computations that may as well start anew."""
+
+    def read(self) -> None:
+        """Return None."""
+
+    def due(self) -> bool:
+        """Return False."""
+        return False
+
+    def write(self, state: Any) -> None:
+        """Do nothing."""
+
+
+KEEP_NOTHING = KeepNothing()
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:

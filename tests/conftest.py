@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from ehap.models import BasicBlock
 
+torch.set_num_threads(
+    1
+)  # two test workers share two cores; threads that wait for each other cost far more than they give
+
 
 class TinyResNet(nn.Module):
     """Stem, an identity block, a stride-2 block with a 1×1 shortcut, pooling over 2×2 positions, linear."""

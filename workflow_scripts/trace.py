@@ -14,4 +14,5 @@ with logged(args.log):
         job=args.job,
         settings=args.settings,
         machine=args.machine,
+        states=args.states,
     )

@@ -1,19 +1,33 @@
 """Hutchinson's stochastic estimate of channel traces: Algorithms 1 (HAP) and 2 (EHAP) of the paper."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from ehap.curvature.products import channel_weights, hessian_product
 from ehap.errors import NumericsError
+from ehap.runtime import KEEP_NOTHING, Keeper, logger
 from ehap.settings import Trace
 
 
-def hutchinson_samples(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield, pass by pass, what one random vector says about every channel trace.
+class State(TypedDict):
+    """Where an estimate stands.
+
+    totals: (samples, C) what each sample says about every channel so far. passes: Products done.
+    generator: State of the source of random vectors. seconds: Spent so far.
+    """
+
+    totals: Tensor
+    passes: int
+    generator: Tensor
+    seconds: float
+
+
+class Hutchinson:
+    """A running estimate of every channel trace.
 
     For Rademacher v over all weights, v ⊙ Hv summed over a channel's weights has that channel's trace as its mean:
     terms that couple two weights have mean zero. Each micro-batch of the Hessian batch takes its gradient graph once
@@ -26,43 +40,71 @@ def hutchinson_samples(
         settings: Samples, precision, scale and micro-batch.
         seed: Of the random vectors.
 
-    Yields:
-        (sample, part): sample counts from 0 to settings.samples - 1 once for each micro-batch; part has shape (C,)
-        for all channels of all layers in the order of channel_weights, float32, on the device of the images. The
-        parts of one sample over the micro-batches add up to that sample's estimate.
-
     Source: Hutchinson 1989, doi:10.1080/03610918908812806.
     """
-    weights = list(channel_weights(model).values())
-    generator = torch.Generator(images.device).manual_seed(seed)
-    size = settings.micro_batch or len(images)
-    for part, targets in zip(images.split(size), labels.split(size), strict=True):
-        share = len(part) / len(images)
-        product = hessian_product(model, part, targets, settings.precision, settings.scale)
-        for sample in range(settings.samples):
-            vectors = [rademacher(weight, generator) for weight in weights]
-            yield sample, per_channel(vectors, product(vectors)) * share
 
+    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int) -> None:
+        self._model, self._settings, self._count = model, settings, len(images)
+        size = settings.micro_batch or len(images)
+        self._parts = list(zip(images.split(size), labels.split(size), strict=True))
+        self._weights = list(channel_weights(model).values())
+        self._generator = torch.Generator(images.device).manual_seed(seed)
+        channels = sum(weight.shape[0] for weight in self._weights)
+        self._totals = torch.zeros(settings.samples, channels, device=images.device, dtype=self._weights[0].dtype)
+        self._passes, self._before, self._began = 0, 0.0, time.perf_counter()
 
-def estimate(samples: Iterable[tuple[int, Tensor]], count: int) -> tuple[Tensor, Tensor]:
-    """Return mean and standard error, both (C,), of ``count`` samples that arrive in parts.
+    @property
+    def passes_to_do(self) -> int:
+        """Products that are still to do."""
+        return self._settings.samples * len(self._parts) - self._passes
 
-    Raises:
-        NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
-    """
-    totals: Tensor | None = None
-    for sample, part in samples:
-        if totals is None:
-            totals = part.new_zeros(count, len(part))
-        totals[sample] += part
-    assert totals is not None
-    broken = int((~totals.isfinite()).any(dim=1).sum())
-    if broken:
-        raise NumericsError(
-            f"{broken} of {count} Hutchinson samples hold NaN or Inf; lower trace.scale, or use precision bf16 or fp32."
-        )
-    error = totals.std(0) / count**0.5 if count > 1 else torch.full_like(totals[0], float("inf"))
-    return totals.mean(0), error
+    @property
+    def seconds(self) -> float:
+        """Time spent, in this process and before it was cut off."""
+        return self._before + time.perf_counter() - self._began
+
+    def run(self, keeper: Keeper = KEEP_NOTHING) -> Iterator[None]:
+        """Do the products that are still to do, one at a time."""
+        samples = self._settings.samples
+        for index in range(self._passes // samples, len(self._parts)):
+            images, labels = self._parts[index]
+            product = hessian_product(self._model, images, labels, self._settings.precision, self._settings.scale)
+            for sample in range(self._passes - index * samples, samples):
+                vectors = [rademacher(weight, self._generator) for weight in self._weights]
+                part = per_channel(vectors, product(vectors))
+                self._totals[sample] += part * (len(images) / self._count)
+                self._passes += 1
+                if keeper.due():
+                    keeper.write(self.state())
+                yield
+
+    def state(self) -> State:
+        """Return all that the estimate needs to go on from here."""
+        generator = self._generator.get_state()
+        return State(totals=self._totals, passes=self._passes, generator=generator, seconds=self.seconds)
+
+    def restore(self, state: State) -> None:
+        """Go to where ``state`` was taken."""
+        self._totals, self._passes = state["totals"].to(self._totals.device), state["passes"]
+        self._generator.set_state(state["generator"])
+        self._before, self._began = state["seconds"], time.perf_counter()
+        logger.info("going on after %d Hessian-vector products", self._passes)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard error, both (C,), in the order of channel_weights.
+
+        Raises:
+            NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
+        """
+        totals, count = self._totals, self._settings.samples
+        broken = int((~totals.isfinite()).any(dim=1).sum())
+        if broken:
+            raise NumericsError(
+                f"{broken} of {count} Hutchinson samples hold NaN or Inf; lower trace.scale, or use precision bf16 or "
+                "fp32."
+            )
+        error = totals.std(0) / count**0.5 if count > 1 else torch.full_like(totals[0], float("inf"))
+        return totals.mean(0), error
 
 
 def rademacher(like: Tensor, generator: torch.Generator) -> Tensor:

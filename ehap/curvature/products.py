@@ -1,15 +1,14 @@
 """Hessian-vector products of the mean cross-entropy, in FP32 and in scaled half precision."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ehap.settings.trace import Precision
+from ehap.runtime import precision_context
+from ehap.settings.checks import Precision
 
-DTYPES: dict[Precision, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 FIRST_ORDER_SCALE = 2.0**8
 """The loss of a half-precision pass is multiplied by it before the first backward pass, the gradient divided by it."""
 
@@ -23,13 +22,6 @@ def channel_weights(model: nn.Module) -> dict[str, Tensor]:
         for name, module in model.named_modules()
         if isinstance(module, (nn.Conv2d, nn.Linear))
     }
-
-
-def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return autocast to fp16 or bf16, or a context that changes nothing for fp32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def hessian_product(

@@ -1,14 +1,13 @@
 """The one door to channel traces."""
 
-import time
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ehap.curvature.hutchinson import estimate, hutchinson_samples
+from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.products import channel_weights
 from ehap.errors import DataError
-from ehap.runtime import PeakMemory, synchronize, track
+from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, synchronize, track
 from ehap.settings import Trace
 
 
@@ -29,7 +28,9 @@ class ChannelTraces:
     peak_memory_bytes: int
 
 
-def channel_traces(model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int = 0) -> ChannelTraces:
+def channel_traces(
+    model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int = 0, keeper: Keeper = KEEP_NOTHING
+) -> ChannelTraces:
     """Compute the Hessian trace of every channel of every convolution and linear layer.
 
     The Hessian is that of the mean cross-entropy over the given batch with the model in eval mode. Neither the
@@ -41,31 +42,36 @@ def channel_traces(model: nn.Module, images: Tensor, labels: Tensor, settings: T
         labels: (N,) int64.
         settings: Estimator, precision, samples, scale and micro-batch.
         seed: Of the random vectors; the same seed gives the same result on a CPU with the same thread count.
+        keeper: Keeps the state when it is due; an estimate that goes on from it is that of an unbroken run.
 
     Raises:
         DataError: The batch is empty or holds NaN.
         NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
+        StoppedError: The keeper was told to stop; the state is kept.
     """
     if not len(images) or not images.isfinite().all():
         raise DataError(
             f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
         )
     weights = channel_weights(model)
-    passes = settings.samples * -(-len(images) // (settings.micro_batch or len(images)))
     modes = {module: module.training for module in model.modules()}
     model.eval()
     synchronize(images.device)
-    start = time.perf_counter()
     try:
         with PeakMemory(images.device) as memory:
-            stream = hutchinson_samples(model, images, labels, settings, seed)
-            mean, error = estimate(track(stream, "Hessian-vector products", passes), settings.samples)
+            estimate = Hutchinson(model, images, labels, settings, seed)
+            state = keeper.read()
+            if state is not None:
+                estimate.restore(state)
+            for _ in track(estimate.run(keeper), "Hessian-vector products", estimate.passes_to_do):
+                pass
+            mean, error = estimate.result()
             synchronize(images.device)
     finally:
         for module, training in modes.items():
             module.training = training
-    seconds = time.perf_counter() - start
-    return ChannelTraces(_by_layer(mean, weights), _by_layer(error, weights), settings.samples, seconds, memory.bytes)
+    traces, errors = _by_layer(mean, weights), _by_layer(error, weights)
+    return ChannelTraces(traces, errors, settings.samples, estimate.seconds, memory.bytes)
 
 
 def _by_layer(values: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:

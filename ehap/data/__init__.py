@@ -1,6 +1,6 @@
 """Datasets as uint8 tensors, and batches of them."""
 
-from ehap.data.batches import augment, hessian_batch, normalise, plain_batches, training_batches
+from ehap.data.batches import augment, epoch_order, hessian_batch, normalise, plain_batches, training_batches
 from ehap.data.datasets import DATASETS, DatasetInfo, Split, read_dataset
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "DatasetInfo",
     "Split",
     "augment",
+    "epoch_order",
     "hessian_batch",
     "normalise",
     "plain_batches",

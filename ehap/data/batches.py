@@ -41,12 +41,18 @@ def augment(images: Tensor, generator: torch.Generator, flip: bool) -> Tensor:
     return torch.where(mirrored.view(-1, 1, 1, 1), cropped.flip(3), cropped)
 
 
+def epoch_order(count: int, generator: torch.Generator) -> Tensor:
+    """Return the order in which an epoch meets ``count`` images."""
+    return torch.randperm(count, generator=generator)
+
+
 def training_batches(
-    images: Tensor, labels: Tensor, info: DatasetInfo, batch_size: int, generator: torch.Generator
+    images: Tensor, labels: Tensor, info: DatasetInfo, batch_size: int, generator: torch.Generator, order: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of shuffled, augmented, normalised batches; the last one may be smaller."""
-    order = torch.randperm(len(images), generator=generator).to(images.device)
-    for indices in order.split(batch_size):
+    """Yield augmented, normalised batches of the images in ``order``; the last one may be smaller."""
+    order = order.to(images.device)
+    for first in range(0, len(order), batch_size):
+        indices = order[first : first + batch_size]
         yield normalise(augment(images[indices], generator, info.flip), info), labels[indices]
 
 

@@ -1,8 +1,11 @@
 """Range checks that settings share."""
 
 import math
+from typing import Literal
 
 from ehap.errors import SettingsError
+
+Precision = Literal["fp32", "fp16", "bf16"]
 
 
 def at_least(name: str, value: float | None, low: float) -> None:

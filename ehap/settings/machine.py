@@ -5,21 +5,28 @@ from typing import Literal
 
 from ehap.settings.checks import at_least
 
+Step = Literal["eager", "compile", "graphs"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The device, and where the datasets are.
 
     device: auto takes a GPU when there is one; cuda insists on it.
+    step: How a training step is launched: eager; compile (torch.compile); graphs (CUDA graphs, on a GPU only).
     threads: CPU threads of one job. Sums differ in their last bits between thread counts.
     data_folder: Holds cifar10/cifar-10-batches-py and cifar100/cifar-100-python (or those two folders directly).
+    seconds_between_states: A job keeps its state so often, and after every epoch, to go on from if it is cut off.
     download: Whether a missing dataset may be downloaded into data_folder.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    step: Step = "eager"
     threads: int = 1
     data_folder: str = "data"
     download: bool = False
+    seconds_between_states: float = 60.0
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1)
+        at_least("seconds_between_states", self.seconds_between_states, 0)

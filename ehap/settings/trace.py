@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ehap.settings.checks import at_least, positive
-
-Precision = Literal["fp32", "fp16", "bf16"]
+from ehap.settings.checks import Precision, at_least, positive
 
 
 @dataclass(frozen=True, kw_only=True)

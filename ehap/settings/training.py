@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ehap.errors import SettingsError
-from ehap.settings.checks import at_least, positive, share
+from ehap.settings.checks import Precision, at_least, positive, share
 
 BYTE = 8
 
@@ -16,6 +16,7 @@ class Training:
     learning_rate: At the first epoch.
     momentum, weight_decay, nesterov: As in torch.optim.SGD; weight decay applies to all parameters.
     batch_size: Images a step; the last, smaller batch of an epoch is kept.
+    precision: fp32, or autocast to fp16 (with loss scaling) or bf16. Tests of accuracy run in fp32 always.
     """
 
     epochs: int
@@ -24,6 +25,7 @@ class Training:
     weight_decay: float = 1e-3
     batch_size: int = 128
     nesterov: bool = True
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
@@ -60,4 +62,6 @@ class Qat(Training):
         at_least("bits", self.bits, 2)
         if self.bits > BYTE:
             raise SettingsError(f"bits must be at most {BYTE}, got {self.bits}.")
+        if self.precision != "fp32":  # a cast would round what the simulation has rounded already
+            raise SettingsError(f"precision must be fp32 where quantization is simulated, got {self.precision}.")
         share("range_momentum", self.range_momentum, zero=True, one=False)

@@ -12,7 +12,7 @@ from torch import nn
 from ehap.evaluation import accuracy
 from ehap.records import Job, Value, write_record
 from ehap.runtime import write_atomically
-from ehap.settings import Training
+from ehap.settings import Machine, Training
 from ehap.stages.prepared import Data
 from ehap.stages.resume import Resume
 from ehap.training import Epoch, fit
@@ -27,17 +27,17 @@ def fit_and_record(
     history: Path,
     record: Path,
     states: Path | None,
+    machine: Machine,
 ) -> Resume:
     """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
 
-    A job that was cut off goes on after the last epoch whose state lies in the folder ``states``;
+    A job that was cut off goes on from its last state in the folder ``states``;
     the caller removes the state once its own files are written.
     """
-    resume = Resume(states, job, settings)
+    resume = Resume(states, job, settings, machine.seconds_between_states)
     test = partial(accuracy, test=data.test, info=data.info)
-    epochs = fit(
-        network, data.train, data.info, settings, job.seed, test, job.stage, start=resume.read(), keep=resume.write
-    )
+    with resume.listening():
+        epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage, resume, machine.step)
     write_history(history, epochs)
     values = {
         "accuracy": Value(epochs[-1].test_accuracy, "percent"),

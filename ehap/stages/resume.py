@@ -1,36 +1,64 @@
-"""State of a training job that was cut off, so that the next try goes on where it was.
+"""State of a job that was cut off, so that the next try goes on where it was.
 
 The state lies outside the rule's outputs, which Snakemake deletes when a job fails, and goes when the job is done.
 """
 
 import io
 import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 
+from ehap.errors import StoppedError
 from ehap.records import Job
 from ehap.runtime import logger, write_atomically
-from ehap.settings import Training
-from ehap.training import State
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Resume:
-    """The state file of one job, and the one before it.
+    """The Keeper of one job: its state file, and the one before it.
 
     Args:
         folder: Where states of the run lie; None keeps no state.
         job, settings: Whose state it is. A state of other settings, another seed or other code is not used.
+        seconds: A state is due when the last one is so old.
     """
 
-    def __init__(self, folder: Path | None, job: Job, settings: Training) -> None:
+    def __init__(self, folder: Path | None, job: Job, settings: Any, seconds: float = 60.0) -> None:
         self._owner = _owner(job, settings)
-        parts = (job.stage, job.dataset, job.model, f"seed{job.seed}", job.method, job.scheme)
+        parts = (job.stage, job.dataset, job.model, f"seed{job.seed}", job.method, job.curvature, job.scheme)
         self._path = None if folder is None else folder.joinpath(*filter(None, parts), "state.pt")
+        self._seconds, self._last, self._stop = seconds, time.monotonic(), ""
 
-    def read(self) -> State | None:
+    @contextmanager
+    def listening(self) -> Iterator["Resume"]:
+        """Turn the first SIGTERM or Ctrl-C into a last state and StoppedError; a second one ends the job at once."""
+        before = {number: signal.signal(number, self._told) for number in SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self._stop = signal.Signals(number).name
+        logger.info("%s: stopping as soon as the state is kept", self._stop)
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+
+    def due(self) -> bool:
+        """Return whether a state should be kept now."""
+        return bool(self._stop) or time.monotonic() - self._last >= self._seconds
+
+    def read(self) -> Any | None:
         """Return the newest usable state; None to start anew. What is not usable is said in the log."""
         for path in self._generations():
             state = _read(path, self._owner)
@@ -38,10 +66,19 @@ class Resume:
                 return state
         return None
 
-    def write(self, state: State) -> None:
-        """Keep ``state``, and the one before it; where that fails the training goes on, and the log says so."""
-        if self._path is None:
-            return
+    def write(self, state: Any) -> None:
+        """Keep ``state``, and the one before it; where that fails the job goes on, and the log says so.
+
+        Raises:
+            StoppedError: A signal has told the job to stop.
+        """
+        kept = self._path is not None and self._kept(state)
+        self._last = time.monotonic()
+        if self._stop:
+            where = f"its state is in {self._path}; run it again to go on from there" if kept else "without a state"
+            raise StoppedError(f"stopped by {self._stop}; {where}.")
+
+    def _kept(self, state: Any) -> bool:
         content = io.BytesIO()
         torch.save({"owner": self._owner, "state": state}, content)
         newest, previous = self._generations()
@@ -50,7 +87,9 @@ class Resume:
                 newest.replace(previous)
             write_atomically(newest, content.getvalue())
         except OSError as error:
-            logger.warning("state not saved in %s (%s); training goes on without it", newest, error)
+            logger.warning("state not saved in %s (%s); the job goes on without it", newest, error)
+            return False
+        return True
 
     def remove(self) -> None:
         """Forget the state of a job that is done."""
@@ -61,17 +100,17 @@ class Resume:
         return [] if self._path is None else [self._path, self._path.with_name("previous.pt")]
 
 
-def _owner(job: Job, settings: Training) -> str:
+def _owner(job: Job, settings: Any) -> str:
     identity = {name: value for name, value in asdict(job).items() if name != "started"}
     return json.dumps([identity, asdict(settings)], sort_keys=True)
 
 
-def _read(path: Path, owner: str) -> State | None:
+def _read(path: Path, owner: str) -> Any | None:
     if not path.exists():
         return None
     try:
         found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        state: State = found["state"]
+        state = found["state"]
         owned = found["owner"] == owner
     except Exception as error:  # whatever a truncated file makes torch raise, it is no state
         logger.warning("state %s is damaged (%s); it is not used", path, str(error).splitlines()[0][:200])
@@ -79,5 +118,5 @@ def _read(path: Path, owner: str) -> State | None:
     if not owned:
         logger.warning("state %s is of other settings or other code; it is not used", path)
         return None
-    logger.info("going on after epoch %d of the state %s", len(state["history"]), path)
+    logger.info("found the state %s", path)
     return state

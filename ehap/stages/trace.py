@@ -12,9 +12,19 @@ from ehap.runtime import choose_device
 from ehap.settings import Machine, Trace
 from ehap.stages.dense import architecture, load_dense
 from ehap.stages.prepared import load_data
+from ehap.stages.resume import Resume
 
 
-def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, settings: Trace, machine: Machine) -> None:
+def run(
+    data: Path,
+    checkpoint: Path,
+    traces: Path,
+    record: Path,
+    job: Job,
+    settings: Trace,
+    machine: Machine,
+    states: Path | None = None,
+) -> None:
     """Compute traces and standard errors of the cell's dense network on its Hessian batch."""
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
@@ -25,7 +35,8 @@ def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, sett
         )
     network = load_dense(checkpoint, job)
     batch, labels = hessian_batch(*images.train, images.info, settings.batch_size, job.seed)
-    result = channel_traces(network.to(device), batch.to(device), labels.to(device), settings, job.seed)
+    with Resume(states, job, settings, machine.seconds_between_states).listening() as resume:
+        result = channel_traces(network.to(device), batch.to(device), labels.to(device), settings, job.seed, resume)
     tensors = {f"trace.{name}": values for name, values in result.trace.items()}
     tensors |= {f"standard_error.{name}": values for name, values in result.standard_error.items()}
     write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
@@ -37,3 +48,4 @@ def run(data: Path, checkpoint: Path, traces: Path, record: Path, job: Job, sett
         "peak_memory": Value(result.peak_memory_bytes, "bytes"),
     }
     write_record(record, job, values, settings, device)
+    resume.remove()

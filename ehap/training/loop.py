@@ -8,12 +8,13 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from ehap.data import DatasetInfo, Split, training_batches
+from ehap.data import DatasetInfo, Split, epoch_order, training_batches
 from ehap.errors import NumericsError
-from ehap.runtime import logger, track
+from ehap.runtime import KEEP_NOTHING, Keeper, logger, track
 from ehap.settings import Training
+from ehap.settings.machine import Step
+from ehap.training.step import Stepper
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,22 @@ class Epoch:
 
 
 class State(TypedDict):
-    """What a run needs to go on: of the model, the optimizer, the schedule, the generator; and the epochs so far."""
+    """What a run needs to go on, in the middle of an epoch too.
+
+    model, optimizer, scaler: Their state dicts.
+    begin: The generator's state before the epoch's order was drawn; generator: its state now.
+    batches: Done in this epoch. sums: Of loss and of right answers over them, shape (2,). seconds: Spent on them.
+    history: The epochs so far, each as a mapping.
+    """
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    schedule: dict[str, Any]
+    scaler: dict[str, Any]
+    begin: Tensor
     generator: Tensor
+    batches: int
+    sums: Tensor
+    seconds: float
     history: list[dict[str, float]]
 
 
@@ -50,8 +61,9 @@ def fit(
     seed: int,
     test: Callable[[nn.Module], float],
     label: str = "training",
-    start: State | None = None,
-    keep: Callable[[State], None] | None = None,
+    keeper: Keeper = KEEP_NOTHING,
+    step: Step = "eager",
+    report: Callable[[Epoch], None] | None = None,
 ) -> list[Epoch]:
     """Train ``model`` in place by SGD with a cosine schedule and return the history.
 
@@ -59,81 +71,128 @@ def fit(
         model: On the device of the images; left in eval mode.
         train: Images (N, 3, H, W) uint8 and labels (N,) int64.
         info: The dataset's normalisation and whether to flip.
-        settings: Epochs, learning rate, momentum, weight decay, batch size.
+        settings: Epochs, learning rate, momentum, weight decay, batch size, precision.
         seed: Of shuffling and augmentation; the same seed gives the same weights on a CPU with the same threads.
         test: Measures the accuracy in percent after every epoch.
         label: What the progress bar says.
-        start: The state after some epoch, to go on from; on a CPU the weights become those of an unbroken run.
-        keep: Called with the state after every epoch.
+        keeper: Keeps the state after every epoch and whenever it is due; a run that goes on from it gives, on a CPU,
+            the weights of an unbroken run.
+        step: How a step is launched; see Machine.
+        report: Called with every epoch.
 
     Raises:
-        NumericsError: The loss of an epoch is NaN or infinite.
+        NumericsError: The loss is NaN or infinite.
+        StoppedError: The keeper was told to stop; the state is kept.
+        DeviceError: ``step`` is graphs, but the model is not on a GPU.
     """
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.nesterov and settings.momentum > 0,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
-    generator = torch.Generator().manual_seed(seed)
-    history: list[Epoch] = []
-    if start is not None:
-        model.load_state_dict(start["model"])
-        optimizer.load_state_dict(start["optimizer"])
-        schedule.load_state_dict(start["schedule"])
-        generator.set_state(start["generator"])
-        history = [Epoch(**epoch) for epoch in start["history"]]  # type: ignore[arg-type]  # epoch is a whole number
-    first = len(history) + 1
-    for number in track(range(first, settings.epochs + 1), f"{label} epochs", settings.epochs - first + 1):
-        began, learning_rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
-        loss, train_accuracy = _train_epoch(model, optimizer, train, info, settings.batch_size, generator)
-        if not math.isfinite(loss):
-            raise NumericsError(
-                f"the loss is {loss} in epoch {number} at learning rate {learning_rate:g}; expected a finite loss, "
-                "lower the learning rate."
-            )
-        schedule.step()
-        test_accuracy = test(model)
-        seconds = time.perf_counter() - began
-        history.append(Epoch(number, learning_rate, loss, train_accuracy, test_accuracy, seconds))
+    run = _Run(model, train, info, settings, seed, step)
+    state = keeper.read()
+    if state is not None:
+        run.restore(state)
+    first = len(run.history) + 1
+    for _ in track(range(first, settings.epochs + 1), f"{label} epochs", settings.epochs - first + 1):
+        epoch = run.epoch(test, keeper)
+        if report is not None:
+            report(epoch)
+    run.stepper.close()
+    return run.history
+
+
+def cosine(start: float, done: float) -> float:
+    """Return the learning rate on its way from ``start`` to zero when the share ``done`` of the epochs is over.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5 without restarts.
+    """
+    return start * (1 + math.cos(math.pi * done)) / 2
+
+
+class _Run:
+    """A training run and where it stands."""
+
+    def __init__(
+        self, model: nn.Module, train: Split, info: DatasetInfo, settings: Training, seed: int, step: Step
+    ) -> None:
+        self.model, self.train, self.info, self.settings = model, train, info, settings
+        self.stepper = Stepper(model, train[0].device, settings, step)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.history: list[Epoch] = []
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self.begin = self.generator.get_state()
+        self.batches, self.seconds = 0, 0.0
+        self.sums = torch.zeros(2, device=self.train[0].device)
+
+    def state(self) -> State:
+        """Return all that the run needs to go on from here."""
+        return State(
+            model=self.model.state_dict(),
+            optimizer=self.stepper.optimizer.state_dict(),
+            scaler=self.stepper.scaler.state_dict(),
+            begin=self.begin,
+            generator=self.generator.get_state(),
+            batches=self.batches,
+            sums=self.sums,
+            seconds=self.seconds,
+            history=[asdict(epoch) for epoch in self.history],
+        )
+
+    def restore(self, state: State) -> None:
+        """Go to where ``state`` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["generator"])
+        self.begin, self.batches, self.seconds = state["begin"], state["batches"], state["seconds"]
+        self.sums = state["sums"].to(self.sums.device)
+        self.history = [Epoch(**epoch) for epoch in state["history"]]  # type: ignore[arg-type]  # epoch is whole
+        logger.info("going on after epoch %d and %d batches", len(self.history), self.batches)
+
+    def epoch(self, test: Callable[[nn.Module], float], keeper: Keeper) -> Epoch:
+        """Finish the epoch that has begun, test, and keep the state."""
+        learning_rate = cosine(self.settings.learning_rate, len(self.history) / self.settings.epochs)
+        self.stepper.set_learning_rate(learning_rate)
+        before, began = self.seconds, time.perf_counter()
+        self.model.train()
+        for inputs, targets in self._batches_to_do():
+            self.sums += self.stepper(inputs, targets)
+            self.batches += 1
+            if keeper.due():
+                self.seconds = before + time.perf_counter() - began
+                loss = self._checked_loss(learning_rate)
+                logger.info("epoch %d: %d batches, loss %.4f", len(self.history) + 1, self.batches, loss)
+                keeper.write(self.state())
+        loss = self._checked_loss(learning_rate)
+        test_accuracy = test(self.model)
+        self.seconds = before + time.perf_counter() - began
+        train_accuracy = 100 * self.sums[1].item() / len(self.train[0])
+        done = Epoch(len(self.history) + 1, learning_rate, loss, train_accuracy, test_accuracy, self.seconds)
+        self.history.append(done)
         logger.info(
             "epoch %d: learning rate %.4g, loss %.4f, train accuracy %.2f %%, test accuracy %.2f %%, %.1f s",
-            *(number, learning_rate, loss, train_accuracy, test_accuracy, seconds),
+            *(done.epoch, learning_rate, loss, train_accuracy, test_accuracy, done.seconds),
         )
-        if keep is not None:
-            keep(
-                State(
-                    model=model.state_dict(),
-                    optimizer=optimizer.state_dict(),
-                    schedule=schedule.state_dict(),
-                    generator=generator.get_state(),
-                    history=[asdict(epoch) for epoch in history],
-                )
+        self._start_epoch()
+        keeper.write(self.state())
+        return done
+
+    def _batches_to_do(self) -> Any:
+        """Return the rest of the epoch's batches: the order is drawn as at the epoch's beginning."""
+        now = self.generator.get_state()
+        self.generator.set_state(self.begin)
+        order = epoch_order(len(self.train[0]), self.generator)
+        if self.batches:
+            self.generator.set_state(now)
+        rest = order[self.batches * self.settings.batch_size :]
+        return training_batches(*self.train, self.info, self.settings.batch_size, self.generator, rest)
+
+    def _checked_loss(self, learning_rate: float) -> float:
+        """Return the mean loss over the epoch's batches so far; the device is read only here."""
+        seen = min(self.batches * self.settings.batch_size, len(self.train[0]))
+        loss = self.sums[0].item() / seen
+        if not math.isfinite(loss):
+            raise NumericsError(
+                f"the loss is {loss} in epoch {len(self.history) + 1} at learning rate {learning_rate:g}; "
+                "expected a finite loss, lower the learning rate."
             )
-    return history
-
-
-def _train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train: Split,
-    info: DatasetInfo,
-    batch_size: int,
-    generator: torch.Generator,
-) -> tuple[float, float]:
-    """Return mean loss and accuracy in percent; the device is read once, at the end."""
-    model.train()
-    images, labels = train
-    loss_sum = torch.zeros((), device=images.device)
-    correct = torch.zeros((), device=images.device)
-    for inputs, targets in training_batches(images, labels, info, batch_size, generator):
-        optimizer.zero_grad(set_to_none=True)
-        logits = model(inputs)
-        loss = cross_entropy(logits, targets)
-        loss.backward()
-        optimizer.step()
-        loss_sum += loss.detach() * len(targets)
-        correct += (logits.argmax(1) == targets).sum()
-    return loss_sum.item() / len(images), 100 * correct.item() / len(images)
+        return loss

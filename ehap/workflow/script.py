@@ -10,10 +10,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ehap.errors import EhapError, SettingsError
+from ehap.errors import EhapError, SettingsError, StoppedError
 from ehap.records import Job
 from ehap.settings import Machine, build
 
+STOPPED = 143  # as a shell reports a job that SIGTERM ended
 CELL = [field.name for field in fields(Job) if field.name not in ("stage", "started")]
 
 
@@ -67,7 +68,8 @@ def logged(log: Path | None) -> Iterator[None]:
     except EhapError as error:
         if log is not None:
             logger.error("error: %s", error)
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(STOPPED if isinstance(error, StoppedError) else 1)
     except BaseException:
         if log is not None:
             logger.exception("unexpected error")

@@ -1,5 +1,7 @@
 """A training job that is really killed goes on where it was, to the very same bytes."""
 
+import contextlib
+import json
 import logging
 import signal
 import subprocess
@@ -13,54 +15,119 @@ import torch
 from ehap.records import Job, write_tensors
 from ehap.settings import Pretrain
 from ehap.stages.resume import Resume
-from ehap.training import State
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Pretrain(epochs=4, learning_rate=0.05, batch_size=16)
 JOB = Job(stage="pretrain", dataset="digits", model="resnet20", seed=1)
 
 
-def _state(epochs: int) -> State:
-    history = [{"epoch": float(number)} for number in range(epochs)]
-    return State(model={}, optimizer={}, schedule={}, generator=torch.zeros(2), history=history)
+FILES = {
+    "pretrain": ("checkpoint", "history", "record"),
+    "trace": ("traces", "record"),
+}
+RESULT = {"pretrain": "checkpoint", "trace": "traces"}
 
 
-def _command(folder: Path, data: Path) -> list[str]:
-    """The pretrain script on a few images, its outputs and states in ``folder``."""
-    files = {"--checkpoint": "model.safetensors", "--history": "history.csv", "--record": "record.json", "--log": "log"}
-    named = [item for flag, name in files.items() for item in (flag, str(folder / name))]
+def _state(number: int) -> dict[str, int]:
+    return {"number": number}
+
+
+def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0) -> list[str]:
+    """A stage's script on a few images, its outputs and states in ``folder``."""
+    settings = {
+        "pretrain": {"epochs": 3, "learning_rate": 0.05, "batch_size": 16},
+        "trace": {"batch_size": 32, "samples": 12, "micro_batch": 16},
+    }[stage]
+    files = inputs | {name: folder / name for name in FILES[stage]} | {"log": folder / "log"}
+    named = [item for name, path in files.items() for item in (f"--{name}", str(path))]
     cell = ["--dataset", "digits", "--model", "resnet20", "--seed", "1", "--states", str(folder / "states")]
-    settings = ["--settings", '{"epochs": 4, "learning_rate": 0.05, "batch_size": 16}']
-    return [sys.executable, str(ROOT / "workflow_scripts/pretrain.py"), "--data", str(data), *named, *cell, *settings]
+    machine = ["--machine", json.dumps({"device": "cpu", "seconds_between_states": every})]
+    script = str(ROOT / f"workflow_scripts/{stage}.py")
+    return [sys.executable, script, *named, *cell, *machine, "--settings", json.dumps(settings)]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A dataset of a few images, and a trained network."""
+    folder = tmp_path_factory.mktemp("inputs")
     generator = torch.Generator().manual_seed(0)
     tensors = {}
-    for split, count in (("train", 64), ("test", 16)):
+    for split, count in (("train", 120), ("test", 16)):
         tensors[f"{split}_images"] = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
         tensors[f"{split}_labels"] = torch.randint(10, (count,), generator=generator)
-    write_tensors(tmp_path / "data.safetensors", tensors, {"dataset": "digits"})
-    return tmp_path / "data.safetensors"
+    write_tensors(folder / "data.safetensors", tensors, {"dataset": "digits"})
+    return {"data": folder / "data.safetensors"}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_job_goes_on_to_the_same_bytes(data: Path, tmp_path: Path, stop: signal.Signals) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(_command(whole, data), check=True)
-    state = broken / "states/pretrain/digits/resnet20/seed1/state.pt"
-    job = subprocess.Popen(_command(broken, data))
-    while not state.exists() and job.poll() is None:
-        time.sleep(0.01)
-    job.send_signal(stop)
-    assert job.wait() == -stop
-    assert not (broken / "model.safetensors").exists()
-    subprocess.run(_command(broken, data), check=True)
-    assert "going on after epoch" in (broken / "log").read_text()
-    assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
-    assert len((broken / "history.csv").read_text().splitlines()) == 5
-    assert not list((broken / "states").rglob("*.pt"))
+@pytest.fixture(scope="module")
+def whole(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both stages, run without a break."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run(_command("pretrain", folder, inputs), check=True)
+    subprocess.run(_command("trace", folder, {**inputs, "checkpoint": folder / "checkpoint"}), check=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stage", "stop"),
+    [
+        ("pretrain", signal.SIGKILL),
+        ("pretrain", signal.SIGTERM),
+        ("pretrain", signal.SIGINT),
+        ("trace", signal.SIGKILL),
+        ("trace", signal.SIGTERM),
+    ],
+)
+def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
+    inputs: dict[str, Path], whole: Path, tmp_path: Path, stage: str, stop: signal.Signals
+) -> None:
+    """Killed again and again, a moment after its state has moved on, until it gets through."""
+    if stage == "trace":
+        inputs = {**inputs, "checkpoint": whole / "checkpoint"}
+    killed, log = 0, ""
+    for moment in (0.05, 0.7, 3600.0):
+        job = subprocess.Popen(_command(stage, tmp_path, inputs), stderr=subprocess.PIPE, text=True)
+        _wait_for_progress(job, tmp_path, moment)
+        job.send_signal(stop)
+        _, said = job.communicate()
+        log += (tmp_path / "log").read_text()
+        if job.returncode == 0:
+            break
+        killed += 1
+        assert job.returncode == (-stop if stop == signal.SIGKILL else 143), said
+        assert stop == signal.SIGKILL or f"error: stopped by {stop.name}; its state is in" in said
+        assert not (tmp_path / RESULT[stage]).exists()
+    assert killed
+    assert "going on after" in log
+    assert (whole / RESULT[stage]).read_bytes() == (tmp_path / RESULT[stage]).read_bytes()
+    assert not list((tmp_path / "states").rglob("*.pt"))
+    if stage == "pretrain":
+        first, second = ((folder / "history").read_text().splitlines() for folder in (whole, tmp_path))
+        assert [row.rsplit(",", 1)[0] for row in first] == [row.rsplit(",", 1)[0] for row in second]  # but for seconds
+
+
+def _wait_for_progress(job: "subprocess.Popen[str]", folder: Path, moment: float) -> None:
+    """Return when the job has kept a new state and ``moment`` seconds have gone, or when it has ended."""
+
+    def newest() -> float:
+        return max((path.stat().st_mtime_ns for path in (folder / "states").rglob("state.pt")), default=0)
+
+    before = newest()
+    while job.poll() is None and newest() == before:
+        time.sleep(0.005)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        job.wait(moment)
+
+
+def test_sigterm_saves_though_no_state_was_due(inputs: dict[str, Path], whole: Path, tmp_path: Path) -> None:
+    job = subprocess.Popen(_command("pretrain", tmp_path, inputs, every=3600), stderr=subprocess.DEVNULL)
+    _wait_for_progress(job, tmp_path, 0.05)  # a state after the first epoch, then into the second
+    job.terminate()
+    assert job.wait() == 143
+    state = torch.load(next(tmp_path.rglob("state.pt")), weights_only=True)["state"]
+    assert (len(state["history"]), state["batches"]) > (1, 0)
+    subprocess.run(_command("pretrain", tmp_path, inputs, every=3600), check=True)
+    assert (whole / "checkpoint").read_bytes() == (tmp_path / "checkpoint").read_bytes()
 
 
 def test_the_newest_whole_state_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,13 +136,13 @@ def test_the_newest_whole_state_is_used(tmp_path: Path, caplog: pytest.LogCaptur
     resume.write(_state(2))
     found = resume.read()
     assert found is not None
-    assert len(found["history"]) == 2
+    assert found["number"] == 2
     newest = next(tmp_path.rglob("state.pt"))
     newest.write_bytes(newest.read_bytes()[:-50])
     with caplog.at_level(logging.WARNING, "ehap"):
         found = resume.read()
     assert found is not None
-    assert len(found["history"]) == 1
+    assert found["number"] == 1
     assert "is damaged" in caplog.text
     resume.remove()
     assert resume.read() is None

@@ -1,15 +1,18 @@
 import copy
 import io
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ehap.data import DATASETS
-from ehap.errors import NumericsError
+from ehap.errors import DeviceError, NumericsError, StoppedError
 from ehap.quantization import simulate
 from ehap.settings import Pretrain, Qat
+from ehap.settings.machine import Step
 from ehap.training import State, fit
+from ehap.training.step import Stepper
 
 INFO = DATASETS["digits"]
 
@@ -22,7 +25,7 @@ def _images(count: int = 48) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def _fit(model: nn.Module, seed: int = 0, **changes: float) -> list[float]:
+def _fit(model: nn.Module, seed: int = 0, **changes: Any) -> list[float]:
     settings = Pretrain(**{"epochs": 3, "learning_rate": 0.05, "batch_size": 16} | changes)
     return [epoch.train_loss for epoch in fit(model, _images(), INFO, settings, seed, lambda _: 50.0)]
 
@@ -74,24 +77,104 @@ def test_the_history_says_what_the_test_measured(tiny: nn.Module) -> None:
     assert all(0 <= epoch.train_accuracy <= 100 for epoch in history)
 
 
-@pytest.mark.parametrize("simulated", [False, True])
-def test_going_on_from_a_state_gives_the_weights_of_an_unbroken_run(tiny: nn.Module, simulated: bool) -> None:
-    def network() -> nn.Module:
-        model = copy.deepcopy(tiny)
-        return simulate(model, Qat(epochs=4, learning_rate=0.05), (3, 8, 8)) if simulated else model
+class Memory:
+    """A keeper in memory: keeps every state as bytes, and stops the run after so many of them."""
 
-    settings = Pretrain(epochs=4, learning_rate=0.05, batch_size=16)
-    states: list[bytes] = []
+    def __init__(self, stop_after: int | None = None, start: bytes | None = None) -> None:
+        self.states: list[bytes] = []
+        self._stop_after, self._start = stop_after, start
 
-    def keep(state: State) -> None:
+    def read(self) -> State | None:
+        return torch.load(io.BytesIO(self._start), weights_only=True) if self._start else None
+
+    def due(self) -> bool:
+        return True
+
+    def write(self, state: State) -> None:
         content = io.BytesIO()
         torch.save(state, content)
-        states.append(content.getvalue())
+        self.states.append(content.getvalue())
+        if len(self.states) == self._stop_after:
+            raise StoppedError
 
+
+@pytest.mark.parametrize("kind", ["fp32", "bf16", "simulated"])
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 6, 9])  # 3 batches an epoch, and a state after each epoch's test
+def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
+    tiny: nn.Module, kind: str, stop_after: int
+) -> None:
+    def network() -> nn.Module:
+        model = copy.deepcopy(tiny)
+        return simulate(model, Qat(epochs=3, learning_rate=0.05), (3, 8, 8)) if kind == "simulated" else model
+
+    precision = "bf16" if kind == "bf16" else "fp32"
+    settings = Pretrain(epochs=3, learning_rate=0.05, batch_size=20, precision=precision)
     whole, resumed = network(), network()
-    history = fit(whole, _images(), INFO, settings, 0, lambda _: 0.0, keep=keep)
-    start = torch.load(io.BytesIO(states[1]), weights_only=True)
-    again = fit(resumed, _images(), INFO, settings, 0, lambda _: 0.0, start=start)
+    history = fit(whole, _images(), INFO, settings, 0, lambda _: 0.0, keeper=Memory())
+    broken = Memory(stop_after)
+    with pytest.raises(StoppedError):
+        fit(network(), _images(), INFO, settings, 0, lambda _: 0.0, keeper=broken)
+    again = fit(resumed, _images(), INFO, settings, 0, lambda _: 0.0, keeper=Memory(start=broken.states[-1]))
     assert [epoch.train_loss for epoch in again] == [epoch.train_loss for epoch in history]
+    assert [epoch.train_accuracy for epoch in again] == [epoch.train_accuracy for epoch in history]
     first, second = whole.state_dict(), resumed.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_diverging_run_keeps_no_state_of_it(tiny: nn.Module) -> None:
+    keeper = Memory()
+    with pytest.raises(NumericsError, match="the loss is nan in epoch 1"):
+        fit(
+            tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=1e30, batch_size=8), 0, lambda _: 0.0, keeper=keeper
+        )
+    last = torch.load(io.BytesIO(keeper.states[-1]), weights_only=True)
+    assert last["sums"].isfinite().all()
+
+
+def test_half_precision_trains_as_fp32_does_to_its_rounding(tiny: nn.Module) -> None:
+    fp32, bf16 = (_fit(copy.deepcopy(tiny), precision=precision, epochs=4) for precision in ("fp32", "bf16"))
+    assert fp32 == pytest.approx(bf16, rel=0.05)
+    assert fp32 != bf16
+
+
+def test_fp16_skips_a_step_that_overflows_and_lowers_its_scale(tiny: nn.Module) -> None:
+    settings = Pretrain(epochs=1, learning_rate=0.05, precision="fp16")
+    stepper = Stepper(tiny.train(), torch.device("cpu"), settings)
+    images, labels = torch.randn(8, 3, 8, 8), torch.zeros(8, dtype=torch.long)
+    before = tiny.conv1.weight.detach().clone()
+    scale = stepper.scaler.get_scale()
+    tiny.conv1.weight.register_hook(lambda grad: grad * torch.inf)
+    stepper(images, labels)
+    assert torch.equal(tiny.conv1.weight, before)
+    assert stepper.scaler.get_scale() == scale / 2
+
+
+def test_a_compiled_step_is_the_eager_step(tiny: nn.Module) -> None:
+    steps: list[Step] = ["eager", "compile"]
+    settings = Pretrain(epochs=1, learning_rate=0.05, batch_size=20)
+    models = [copy.deepcopy(tiny) for _ in steps]
+    for model, step in zip(models, steps, strict=True):
+        fit(model, _images(), INFO, settings, 0, lambda _: 0.0, step=step)
+    eager, compiled = (model.state_dict() for model in models)
+    assert list(eager) == list(compiled)
+    assert all(torch.allclose(eager[name], compiled[name], rtol=1e-3, atol=1e-5) for name in eager)
+
+
+def test_graphs_need_a_gpu(tiny: nn.Module) -> None:
+    with pytest.raises(DeviceError, match=r"expected a GPU for machine\.step graphs, got the device cpu"):
+        fit(tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=0.1), 0, lambda _: 0.0, step="graphs")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_captured_steps_are_the_eager_steps(tiny: nn.Module, precision: str) -> None:
+    settings = Pretrain(epochs=2, learning_rate=0.05, batch_size=20, precision=precision)
+    images, labels = (tensor.cuda() for tensor in _images())
+    steps: list[Step] = ["eager", "graphs"]
+    models = [copy.deepcopy(tiny).cuda() for _ in steps]
+    losses = [
+        [epoch.train_loss for epoch in fit(model, (images, labels), INFO, settings, 0, lambda _: 0.0, step=step)]
+        for model, step in zip(models, steps, strict=True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert "forward" not in vars(models[1])
