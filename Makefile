@@ -5,22 +5,28 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= all
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
-ONE_JOB_A_GPU = $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
+SHARED_GPUS = $(if $(filter-out 0,$(GPUS)),--resources gpu_percent=$$((100 * $(GPUS))))
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo paper repro test check format install lock clean
+.PHONY: demo paper repro next bench-train test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
-	snakemake --cores $(CORES) $(ONE_JOB_A_GPU) --configfile config/demo.yaml --quiet rules
+	snakemake --cores $(CORES) $(SHARED_GPUS) --configfile config/demo.yaml --quiet rules
 	@python workflow_scripts/show.py results/demo
 
 paper: $(READY) ## the paper's full grid; wants GPUs
-	snakemake --cores $(CORES) $(ONE_JOB_A_GPU) --configfile config/config.yaml
+	snakemake --cores $(CORES) $(SHARED_GPUS) --configfile config/config.yaml
 	@python workflow_scripts/show.py results/paper
 
 repro: $(READY) ## the demo under DVC, which records its outputs by content
 	dvc repro
+
+next: $(READY) ## which of the paper's rows come next, and how long each should take
+	@python workflow_scripts/next.py
+
+bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
+	python workflow_scripts/bench_train.py
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal

@@ -17,7 +17,12 @@ include: "rules/prune.smk"
 include: "rules/finetune.smk"
 include: "rules/qat.smk"
 include: "rules/evaluate.smk"
+include: "rules/curves.smk"
 include: "rules/tables.smk"
+
+
+onstart:
+    print(plan_of(workflow.dag.needrun_jobs()), file=sys.stderr)
 
 
 rule all:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import resource
 import sys
 import time
@@ -86,6 +87,11 @@ class KeepNothing:
 
 
 KEEP_NOTHING = KeepNothing()
+
+
+def device_slug(device: torch.device) -> str:
+    """Return the device's name as a folder, e.g. ``nvidia-h200``."""
+    return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:

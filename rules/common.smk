@@ -8,6 +8,7 @@ from ehap.errors import SettingsError
 from ehap.settings.run import DATASETS, DENSE, MODELS, Run
 from ehap.workflow.cells import canonical, cell_settings, record_paths
 from ehap.workflow.digest import source_digest
+from ehap.workflow.forecast import rates, summary, task_of
 
 try:
     RUN = Run(config)
@@ -23,6 +24,7 @@ GPU = 0 if RUN.machine.device == "cpu" else 1
 RESULTS = f"results/{RUN.name}"
 LOGS = f"logs/{RUN.name}"
 BENCHMARKS = f"benchmarks/{RUN.name}"
+EVENTS = f"{LOGS}/tensorboard" if RUN.machine.tensorboard else ""
 STATES = f"state/{RUN.name}"  # of jobs that were cut off; outputs of a failed job are deleted, states are not
 CELL = "{dataset}/{model}/seed{seed}"
 
@@ -30,7 +32,8 @@ CELL = "{dataset}/{model}/seed{seed}"
 MACHINE = canonical(asdict(RUN.machine))
 JOB = (
     " --dataset {wildcards.dataset} --model {wildcards.model} --seed {wildcards.seed} --code {params.code}"
-    " --machine {MACHINE:q} --states {STATES} --log {log}"
+    " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --states {STATES}"
+    " --events {EVENTS:q} --log {log}"
 )
 
 
@@ -48,11 +51,23 @@ def settings_of(stage):
     return cell_settings(RUN, stage)
 
 
+def gpu_percent(stage):
+    """The share of a GPU that a rule's job takes."""
+    return lambda wildcards: RUN.machine.gpu_percent(stage, wildcards.model)
+
+
 def digest(script):
     """Changes when the script, the package code it imports or a pinned library version changes."""
     return source_digest(SCRIPTS / script, ROOT, ROOT / "envs" / "lock.txt")
 
 
+def plan_of(jobs):
+    """What a run is about to do and how long it should take, as text."""
+    tasks = [task_of(job.output[0]) for job in jobs if job.output]
+    return summary(tasks, RUN, rates([Path(RESULTS), *map(Path, RUN.also_read)]))
+
+
 def final_targets():
-    """What a whole run delivers: every table."""
-    return rules.tables.output
+    """What a whole run delivers: every table, and the learning curves of every cell."""
+    cells = {"dataset": GRID.datasets, "model": GRID.models, "seed": GRID.seeds}
+    return [*rules.tables.output, *expand(rules.curves.output, **cells)]

@@ -13,6 +13,7 @@ rule evaluate_dense:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
@@ -38,6 +39,7 @@ rule evaluate_pruned:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
@@ -63,6 +65,7 @@ rule evaluate_quantized:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:

@@ -14,6 +14,7 @@ rule finetune:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("finetune"),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=24 * 60,
     params:

@@ -13,6 +13,7 @@ rule pretrain:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("pretrain"),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=24 * 60,
     params:

@@ -31,6 +31,7 @@ rule prune:
     threads: 1
     resources:
         gpu=0,
+        gpu_percent=0,
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:

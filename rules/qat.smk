@@ -14,6 +14,7 @@ rule qat:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("qat"),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=24 * 60,
     params:

@@ -13,6 +13,7 @@ rule trace:
     threads: RUN.machine.threads
     resources:
         gpu=GPU,
+        gpu_percent=gpu_percent("trace"),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=24 * 60,
     params:

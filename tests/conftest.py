@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from ehap.models import BasicBlock
 
-torch.set_num_threads(
-    1
-)  # two test workers share two cores; threads that wait for each other cost far more than they give
+torch.set_num_threads(1)  # two test workers share two cores: more threads would wait for each other
 
 
 class TinyResNet(nn.Module):

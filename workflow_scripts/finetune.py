@@ -5,7 +5,7 @@ from ehap.stages import finetune
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "pruned", "checkpoint", "history", "record", settings=Finetune)
-with logged(args.log):
+with logged(args):
     finetune.run(
         args.data,
         args.pruned,
@@ -16,4 +16,5 @@ with logged(args.log):
         settings=args.settings,
         machine=args.machine,
         states=args.states,
+        events=args.events,
     )

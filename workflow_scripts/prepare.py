@@ -5,7 +5,7 @@ from ehap.stages import prepare
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "record", settings=Prepare)
-with logged(args.log):
+with logged(args):
     prepare.run(
         args.data,
         args.record,

@@ -5,7 +5,7 @@ from ehap.stages import pretrain
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "history", "record", settings=Pretrain)
-with logged(args.log):
+with logged(args):
     pretrain.run(
         args.data,
         args.checkpoint,
@@ -15,4 +15,5 @@ with logged(args.log):
         settings=args.settings,
         machine=args.machine,
         states=args.states,
+        events=args.events,
     )

@@ -5,7 +5,7 @@ from ehap.stages import prune
 from ehap.workflow.script import arguments, logged
 
 args = arguments("checkpoint", "plan", "pruned", "record", settings=Prune, optional=("traces",))
-with logged(args.log):
+with logged(args):
     prune.run(
         args.checkpoint,
         args.traces,

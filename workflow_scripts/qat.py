@@ -5,7 +5,7 @@ from ehap.stages import qat
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "weights", "history", "record", settings=Qat)
-with logged(args.log):
+with logged(args):
     qat.run(
         args.data,
         args.checkpoint,
@@ -16,4 +16,5 @@ with logged(args.log):
         settings=args.settings,
         machine=args.machine,
         states=args.states,
+        events=args.events,
     )

@@ -6,5 +6,5 @@ from ehap.workflow.cells import record_paths
 from ehap.workflow.script import arguments, logged
 
 args = arguments("results", "paper", "paper_settings", "folder", settings=Tables)
-with logged(args.log):
+with logged(args):
     tables.run(record_paths(args.results, args.settings), args.paper, args.paper_settings, args.folder)

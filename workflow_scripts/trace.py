@@ -5,7 +5,7 @@ from ehap.stages import trace
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "traces", "record", settings=Trace)
-with logged(args.log):
+with logged(args):
     trace.run(
         args.data,
         args.checkpoint,

@@ -6,6 +6,7 @@ from typing import Literal
 from ehap.settings.checks import at_least
 
 Step = Literal["eager", "compile", "graphs"]
+WIDE_PER_GPU = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,20 +14,34 @@ class Machine:
     """The device, and where the datasets are.
 
     device: auto takes a GPU when there is one; cuda insists on it.
+    cells_per_gpu: ResNet trainings side by side on one GPU; wide networks at most two, traces always alone, since
+        their time and memory are results.
     step: How a training step is launched: eager; compile (torch.compile); graphs (CUDA graphs, on a GPU only).
     threads: CPU threads of one job. Sums differ in their last bits between thread counts.
     data_folder: Holds cifar10/cifar-10-batches-py and cifar100/cifar-100-python (or those two folders directly).
     seconds_between_states: A job keeps its state so often, and after every epoch, to go on from if it is cut off.
+    tensorboard: Whether trainings write event files, under logs/<run>/tensorboard; needs the package tensorboard.
     download: Whether a missing dataset may be downloaded into data_folder.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    cells_per_gpu: int = 4
     step: Step = "eager"
     threads: int = 1
     data_folder: str = "data"
     download: bool = False
+    tensorboard: bool = False
     seconds_between_states: float = 60.0
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1)
+        at_least("cells_per_gpu", self.cells_per_gpu, 1)
         at_least("seconds_between_states", self.seconds_between_states, 0)
+
+    def gpu_percent(self, stage: str, model: str) -> int:
+        """Return the share of a GPU that a job of this stage and model takes; 0 where it takes none."""
+        if self.device == "cpu":
+            return 0
+        if stage == "trace":
+            return 100
+        return 100 // (min(self.cells_per_gpu, WIDE_PER_GPU) if model.startswith("wrn") else self.cells_per_gpu)

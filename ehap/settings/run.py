@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
@@ -42,9 +43,17 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables(Grid):
-    """Whose records the tables show: the grid, and the curvatures that its methods name."""
+    """Whose records the tables show: the grid, the curvatures that its methods name, and folders of other records."""
 
     curvatures: tuple[str, ...] = ()
+    also_read: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlsoRead:
+    """Folders of records made elsewhere, of the same form as ``results/<run>``, that the tables show too."""
+
+    also_read: tuple[str, ...] = ()
 
 
 class Run:
@@ -60,13 +69,14 @@ class Run:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
-        known = ("name", "grid", "machine", *STAGES, "curvatures", "methods", "schemes")
+        known = ("name", "grid", "machine", "also_read", *STAGES, "curvatures", "methods", "schemes")
         for key in config:
             if key not in known:
                 raise unknown(str(key), str(key), known, "key")
         self.name = _name(config)
         self.machine = build(Machine, config.get("machine", {}), "machine")
         self.grid = build(Grid, config.get("grid", {}), "grid")
+        self.also_read = _folders(config)
         self._check_names()
         for _ in self._every_setting():
             pass
@@ -123,7 +133,7 @@ class Run:
 
     def tables(self) -> Tables:
         """Return whose records the tables show."""
-        return Tables(**asdict(self.grid), curvatures=self.curvatures())
+        return Tables(**asdict(self.grid), curvatures=self.curvatures(), also_read=self.also_read)
 
     def _built(
         self, kind: type[Kind], stage: str, dataset: str, model: str | None, *overrides: tuple[str, Mapping[str, Any]]
@@ -215,6 +225,15 @@ def _name(config: Mapping[str, Any]) -> str:
     if not _is_name(name):
         raise SettingsError(f"name: expected letters, digits, - and _ (the folder under results/), got {name!r}.")
     return str(name)
+
+
+def _folders(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the folders of other records; a missing one is an error now, not when the tables are made."""
+    folders = build(AlsoRead, {"also_read": config.get("also_read") or ()}, "the configuration").also_read
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise SettingsError(f"also_read: expected a folder of records, but there is none at {folder}.")
+    return folders
 
 
 def _is_name(name: object) -> bool:

@@ -21,12 +21,13 @@ def run(
     settings: Finetune,
     machine: Machine,
     states: Path | None = None,
+    events: Path | None = None,
 ) -> None:
     """Train the pruned network of a cell; its weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network, kept = load_model(pruned, job)
     network.to(device)
-    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine)
+    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events)
     save_model(checkpoint, network, job, kept)
     resume.remove()

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -9,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
 from ehap.records import Job, Value, write_record
 from ehap.runtime import write_atomically
 from ehap.settings import Machine, Training
 from ehap.stages.prepared import Data
-from ehap.stages.resume import Resume
+from ehap.stages.resume import Resume, job_folder
 from ehap.training import Epoch, fit
 
 
@@ -28,6 +31,7 @@ def fit_and_record(
     record: Path,
     states: Path | None,
     machine: Machine,
+    events: Path | None,
 ) -> Resume:
     """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
 
@@ -36,8 +40,8 @@ def fit_and_record(
     """
     resume = Resume(states, job, settings, machine.seconds_between_states)
     test = partial(accuracy, test=data.test, info=data.info)
-    with resume.listening():
-        epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage, resume, machine.step)
+    with resume.listening(), event_writer(events, job) as report:
+        epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage, resume, machine.step, report)
     write_history(history, epochs)
     values = {
         "accuracy": Value(epochs[-1].test_accuracy, "percent"),
@@ -57,3 +61,29 @@ def write_history(path: Path, history: list[Epoch]) -> None:
     writer.writeheader()
     writer.writerows(asdict(epoch) for epoch in history)
     write_atomically(path, text.getvalue().encode())
+
+
+@contextmanager
+def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], None] | None]:
+    """Give a function that adds an epoch to the job's TensorBoard curves; None without a folder.
+
+    Raises:
+        SettingsError: Event files are wanted but tensorboard is not installed.
+    """
+    if folder is None:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise SettingsError(
+            "machine.tensorboard: expected the package tensorboard, which is not installed; pip install tensorboard."
+        ) from None
+    with SummaryWriter(str(job_folder(folder, job))) as writer:
+
+        def add(epoch: Epoch) -> None:
+            for name, value in asdict(epoch).items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, epoch.epoch)
+
+        yield add

@@ -22,6 +22,7 @@ def run(
     settings: Pretrain,
     machine: Machine,
     states: Path | None = None,
+    events: Path | None = None,
 ) -> None:
     """Train the dense network of a cell; its weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
@@ -29,6 +30,6 @@ def run(
     network = build_model(job.model, images.info.classes, seed=job.seed)
     # On a CPU a fifth faster than contiguous; pruned networks, with their odd widths, are a fifth slower with it.
     network.to(device).to(memory_format=torch.channels_last)
-    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine)
+    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events)
     save_model(checkpoint, network, job)
     resume.remove()

@@ -23,6 +23,7 @@ def run(
     settings: Qat,
     machine: Machine,
     states: Path | None = None,
+    events: Path | None = None,
 ) -> None:
     """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
@@ -30,7 +31,7 @@ def run(
     network, kept = load_model(checkpoint, job)
     network.to(device)
     simulated = simulate(network, settings, INPUT_SHAPE)
-    resume = fit_and_record(simulated, images, job, settings, device, history, record, states, machine)
+    resume = fit_and_record(simulated, images, job, settings, device, history, record, states, machine, events)
     metadata = {**architecture(job, kept), "bits": settings.bits, "scheme": job.scheme}
     write_tensors(weights, pack(simulated, network), metadata)
     resume.remove()

@@ -34,8 +34,7 @@ class Resume:
 
     def __init__(self, folder: Path | None, job: Job, settings: Any, seconds: float = 60.0) -> None:
         self._owner = _owner(job, settings)
-        parts = (job.stage, job.dataset, job.model, f"seed{job.seed}", job.method, job.curvature, job.scheme)
-        self._path = None if folder is None else folder.joinpath(*filter(None, parts), "state.pt")
+        self._path = None if folder is None else job_folder(folder, job) / "state.pt"
         self._seconds, self._last, self._stop = seconds, time.monotonic(), ""
 
     @contextmanager
@@ -98,6 +97,12 @@ class Resume:
 
     def _generations(self) -> list[Path]:
         return [] if self._path is None else [self._path, self._path.with_name("previous.pt")]
+
+
+def job_folder(root: Path, job: Job) -> Path:
+    """Return the folder under ``root`` that belongs to one job."""
+    parts = (job.stage, job.dataset, job.model, f"seed{job.seed}", job.method, job.curvature, job.scheme)
+    return root.joinpath(*filter(None, parts))
 
 
 def _owner(job: Job, settings: Any) -> str:

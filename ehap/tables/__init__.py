@@ -2,11 +2,13 @@
 
 from ehap.tables.build import overview, pruned_accuracy, quantized_accuracy, settings_table, sizes, trace_cost
 from ehap.tables.collect import collect
+from ehap.tables.curves import learning_curves
 from ehap.tables.paper import paper_values
 from ehap.tables.render import markdown, overview_markdown
 
 __all__ = [
     "collect",
+    "learning_curves",
     "markdown",
     "overview",
     "overview_markdown",

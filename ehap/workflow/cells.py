@@ -24,7 +24,7 @@ def cell_settings(run: Run, stage: str) -> Callable[[Any], str]:
 
 
 def record_paths(results: Path, settings: Tables) -> list[Path]:
-    """Return every record that the tables read, in a fixed order.
+    """Return every record that the tables read, in a fixed order: the grid's own, then those of ``also_read``.
 
     Args:
         results: The folder of the run.
@@ -39,7 +39,8 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
             paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "finetune", "evaluate")]
             for scheme in settings.schemes:
                 paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
-    return [results / path / "record.json" for path in paths]
+    own = [results / path / "record.json" for path in paths]
+    return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
 
 
 def canonical(values: dict[str, Any]) -> str:

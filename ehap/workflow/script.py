@@ -13,6 +13,7 @@ from typing import Any
 from ehap.errors import EhapError, SettingsError, StoppedError
 from ehap.records import Job
 from ehap.settings import Machine, build
+from ehap.workflow.gpus import gpu_share
 
 STOPPED = 143  # as a shell reports a job that SIGTERM ended
 CELL = [field.name for field in fields(Job) if field.name not in ("stage", "started")]
@@ -27,7 +28,7 @@ def arguments(*paths: str, settings: type | None = None, optional: tuple[str, ..
         optional: Names of files that may be left out.
 
     Returns:
-        The paths, ``settings`` and ``machine`` built and checked, ``job``, and ``states`` and ``log`` (paths or None).
+        The paths, ``settings`` and ``machine`` built and checked, ``job``, and the other options.
     """
     stage = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(prog=f"{stage}.py", description=f"The stage {stage} of one cell.")
@@ -39,7 +40,9 @@ def arguments(*paths: str, settings: type | None = None, optional: tuple[str, ..
     if settings is not None:
         parser.add_argument("--settings", required=True, metavar="JSON", help=f"fields of {settings.__name__}")
     parser.add_argument("--machine", default="{}", metavar="JSON", help="fields of Machine; all have defaults")
+    parser.add_argument("--gpu-percent", type=int, default=0, metavar="N", help="share of a GPU to keep; 0: no queue")
     parser.add_argument("--states", type=Path, metavar="PATH", help="folder for states of jobs that may be cut off")
+    parser.add_argument("--events", type=_path_or_none, metavar="PATH", help="folder for TensorBoard event files")
     parser.add_argument("--log", type=Path, metavar="PATH", help="write progress there instead of to the terminal")
     parsed = parser.parse_args()
     parsed.job = Job(stage=stage, **{name: getattr(parsed, name) for name in CELL})
@@ -53,8 +56,12 @@ def arguments(*paths: str, settings: type | None = None, optional: tuple[str, ..
 
 
 @contextmanager
-def logged(log: Path | None) -> Iterator[None]:
-    """Send log lines to a file; turn an EhapError into one clear line, there and on stderr, and exit code 1."""
+def logged(arguments: argparse.Namespace) -> Iterator[None]:
+    """Run a script's work on its share of a GPU, with its log lines in a file.
+
+    An EhapError becomes one clear line, there and on stderr, and exit code 1 (or 143 if the job was told to stop).
+    """
+    log: Path | None = arguments.log
     logger = logging.getLogger("ehap")
     logger.setLevel(logging.INFO)
     if log is not None:
@@ -63,7 +70,8 @@ def logged(log: Path | None) -> Iterator[None]:
     elif not sys.stderr.isatty():  # on a terminal progress bars say it
         _add_handler(logger, logging.StreamHandler())
     try:
-        yield
+        with gpu_share(getattr(arguments, "gpu_percent", 0)):
+            yield
         logger.info("done")
     except EhapError as error:
         if log is not None:
@@ -79,6 +87,10 @@ def logged(log: Path | None) -> Iterator[None]:
 def _add_handler(logger: logging.Logger, handler: logging.Handler) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
+
+
+def _path_or_none(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _flag(name: str) -> str:

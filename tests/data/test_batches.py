@@ -1,7 +1,7 @@
 import torch
 from torchvision.transforms import v2
 
-from ehap.data import DATASETS, augment, hessian_batch, normalise, plain_batches, training_batches
+from ehap.data import DATASETS, augment, epoch_order, hessian_batch, normalise, plain_batches, training_batches
 
 INFO = DATASETS["cifar10"]
 
@@ -44,7 +44,8 @@ def test_without_flip_no_image_is_mirrored() -> None:
 
 def test_an_epoch_shows_every_image_once_and_keeps_the_last_batch() -> None:
     labels = torch.arange(10)
-    batches = list(training_batches(_images(10), labels, INFO, 4, torch.Generator().manual_seed(0)))
+    generator = torch.Generator().manual_seed(0)
+    batches = list(training_batches(_images(10), labels, INFO, 4, generator, epoch_order(10, generator)))
     assert [len(targets) for _, targets in batches] == [4, 4, 2]
     assert sorted(torch.cat([targets for _, targets in batches]).tolist()) == list(range(10))
 

@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
         "methods": ["hap", "random"],
         "schemes": ["qat8"],
     },
-    "machine": {"device": "cpu"},
+    "machine": {"device": "cpu", "tensorboard": True},
     "prepare": {"all": {"train_images": 48, "test_images": 32}},
     "pretrain": {"all": {"epochs": 1, "learning_rate": 0.05, "batch_size": 16}},
     "trace": {"all": {"batch_size": 16, "samples": 2}},
@@ -80,6 +80,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_config(folder, SMALL)
     result = snakemake_in(folder)
     assert result.returncode == 0, result.stdout + result.stderr
+    (folder / "said.txt").write_text(result.stdout + result.stderr)
     return folder
 
 

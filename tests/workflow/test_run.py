@@ -4,11 +4,13 @@ import copy
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from ehap.records import read_tensors
@@ -40,11 +42,76 @@ def test_every_stage_leaves_its_files(finished: Path) -> None:
         "tables/quantized_accuracy.md",
         "tables/settings.csv",
         "tables/summary.json",
+        f"curves/{CELL}/learning_curves.svg",
     ):
         assert (results / path).stat().st_size > 0, path
     assert not list(results.rglob("*.tmp"))
     assert (finished / f"logs/small/finetune/{CELL}/hap.log").read_text().endswith("done\n")
     assert (finished / f"benchmarks/small/quantize/{CELL}/hap/qat8.tsv").exists()
+
+
+def test_a_run_says_first_what_it_will_do(finished: Path) -> None:
+    said = (finished / "said.txt").read_text()
+    plan = said[said.index("To do:") :].splitlines()[1:10]
+    assert [line.split()[:2] for line in plan[:7]] == [
+        ["prepare", "1"],
+        ["pretrain", "1"],
+        ["trace", "1"],
+        ["prune", "2"],
+        ["finetune", "2"],
+        ["quantize", "2"],
+        ["evaluate", "5"],
+    ]
+    assert said.index("To do:") < said.index("rule prepare:")
+
+
+def test_learning_curves_show_every_network_of_the_cell(finished: Path) -> None:
+    picture = (finished / f"results/small/curves/{CELL}/learning_curves.svg").read_text()
+    for text in ("dense", "hap", "random", "hap qat8", "pretrain", "fine-tune", "quantization-aware"):
+        assert f">{text}<" in picture
+    assert "resnet20 on digits, seed 0" in picture
+
+
+def test_tensorboard_reads_the_event_files(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / f"logs/small/tensorboard/finetune/{CELL}/hap"))
+    events.Reload()
+    with (finished / f"results/small/finetune/{CELL}/hap/history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    shown = [event.value for event in events.Scalars("train_loss")]
+    assert shown == pytest.approx([float(row["train_loss"]) for row in history], rel=1e-6)
+
+
+def test_what_comes_next_is_said_with_its_time(project: Path) -> None:
+    write_config(project, _config("methods|random|finetune", {"epochs": 3}))
+    command = [sys.executable, "workflow_scripts/next.py", "run.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["digits", "resnet20", "random"] in [row[:3] for row in rows]
+    assert ["digits", "resnet20", "hap"] not in [row[:3] for row in rows]
+    assert "no record yet" not in result.stdout
+    assert "results/small/evaluate/digits/resnet20/seed0/random/qat8/record.json" in result.stdout
+
+
+def test_records_of_another_device_stand_in_the_tables_beside_ours(project: Path) -> None:
+    elsewhere = project / "measurements/a-gpu/small"
+    for stage in ("pretrain", "trace", "prune", "finetune", "evaluate"):
+        shutil.copytree(project / f"results/small/{stage}", elsewhere / stage)
+    for path in elsewhere.rglob("record.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"device": "A GPU"}))
+    write_config(project, _config("also_read", ["measurements/a-gpu/small"]))
+    assert planned(project) == {"tables": 1, "all": 1}
+    result = snakemake_in(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with (project / "results/small/tables/overview.csv").open() as file:
+        rows = [(row["method"], row["device"] == "A GPU", row["n"]) for row in csv.DictReader(file)]
+    assert sorted(rows) == sorted((method, gpu, "1") for method in ("dense", "hap", "random") for gpu in (False, True))
+    shutil.rmtree(elsewhere)
+    result = snakemake_in(project, "--dry-run")
+    assert "also_read: expected a folder of records, but there is none at measurements/a-gpu/small" in result.stderr
 
 
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
@@ -90,6 +157,7 @@ def test_one_methods_setting_reruns_that_methods_cells_and_the_tables(project: P
         "evaluate_pruned": 1,
         "qat": 1,
         "evaluate_quantized": 1,
+        "curves": 1,
         "tables": 1,
         "all": 1,
     }
@@ -134,6 +202,7 @@ def test_a_criterions_code_reruns_from_prune_and_the_surgerys_no_training_before
         "evaluate_pruned",
         "qat",
         "evaluate_quantized",
+        "curves",
         "tables",
         "all",
     }

@@ -1,0 +1,181 @@
+"""What is still to do, and how long it should take, judged by the records there are. Needs no torch."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ehap.settings import Finetune, Pretrain, Qat, Run, Trace
+from ehap.settings.run import DENSE
+
+STAGE_ORDER = ("prepare", "pretrain", "trace", "prune", "finetune", "quantize", "evaluate", "curves", "tables")
+GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
+"""Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has."""
+PER_MODEL = ("pretrain", "trace", "finetune", "quantize")
+SHORT_S = 5.0  # a job of a stage without training that has no record yet
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job that is to do: what its output's path says."""
+
+    stage: str
+    dataset: str = ""
+    model: str = ""
+    seed: int = 0
+    names: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method that the job belongs to; empty for what all methods share."""
+        return self.names[0] if self.names and self.stage != "trace" else ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a record says: seconds for one unit of work, which ``work`` defines, on a device."""
+
+    stage: str
+    dataset: str
+    model: str
+    device: str
+    seconds: float
+
+
+def task_of(path: str) -> Task:
+    """Return the job that writes ``results/<run>/<stage>/<dataset>/<model>/seed<seed>/<names…>/<file>``."""
+    stage, *rest = Path(path).parts[2:-1]
+    if len(rest) < 3:  # noqa: PLR2004 (prepare has a dataset only, tables not even that)
+        return Task(stage, rest[0] if rest else "")
+    dataset, model, seed, *names = rest
+    return Task(stage, dataset, model, int(seed.removeprefix("seed")), tuple(names))
+
+
+def rates(folders: Iterable[Path]) -> list[Rate]:
+    """Return what every record under ``folders`` says about time."""
+    found = []
+    for path in sorted(path for folder in folders for path in folder.rglob("record.json")):
+        record: dict[str, Any] = json.loads(path.read_text())
+        values, settings = record["values"], record["settings"]
+        seconds = next((values[name]["value"] for name in ("seconds", "trace_time") if name in values), None)
+        stage = "quantize" if record["stage"] == "qat" else record["stage"]
+        unit = _units(stage, settings)
+        each = (record["duration_s"] if seconds is None else seconds) / unit
+        found.append(Rate(stage, record.get("dataset", ""), record.get("model", ""), record["device"], each))
+    return found
+
+
+def main_device(known: Sequence[Rate]) -> str:
+    """Return the device that most records are of; empty where there is none."""
+    devices = [rate.device for rate in known]
+    return max(devices, key=devices.count) if devices else ""
+
+
+def estimate(task: Task, run: Run, known: Sequence[Rate]) -> float | None:
+    """Return the seconds that ``task`` should take on the device of ``known``; None where no record is near enough.
+
+    The nearest records count: of the same stage, dataset and model; of another dataset; of another model, by its
+    FLOPs. A pruned network without a record is taken to cost what the dense one does: an upper bound.
+    """
+    if task.stage not in PER_MODEL:
+        return _median(rate.seconds for rate in known if rate.stage == task.stage) or SHORT_S
+    units = _units(task.stage, _settings(task, run))
+    stages = (task.stage,) if task.stage == "trace" else (task.stage, "pretrain")
+    for stage in stages:
+        same = [rate for rate in known if rate.stage == stage]
+        for near in (
+            [rate.seconds for rate in same if (rate.dataset, rate.model) == (task.dataset, task.model)],
+            [rate.seconds for rate in same if rate.model == task.model],
+            [rate.seconds * GFLOPS[task.model] / GFLOPS[rate.model] for rate in same],
+        ):
+            if near:
+                return units * statistics.median(near)
+    return None
+
+
+def summary(tasks: Sequence[Task], run: Run, known: Sequence[Rate]) -> str:
+    """Return what is to do, stage by stage, with the time it should take one job at a time."""
+    device = main_device(known)
+    here = [rate for rate in known if rate.device == device]
+    lines, every = [], list[float | None]()
+    for stage in STAGE_ORDER:
+        of_stage = [task for task in tasks if task.stage == stage]
+        if not of_stage:
+            continue
+        times = [estimate(task, run, here) for task in of_stage]
+        every += times
+        lines.append(f"  {stage:<10}{len(of_stage):>5}  {together(times):>14}")
+    if not lines:
+        return "Nothing to do."
+    judged = f"judged by {len(here)} records of {device}" if here else "there is no record to judge by yet"
+    lines.append(f"  {'all':<10}{len(every):>5}  {together(every):>14}  one job at a time; {judged}")
+    return "\n".join(["To do:", *lines])
+
+
+def rows_to_do(tasks: Sequence[Task], run: Run) -> list[tuple[tuple[str, str, str], list[Task]]]:
+    """Return the table rows that are not complete, in the order of the grid: model, dataset, method, all seeds.
+
+    What several methods share (the dense network, the traces) counts for the first row that needs it.
+    """
+    rows: list[tuple[tuple[str, str, str], list[Task]]] = []
+    left = [task for task in tasks if task.model]
+    for model in run.grid.models:
+        for dataset in run.grid.datasets:
+            for method in run.grid.methods:
+                wanted = {"", DENSE, method}
+                curvature = run.curvature(method)
+                row = [
+                    task
+                    for task in left
+                    if (task.dataset, task.model) == (dataset, model)
+                    and task.method in wanted
+                    and (task.stage != "trace" or task.names == (curvature,))
+                ]
+                left = [task for task in left if task not in row]
+                if row:
+                    rows.append(((dataset, model, method), row))
+    return rows
+
+
+def together(times: Sequence[float | None]) -> str:
+    """Return the sum of the times as a person says it; that there is no record if one is unknown."""
+    known = [time for time in times if time is not None]
+    return duration(sum(known)) if len(known) == len(times) else "no record yet"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them: 45 s, 12 min, 3 h 20 min, 4 d 2 h."""
+    minutes = round(seconds / 60)
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    if minutes < 120:  # noqa: PLR2004
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"  # noqa: PLR2004
+
+
+def _units(stage: str, settings: Any) -> float:
+    if stage in ("pretrain", "finetune", "quantize"):
+        return float(settings["epochs"])
+    return float(settings["samples"] * settings["batch_size"]) if stage == "trace" else 1.0
+
+
+def _settings(task: Task, run: Run) -> dict[str, Any]:
+    return asdict(_built(task, run))
+
+
+def _built(task: Task, run: Run) -> Pretrain | Trace | Finetune | Qat:
+    if task.stage == "pretrain":
+        return run.pretrain(task.dataset, task.model)
+    if task.stage == "trace":
+        return run.trace(task.dataset, task.model, task.names[0])
+    if task.stage == "finetune":
+        return run.finetune(task.dataset, task.model, task.method)
+    return run.qat(task.dataset, task.model, task.method, task.names[1])
+
+
+def _median(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return statistics.median(listed) if listed else None

@@ -1,0 +1,96 @@
+"""Shares of the GPUs of one machine: several jobs side by side on each, without a scheduler.
+
+Each GPU has a number of slots, and each slot is a file that a job locks; the system frees the locks of a job that
+ends, however it ends.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from ehap.runtime import logger
+
+SLOTS = 100
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+SECONDS_BETWEEN_TRIES = 0.5
+
+
+@contextmanager
+def gpu_share(percent: int) -> Iterator[None]:
+    """Keep a share of one GPU while the block runs, and let CUDA see only that one; wait where all are taken.
+
+    Nothing happens where there is no GPU, for a share of zero, or where a scheduler has given this job its GPU.
+
+    Args:
+        percent: Of one GPU, 0 to 100.
+    """
+    gpus = local_gpus() if percent else []
+    if not gpus:
+        yield
+        return
+    folder = Path(tempfile.gettempdir()) / f"ehap-gpus-{os.getuid()}"
+    with reserved(percent, gpus, folder) as gpu:
+        os.environ[VISIBLE] = gpu
+        logger.info("computing on GPU %s, of which this job takes %d %%", gpu, percent)
+        yield
+
+
+def local_gpus() -> list[str]:
+    """Return the GPUs that this job may choose among; none where it has been given a single one."""
+    if VISIBLE in os.environ:
+        given = [name for name in os.environ[VISIBLE].split(",") if name]
+        return given if len(given) > 1 else []
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    return [str(index) for index, line in enumerate(filter(None, listed.splitlines())) if line.startswith("GPU")]
+
+
+@contextmanager
+def reserved(percent: int, gpus: Sequence[str], folder: Path) -> Iterator[str]:
+    """Lock a share of one of ``gpus`` and say which; the fullest that still has room, so that whole ones stay free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = -(-percent * SLOTS // 100)
+    waiting = False
+    while True:
+        with (folder / "choice.lock").open("w") as choice, ExitStack() as stack:
+            fcntl.flock(choice, fcntl.LOCK_EX)  # one job chooses at a time, so that none takes half of what it needs
+            free = {gpu: _free_slots(folder, gpu, stack) for gpu in gpus}
+            fitting = [gpu for gpu in gpus if len(free[gpu]) >= wanted]
+            if fitting:
+                gpu = min(fitting, key=lambda name: len(free[name]))
+                for slot in free[gpu][wanted:]:
+                    slot.close()
+                for other in gpus:
+                    if other != gpu:
+                        for slot in free[other]:
+                            slot.close()
+                kept = stack.pop_all()
+                break
+        if not waiting:
+            logger.info("waiting for %d %% of a GPU", percent)
+            waiting = True
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    with kept:
+        yield gpu
+
+
+def _free_slots(folder: Path, gpu: str, stack: ExitStack) -> list[IO[str]]:
+    """Lock and return every free slot of a GPU."""
+    free: list[IO[str]] = []
+    for number in range(SLOTS):
+        slot = stack.enter_context((folder / f"gpu{gpu}.{number}.lock").open("w"))
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            slot.close()
+        else:
+            free.append(slot)
+    return free

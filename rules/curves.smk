@@ -1,0 +1,31 @@
+rule curves:
+    """One picture a cell: how the accuracy of the dense network and of every method's network grew."""
+    input:
+        dense=f"{RESULTS}/pretrain/{CELL}/history.csv",
+        finetuned=expand(
+            f"{RESULTS}/finetune/{CELL}/{{method}}/history.csv",
+            method=GRID.methods,
+            allow_missing=True,
+        ),
+        quantized=expand(
+            f"{RESULTS}/quantize/{CELL}/{{method}}/{{scheme}}/history.csv",
+            method=GRID.methods,
+            scheme=GRID.schemes,
+            allow_missing=True,
+        ),
+    output:
+        picture=f"{RESULTS}/curves/{CELL}/learning_curves.svg",
+    log:
+        f"{LOGS}/curves/{CELL}.log",
+    benchmark:
+        f"{BENCHMARKS}/curves/{CELL}.tsv"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        code=digest("curves.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/curves.py --picture {output.picture} --log {log}"
+        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input}"

@@ -1,0 +1,60 @@
+"""Training speed beside a DataLoader with torchvision's transforms, and cells side by side on one device."""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas
+
+from ehap.runtime import choose_device, device_name, device_slug, write_atomically
+from ehap.settings.run import MODELS
+from ehap.training import benchmark
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+parser.add_argument("--precisions", nargs="+", choices=["fp32", "fp16", "bf16"], default=["fp32"])
+parser.add_argument("--steps", nargs="+", choices=["eager", "compile", "graphs"], default=["eager"])
+parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--cells", nargs="*", type=int, default=[1, 2], help="so many cells side by side")
+parser.add_argument("--folder", type=Path, default=Path("measurements"))
+parser.add_argument("--one-cell", type=int, metavar="THREADS", help=argparse.SUPPRESS)
+args = parser.parse_args()
+
+cores = benchmark.cores()
+device = choose_device(args.device, args.one_cell or cores)
+if args.one_cell:
+    print(benchmark.training_rate(args.models[0], device, args.precisions[0], args.steps[0], 10.0))
+    sys.exit()
+
+print("data alone", file=sys.stderr)
+compared = [benchmark.compare_augmentation(device, workers, args.rounds) for workers in (0, cores)]
+for model in args.models:
+    for precision in args.precisions:
+        for step in args.steps:
+            print(f"{model}, {precision}, {step}", file=sys.stderr)
+            compared.append(benchmark.compare_training(model, device, cores, args.rounds, precision, step))
+speed = pandas.DataFrame(map(asdict, compared)).round({"ours": 0, "usual": 0, "ratio": 2, "data_share": 2})
+
+packed = []
+for model in args.models:
+    for cells in args.cells:
+        threads = max(1, cores // cells)
+        again = ["--models", model, "--device", device.type, "--precisions", args.precisions[0]]
+        command = [sys.executable, __file__, *again, "--steps", args.steps[0], "--one-cell", str(threads)]
+        print(f"{cells} cells of {model} side by side", file=sys.stderr)
+        jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(cells)]
+        rates = [float(job.communicate()[0]) for job in jobs]
+        packed.append({"model": model, "cells": cells, "threads": threads, "images_per_second": round(sum(rates))})
+
+folder = args.folder / device_slug(device)
+tables = {"bench_train": speed, "bench_train_cells": pandas.DataFrame(packed)}
+for name, table in tables.items():
+    if len(table):
+        write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
+text = f"# Training speed on {device_name(device)}\n\n`{' '.join(['python', *sys.argv])}`\n\n"
+text += "\n\n".join(table.to_markdown(index=False) for table in tables.values() if len(table)) + "\n"
+write_atomically(folder / "bench_train.md", text.encode())
+print(text)

@@ -1,0 +1,39 @@
+"""Say which rows of a run's tables come next, how long each should take, and the command for the first."""
+
+import argparse
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from ehap.settings import Run
+from ehap.workflow.forecast import estimate, main_device, rates, rows_to_do, summary, task_of, together
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
+path = parser.parse_args().configuration
+run = Run(yaml.safe_load(path.read_text()))
+results = f"results/{run.name}"
+
+command = [sys.executable, "-m", "snakemake", "--configfile", str(path), "--summary"]
+listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+files = list(csv.DictReader(listed.splitlines(), delimiter="\t"))
+tasks = list(dict.fromkeys(task_of(file["output_file"]) for file in files if file["plan"] != "no update"))
+known = rates([Path(results), *map(Path, run.also_read)])
+here = [rate for rate in known if rate.device == main_device(known)]
+
+print(summary(tasks, run, known))
+rows = rows_to_do(tasks, run)
+if rows:
+    print("\nNext, whole rows first:\n")
+    for (dataset, model, method), row in rows:
+        length = together([estimate(task, run, here) for task in row])
+        print(f"  {dataset:<9}{model:<9}{method:<22}{len(row):>4} jobs  {length:>14}")
+    dataset, model, method = rows[0][0]
+    seeds = ",".join(map(str, run.grid.seeds))
+    of_seeds = f"{{{seeds}}}" if len(run.grid.seeds) > 1 else seeds
+    last = "/".join([method, *run.grid.schemes[:1]])
+    target = f"{results}/evaluate/{dataset}/{model}/seed{of_seeds}/{last}/record.json"
+    print(f"\nThe first row:\n  snakemake --configfile {path} {target}")
