@@ -41,6 +41,8 @@ wildcard_constraints:
     dataset="|".join(DATASETS),
     model="|".join(MODELS),
     seed=r"\d+",
+    shard=r"\d+",
+    shards=r"\d+",
     method="|".join(GRID.methods),
     curvature="|".join(RUN.curvatures()) or "none",
     scheme="|".join(GRID.schemes) or "none",

@@ -1,8 +1,54 @@
+PARTS = f"{RESULTS}/trace/{CELL}/{{curvature}}/parts"
+
+
+def trace_settings(wildcards):
+    return RUN.trace(wildcards.dataset, wildcards.model, wildcards.curvature)
+
+
+def trace_script(wildcards):
+    """Traces that stop when the plan is stable depend on the planner's code, the others do not."""
+    return "trace_until.py" if trace_settings(wildcards).until else "trace.py"
+
+
+def trace_parts(wildcards):
+    """The parts of the traces that several jobs compute; none where one job does it all."""
+    shards = trace_settings(wildcards).shards
+    folder = PARTS.format(**wildcards)
+    return [f"{folder}/{shard}-of-{shards}.safetensors" for shard in range(shards)] if shards > 1 else []
+
+
+rule trace_part:
+    """A part of the traces, where the curvature is shared out."""
+    input:
+        data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
+        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+    output:
+        part=temp(f"{PARTS}/{{shard}}-of-{{shards}}.safetensors"),
+    log:
+        f"{LOGS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.log",
+    benchmark:
+        f"{BENCHMARKS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.tsv"
+    threads: RUN.machine.threads
+    resources:
+        gpu=GPU,
+        gpu_percent=gpu_percent("trace"),
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=24 * 60,
+    params:
+        settings=settings_of("trace"),
+        code=digest("trace_part.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/trace_part.py --data {input.data} --checkpoint {input.checkpoint} --part {output.part}"
+        " --settings {params.settings:q} --curvature {wildcards.curvature}"
+        + JOB
+
+
 rule trace:
     """The Hessian trace of every channel, shared by all methods that name the curvature."""
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+        parts=trace_parts,
     output:
         traces=f"{RESULTS}/trace/{CELL}/{{curvature}}/traces.safetensors",
         record=f"{RESULTS}/trace/{CELL}/{{curvature}}/record.json",
@@ -17,9 +63,12 @@ rule trace:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=24 * 60,
     params:
+        script=trace_script,
         settings=settings_of("trace"),
-        code=digest("trace.py"),
+        parts=lambda wildcards, input: f"--parts {PARTS.format(**wildcards)}" if input.parts else "",
+        code=lambda wildcards: digest(trace_script(wildcards)),
     shell:
-        "{PYTHON} {SCRIPTS}/trace.py --data {input.data} --checkpoint {input.checkpoint} --traces {output.traces}"
-        " --record {output.record} --settings {params.settings:q} --curvature {wildcards.curvature}"
+        "{PYTHON} {SCRIPTS}/{params.script} --data {input.data} --checkpoint {input.checkpoint}"
+        " --traces {output.traces} --record {output.record} {params.parts} --settings {params.settings:q}"
+        " --curvature {wildcards.curvature}"
         + JOB

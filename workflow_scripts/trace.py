@@ -1,10 +1,10 @@
-"""Compute the Hessian trace of every channel."""
+"""Compute the Hessian trace of every channel, or merge the parts of it that several jobs have computed."""
 
 from ehap.settings import Trace
 from ehap.stages import trace
 from ehap.workflow.script import arguments, logged
 
-args = arguments("data", "checkpoint", "traces", "record", settings=Trace)
+args = arguments("data", "checkpoint", "traces", "record", settings=Trace, optional=("parts",))
 with logged(args):
     trace.run(
         args.data,
@@ -15,4 +15,5 @@ with logged(args):
         settings=args.settings,
         machine=args.machine,
         states=args.states,
+        parts=args.parts,
     )

@@ -1,5 +1,6 @@
 """What the Hessian says about channels."""
 
-from ehap.curvature.traces import ChannelTraces, channel_traces
+from ehap.curvature.partial import Partial
+from ehap.curvature.traces import ChannelTraces, channel_scores, channel_traces, merged_traces, partial_traces
 
-__all__ = ["ChannelTraces", "channel_traces"]
+__all__ = ["ChannelTraces", "Partial", "channel_scores", "channel_traces", "merged_traces", "partial_traces"]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from ehap.curvature.products import channel_weights
+from ehap.curvature.frozen import channel_weights
 
 
 def dense_hessian(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -1,24 +1,33 @@
-"""The one door to channel traces."""
+"""The one door to channel curvature."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ehap.curvature.exact import Criterion, Exact
+from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
-from ehap.curvature.products import channel_weights
+from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
+from ehap.curvature.stability import stability
 from ehap.errors import DataError
 from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, synchronize, track
 from ehap.settings import Trace
+
+Planner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
+"""From traces (parameter name to (C_out,)) to the channels that would be kept (layer name to indices)."""
 
 
 @dataclass(frozen=True)
 class ChannelTraces:
     """Trace of the Hessian block of each channel.
 
-    trace: Parameter name to (C_out,) float32 on the CPU, in loss units per squared weight unit.
-    standard_error: Same names and shapes; infinite after a single sample.
-    samples: Random vectors used.
+    trace: Parameter name to (C_out,) float64 on the CPU, in loss units per squared weight unit.
+    standard_error: Same names and shapes; zero where exact, infinite after a single sample.
+    samples: Random vectors used; 0 where exact.
     seconds, peak_memory_bytes: What it cost; see PeakMemory for what is counted on a CPU.
+    repeated: Samples that overflowed in FP16 and were repeated at a lower scale.
+    overlap: What the planner's stability came to, where one was asked for.
     """
 
     trace: dict[str, Tensor]
@@ -26,15 +35,23 @@ class ChannelTraces:
     samples: int
     seconds: float
     peak_memory_bytes: int
+    repeated: int = 0
+    overlap: float | None = None
 
 
 def channel_traces(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int = 0, keeper: Keeper = KEEP_NOTHING
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Trace,
+    seed: int = 0,
+    keeper: Keeper = KEEP_NOTHING,
+    planner: Planner | None = None,
 ) -> ChannelTraces:
     """Compute the Hessian trace of every channel of every convolution and linear layer.
 
     The Hessian is that of the mean cross-entropy over the given batch with the model in eval mode. Neither the
-    model's mode, its gradients nor the global random state are changed.
+    model, its mode, its gradients nor the global random state are changed.
 
     Args:
         model: On the device of the images.
@@ -43,37 +60,119 @@ def channel_traces(
         settings: Estimator, precision, samples, scale and micro-batch.
         seed: Of the random vectors; the same seed gives the same result on a CPU with the same thread count.
         keeper: Keeps the state when it is due; an estimate that goes on from it is that of an unbroken run.
+        planner: With settings.until, says which channels traces would keep; hutchinson ends when that is stable.
 
     Raises:
         DataError: The batch is empty or holds NaN.
+        ArchitectureError: exact, and the network is not linear in each layer's weights.
         NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
         StoppedError: The keeper was told to stop; the state is kept.
+    """
+    part = partial_traces(model, images, labels, settings, seed, keeper, planner)
+    return merged_traces(model, [part], settings, len(images), planner)
+
+
+def partial_traces(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Trace,
+    seed: int = 0,
+    keeper: Keeper = KEEP_NOTHING,
+    planner: Planner | None = None,
+    shard: int = 0,
+) -> Partial:
+    """Compute one of ``settings.shards`` parts of the work; ``merged_traces`` makes traces of all of them.
+
+    Args and errors as for ``channel_traces``; shard counts from 0.
     """
     if not len(images) or not images.isfinite().all():
         raise DataError(
             f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
         )
+    with PeakMemory(images.device) as memory:
+        work: Exact | Hutchinson
+        if settings.estimator == "exact":
+            work = Exact(model, images, settings, seed, shard=(shard, settings.shards))
+            label, steps = "chunks of images", work.chunks
+        else:
+            bounds = [settings.samples * number // settings.shards for number in (shard, shard + 1)]
+            stable = _stable(model, settings, planner)
+            work = Hutchinson(model, images, labels, settings, seed, range(*bounds), stable)
+            label = "Hessian-vector products"
+        state = keeper.read()
+        if state is not None:
+            work.restore(state)
+        steps = work.chunks_to_do if isinstance(work, Exact) else work.passes_to_do
+        for _ in track(work.run(keeper), label, steps):
+            pass
+        synchronize(images.device)
+        part = work.result()
+    return Partial(**vars(part) | {"peak_memory_bytes": memory.bytes})
+
+
+def merged_traces(
+    model: nn.Module, parts: Sequence[Partial], settings: Trace, images: int, planner: Planner | None = None
+) -> ChannelTraces:
+    """Return the traces that all parts of the work amount to; bit for bit those of one job.
+
+    Args:
+        model: The network, for the names and widths of its layers.
+        parts: Of every shard.
+        settings: As the parts were computed with.
+        images: Of the whole Hessian batch.
+        planner: As for ``channel_traces``.
+
+    Raises:
+        DataError: A part is missing or given twice.
+        NumericsError: A sample holds NaN or Inf.
+    """
+    whole = merge(parts)
+    exact = settings.estimator == "exact"
+    mean, error = image_sum(whole, images) if exact else sample_mean(whole.rows)
+    overlap = None
+    if settings.until and planner:
+        overlap = stability(whole.rows, lambda values: planner(by_layer(model, values)), settings.until.confidence)
+    return ChannelTraces(
+        trace=by_layer(model, mean),
+        standard_error=by_layer(model, error),
+        samples=0 if exact else len(whole.rows),
+        seconds=whole.seconds,
+        peak_memory_bytes=whole.peak_memory_bytes,
+        repeated=whole.repeated,
+        overlap=overlap,
+    )
+
+
+def channel_scores(
+    model: nn.Module, images: Tensor, settings: Trace, criteria: Sequence[Criterion], seed: int = 0
+) -> dict[Criterion, dict[str, Tensor]]:
+    """Compute several exact second-order scores of every channel in one pass; see Criterion.
+
+    Args and errors as for ``channel_traces``; no labels are needed.
+
+    Returns:
+        Criterion to parameter name to (C_out,) float64, in loss units (trace: per squared weight unit).
+    """
+    work = Exact(model, images, settings, seed, criteria)
+    for _ in track(work.run(), "chunks of images", work.chunks):
+        pass
+    return {name: by_layer(model, image_sum(work.result(name), len(images))[0]) for name in criteria}
+
+
+def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:
+    """Return (C,) for all channels in a row as parameter name to (C_out,) float64."""
     weights = channel_weights(model)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    synchronize(images.device)
-    try:
-        with PeakMemory(images.device) as memory:
-            estimate = Hutchinson(model, images, labels, settings, seed)
-            state = keeper.read()
-            if state is not None:
-                estimate.restore(state)
-            for _ in track(estimate.run(keeper), "Hessian-vector products", estimate.passes_to_do):
-                pass
-            mean, error = estimate.result()
-            synchronize(images.device)
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    traces, errors = _by_layer(mean, weights), _by_layer(error, weights)
-    return ChannelTraces(traces, errors, settings.samples, estimate.seconds, memory.bytes)
-
-
-def _by_layer(values: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    parts = values.detach().cpu().split([weight.shape[0] for weight in weights.values()])
+    parts = values.detach().double().cpu().split([weight.shape[0] for weight in weights.values()])
     return dict(zip(weights, (part.clone() for part in parts), strict=True))
+
+
+def _stable(model: nn.Module, settings: Trace, planner: Planner | None) -> Callable[[Tensor], bool] | None:
+    until = settings.until
+    if until is None or planner is None:
+        return None
+
+    def stable(rows: Tensor) -> bool:
+        return stability(rows, lambda values: planner(by_layer(model, values)), until.confidence) >= until.overlap
+
+    return stable

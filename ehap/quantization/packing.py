@@ -8,8 +8,8 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 
 from ehap.errors import CheckpointError
+from ehap.models.folding import FoldedConv, fuse_norms
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.folding import FoldedConv, fuse_norms
 from ehap.quantization.simulated import SimulatedNetwork, simulate
 from ehap.settings import Qat
 

@@ -5,7 +5,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.quantization.folding import fold_norms
+from ehap.models.folding import fold_norms
 from ehap.quantization.quantizer import HawqQuantizer
 from ehap.settings import Qat
 

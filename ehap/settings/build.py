@@ -74,13 +74,27 @@ def _checked(where: str, value: Any, hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        inner = [item for item in arguments if item is not type(None)]
-        return _checked(where, value, inner[0])
+        return _one_of(where, value, [item for item in arguments if item is not type(None)])
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, where)  # type: ignore[arg-type]  # is_dataclass does not tell instances from types
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise SettingsError(f"{where}: expected a list, got {value!r}.")
         return tuple(_checked(f"{where}[{index}]", item, arguments[0]) for index, item in enumerate(value))
     return _scalar(where, value, hint)
+
+
+def _one_of(where: str, value: Any, hints: list[Any]) -> Any:
+    """Return ``value`` as the first of several types that takes it."""
+    messages = []
+    for hint in hints:
+        try:
+            return _checked(where, value, hint)
+        except SettingsError as error:
+            if len(hints) == 1:
+                raise
+            messages.append(str(error).removeprefix(f"{where}: ").rstrip("."))
+    raise SettingsError(f"{where}: {'; or '.join(messages)}.")
 
 
 def _scalar(where: str, value: Any, kind: type) -> Any:

@@ -1,18 +1,34 @@
 """Stage trace: the Hessian trace of every channel of a dense network."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from ehap.curvature import channel_traces
+from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces, partial_traces
+from ehap.curvature.traces import Planner
 from ehap.data import hessian_batch
-from ehap.errors import DataError
-from ehap.records import Job, Value, write_record, write_tensors
+from ehap.errors import DataError, DeviceError
+from ehap.records import Job, Value, read_tensors, write_record, write_tensors
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Trace
-from ehap.stages.dense import architecture, load_dense
+from ehap.stages.dense import architecture, check_cell, load_dense
 from ehap.stages.prepared import load_data
 from ehap.stages.resume import Resume
+
+PlannerOf = Callable[[nn.Module], Planner]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What traces are computed of: a dense network and its Hessian batch, on a device."""
+
+    network: nn.Module
+    images: Tensor
+    labels: Tensor
+    device: torch.device
 
 
 def run(
@@ -24,28 +40,92 @@ def run(
     settings: Trace,
     machine: Machine,
     states: Path | None = None,
+    parts: Path | None = None,
+    planner: PlannerOf | None = None,
 ) -> None:
-    """Compute traces and standard errors of the cell's dense network on its Hessian batch."""
-    device = choose_device(machine.device, machine.threads)
-    images = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
-    if settings.batch_size > len(images.train[0]):
-        raise DataError(
-            f"expected at least {settings.batch_size} training images for the Hessian batch, got "
-            f"{len(images.train[0])}; lower trace.batch_size or raise prepare.train_images."
-        )
-    network = load_dense(checkpoint, job)
-    batch, labels = hessian_batch(*images.train, images.info, settings.batch_size, job.seed)
+    """Write traces and standard errors of the cell's dense network on its Hessian batch.
+
+    Where the work was shared out, ``parts`` is the folder in which ``run_part`` has left its results; ``planner``
+    is what settings.until asks, and needed only with it.
+    """
+    work = _work(data, checkpoint, job, settings, machine)
     with Resume(states, job, settings, machine.seconds_between_states).listening() as resume:
-        result = channel_traces(network.to(device), batch.to(device), labels.to(device), settings, job.seed, resume)
+        if parts is not None:
+            found = [_read_part(part_path(parts, shard, settings.shards), job) for shard in range(settings.shards)]
+            result = merged_traces(work.network, found, settings, len(work.images))
+        else:
+            plan = planner(work.network) if planner else None
+            result = channel_traces(work.network, work.images, work.labels, settings, job.seed, resume, plan)
     tensors = {f"trace.{name}": values for name, values in result.trace.items()}
     tensors |= {f"standard_error.{name}": values for name, values in result.standard_error.items()}
     write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
+    write_record(record, job, _values(result, len(work.images)), settings, work.device)
+    resume.remove()
+
+
+def run_part(
+    data: Path,
+    checkpoint: Path,
+    part: Path,
+    shard: int,
+    job: Job,
+    settings: Trace,
+    machine: Machine,
+    states: Path | None = None,
+) -> None:
+    """Write one of settings.shards parts of the work; ``run`` makes traces of all of them."""
+    work = _work(data, checkpoint, job, settings, machine)
+    folder = None if states is None else states / f"shard{shard}"
+    with Resume(folder, job, settings, machine.seconds_between_states).listening() as resume:
+        found = partial_traces(work.network, work.images, work.labels, settings, job.seed, resume, shard=shard)
+    tensors = {"rows": found.rows} | ({} if found.sketch is None else {"sketch": found.sketch})
+    numbers = {name: value for name, value in vars(found).items() if name not in ("rows", "sketch")}
+    write_tensors(part, tensors, {**architecture(job, None), "curvature": job.curvature, "part": numbers})
+    resume.remove()
+
+
+def part_path(folder: Path, shard: int, shards: int) -> Path:
+    """Return where a part of the work lies."""
+    return folder / f"{shard}-of-{shards}.safetensors"
+
+
+def _work(data: Path, checkpoint: Path, job: Job, settings: Trace, machine: Machine) -> _Work:
+    device = choose_device(machine.device, machine.threads)
+    if settings.precision == "fp16" and device.type == "cpu" and settings.slow == "refuse":
+        raise DeviceError(
+            f"curvature {job.curvature}: FP16 is some 80 times slower on a CPU; use precision bf16 or estimator exact, "
+            "run on a GPU, or say slow: accept."
+        )
+    loaded = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
+    count = len(loaded.train[0])
+    if settings.batch_size > count:
+        raise DataError(
+            f"expected at least {settings.batch_size} training images for the Hessian batch, got {count}; lower "
+            "trace.batch_size or raise prepare.train_images."
+        )
+    # The published loop over the loader never stops, and so takes the last, partial batch.
+    size = count % settings.batch_size or settings.batch_size if settings.as_published else settings.batch_size
+    network = load_dense(checkpoint, job)
+    images, labels = hessian_batch(*loaded.train, loaded.info, size, job.seed)
+    return _Work(network.to(device), images.to(device), labels.to(device), device)
+
+
+def _read_part(path: Path, job: Job) -> Partial:
+    tensors, metadata = read_tensors(path)
+    check_cell(path, metadata, job)
+    return Partial(rows=tensors["rows"], sketch=tensors.get("sketch"), **metadata["part"])
+
+
+def _values(result: ChannelTraces, images: int) -> dict[str, Value]:
     values = {
         "samples": Value(result.samples, "samples"),
-        "hessian_batch": Value(settings.batch_size, "images"),
+        "hessian_batch": Value(images, "images"),
         "trace_time": Value(result.seconds, "s"),
-        "time_per_sample": Value(result.seconds / result.samples, "s"),
         "peak_memory": Value(result.peak_memory_bytes, "bytes"),
     }
-    write_record(record, job, values, settings, device)
-    resume.remove()
+    if result.samples:
+        values["time_per_sample"] = Value(result.seconds / result.samples, "s")
+        values["repeated_samples"] = Value(100 * result.repeated / result.samples, "percent")
+    if result.overlap is not None:
+        values["stable_overlap"] = Value(100 * result.overlap, "percent")
+    return values

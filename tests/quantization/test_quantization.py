@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from ehap.errors import ArchitectureError, CheckpointError
+from ehap.models.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
 from ehap.pruning.channels import channel_graph
 from ehap.quantization import SimulatedNetwork, pack, simulate, unpack
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.folding import fold_norms, fuse_norms
 from ehap.settings import Qat
 
 Batch = tuple[Tensor, Tensor]

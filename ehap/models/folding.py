@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import conv2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ehap.errors import ArchitectureError
@@ -42,8 +41,8 @@ class FoldedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         weight, bias = self.folded()
-        conv = self.conv
-        return conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        result: Tensor = self.conv._conv_forward(x, weight, bias)  # with the convolution's own padding mode
+        return result
 
 
 def fold_norms(model: nn.Module) -> fx.GraphModule:

@@ -1,0 +1,233 @@
+"""Exact channel curvature from first derivatives alone, image by image.
+
+The logits are, almost everywhere, linear in the weights of any one layer while the others stand still (eval-mode
+BatchNorm, piecewise-linear activations). So each layer's diagonal block of the Hessian equals its Gauss–Newton block:
+with columns s_k of S Sᵀ = diag(p) − p pᵀ, the Hessian of cross-entropy in the logits,
+
+    H_cc = (1/N) Σ_n Σ_k g gᵀ,  g = ∂(s_kᵀ z(x_n)) / ∂w_c,
+
+and trace, diagonal and quadratic forms of H_cc are sums of squares. No random vector, no second derivative.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from ehap.curvature.factors import loss_factors, sketch_of_rest
+from ehap.curvature.frozen import frozen_copy
+from ehap.curvature.linearity import check_linear
+from ehap.curvature.partial import Partial
+from ehap.curvature.samples import positions, squared_norms, squares, tapped, unfolded
+from ehap.errors import ArchitectureError
+from ehap.models.folding import FoldedConv
+from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
+from ehap.settings import Trace
+
+Criterion = Literal["trace", "diagonal", "block", "gate"]
+"""trace of H_cc; diagonal ½ Σ_i H_ii w_i²; block ½ w_cᵀ H_cc w_c; gate ½ ∂²L/∂g_c² for a gate g_c = 1 on the layer's
+output, BatchNorm included."""
+CPU_CHUNK, GPU_CHUNK = 16, 128
+
+
+class State(TypedDict):
+    """Where a computation stands: chunks done, and what each has found."""
+
+    done: int
+    rows: dict[Criterion, Tensor]
+    sketch: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer of the frozen network.
+
+    module: What is called. geometry: Its convolution or linear layer. weight: (C, D) of the dense network.
+    factor, bias: (C,) what BatchNorm multiplies the weight by, and all that the module adds to its output.
+    """
+
+    module: nn.Module
+    geometry: nn.Conv2d | nn.Linear
+    weight: Tensor
+    factor: Tensor
+    bias: Tensor
+
+
+class Exact:
+    """A running computation of exact channel curvature; see the module's text.
+
+    Args:
+        model: Any mode; it is not changed.
+        images: (N, 3, H, W), normalised. Labels do not matter: the Hessian of cross-entropy in the logits does not
+            depend on them.
+        settings: precision, micro_batch (images a chunk), eigen_tolerance, approximate.
+        seed: Of the sketch, where eigen_tolerance leaves something to it.
+        criteria: What to compute in the one pass.
+        shard: Which share of the chunks to compute, and of how many.
+
+    Raises:
+        ArchitectureError: The network is not linear in each layer's weights, and approximate is "no".
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        settings: Trace,
+        seed: int,
+        criteria: Sequence[Criterion] = ("trace",),
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        quiet = copy.deepcopy(model).eval()
+        if settings.approximate == "no":
+            check_linear(quiet)
+        self._model, weights = frozen_copy(quiet, channels_last=False)
+        self._model.requires_grad_(False)
+        self._layers = {
+            name.removesuffix(".weight"): _layer(self._model.get_submodule(name.removesuffix(".weight")))
+            for name in weights
+        }
+        if "gate" in criteria and any(isinstance(module, nn.BatchNorm2d) for module in self._model.modules()):
+            raise ArchitectureError(
+                "criterion gate: expected every BatchNorm directly behind a convolution of its own."
+            )
+        self._settings, self._seed, self._criteria, self._images = settings, seed, tuple(criteria), images
+        self._size = settings.micro_batch or (CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK)
+        self.chunks = -(-len(images) // self._size)
+        bounds = [self.chunks * number // shard[1] for number in (shard[0], shard[0] + 1)]
+        self._numbers = range(*bounds)
+        self._channels, channels = {}, 0
+        for name, layer in self._layers.items():
+            self._channels[name] = slice(channels, channels + len(layer.factor))
+            channels += len(layer.factor)
+        empty = torch.zeros(len(self._numbers), channels, device=images.device, dtype=torch.float64)
+        self._rows = {criterion: empty.clone() for criterion in self._criteria}
+        self._sketch = empty.unsqueeze(1).repeat(1, 2, 1)
+        self._done, self._before, self._began = 0, 0.0, time.perf_counter()
+
+    @property
+    def chunks_to_do(self) -> int:
+        """Chunks of images that are still to do."""
+        return len(self._numbers) - self._done
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, in this process and before it was cut off."""
+        return self._before + time.perf_counter() - self._began
+
+    def run(self, keeper: Keeper = KEEP_NOTHING) -> Iterator[None]:
+        """Do the chunks that are still to do, one at a time."""
+        for row in range(self._done, len(self._numbers)):
+            number = self._numbers[row]
+            self._add(row, number, self._images[number * self._size : (number + 1) * self._size])
+            self._done += 1
+            if keeper.due():
+                keeper.write(self.state())
+            yield
+
+    def _add(self, row: int, number: int, images: Tensor) -> None:
+        """Fill a row: what a chunk of images adds to every channel."""
+        settings = self._settings
+        modules = {name: layer.module for name, layer in self._layers.items()}
+        with torch.enable_grad(), tapped(modules) as taps, precision_context(settings.precision, images.device):
+            logits = self._model(images)
+        columns = self._columns(logits.detach().to(_wide(logits)), number).to(logits.dtype)
+        outputs = [output for each in taps.outputs.values() for output in each]
+        gradients = iter(_gradients(logits, outputs, columns))
+        for name, layer in self._layers.items():
+            deltas = [next(gradients) for _ in taps.outputs[name]]  # one for each time that the layer is called
+            if not deltas:
+                continue
+            found = self._found(layer, taps.inputs[name], taps.outputs[name], deltas)
+            channels = self._channels[name]
+            for criterion, values in found.items():
+                self._rows[criterion][row, channels] = values.sum((0, 1)) / len(self._images)
+            if settings.eigen_tolerance and "trace" in found:
+                last = found["trace"][-1] / len(self._images)
+                self._sketch[row, :, channels] = torch.stack([last.sum(0), last.square().sum(0)])
+
+    def _columns(self, logits: Tensor, number: int) -> Tensor:
+        """Return the columns of the loss's Hessian in the logits, (K, N, C); the last may be a sketch of the rest."""
+        columns = loss_factors(logits, self._settings.eigen_tolerance)
+        if not self._settings.eigen_tolerance:
+            return columns
+        generator = torch.Generator().manual_seed((self._seed << 24) + number)
+        signs = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
+        return torch.cat([columns, sketch_of_rest(logits, columns, signs).unsqueeze(0)])
+
+    def _found(
+        self, layer: _Layer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]]
+    ) -> dict[Criterion, Tensor]:
+        """Return criterion → float64 (K, N, C), one for each image, or already summed over them, (1, 1, C)."""
+        geometry = layer.geometry
+        delta = torch.cat([torch.stack([positions(geometry, one) for one in each]) for each in deltas], dim=3)
+        found: dict[Criterion, Tensor] = {}
+        if {"trace", "diagonal"} & set(self._criteria):
+            patches = torch.cat([unfolded(geometry, each.to(delta.dtype)) for each in inputs], dim=3)
+            if "trace" in self._criteria:
+                found["trace"] = squared_norms(patches, delta).double() * layer.factor.square()
+            if "diagonal" in self._criteria:
+                diagonal = squares(patches, delta).double() * layer.weight.double().square()
+                found["diagonal"] = diagonal.sum(1).view(1, 1, -1) * layer.factor.square() / 2
+        value = torch.cat([positions(geometry, each.detach()) for each in outputs], dim=2)
+        if "gate" in self._criteria:
+            found["gate"] = _inner(delta, value).square() / 2
+        if "block" in self._criteria:
+            found["block"] = _inner(delta, value - layer.bias.view(-1, 1)).square() / 2
+        return found
+
+    def state(self) -> State:
+        """Return all that the computation needs to go on from here."""
+        return State(done=self._done, rows=self._rows, sketch=self._sketch, seconds=self.seconds)
+
+    def restore(self, state: State) -> None:
+        """Go to where ``state`` was taken."""
+        self._done = state["done"]
+        self._rows = {name: rows.to(self._images.device) for name, rows in state["rows"].items()}
+        self._sketch = state["sketch"].to(self._images.device)
+        self._before, self._began = state["seconds"], time.perf_counter()
+        logger.info("going on after %d chunks of images", self._done)
+
+    def result(self, criterion: Criterion = "trace") -> Partial:
+        """Return the rows of one criterion."""
+        sketch = self._sketch.cpu() if self._settings.eigen_tolerance else None
+        rows = self._rows[criterion].cpu()
+        return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)
+
+
+def _layer(module: nn.Module) -> _Layer:
+    if isinstance(module, FoldedConv):
+        factor = module.gamma / torch.sqrt(module.variance + module.eps)
+        return _Layer(module, module.conv, module.conv.weight.flatten(1), factor.double(), module.folded()[1])
+    assert isinstance(module, (nn.Conv2d, nn.Linear))
+    weight = module.weight.flatten(1)
+    bias = module.bias if module.bias is not None else torch.zeros_like(weight[:, 0])
+    return _Layer(module, module, weight, torch.ones_like(weight[:, 0]).double(), bias)
+
+
+def _gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor) -> list[Sequence[Tensor]]:
+    """Return, for each output, the gradients of s_kᵀ z there, (N, …) for each of the K columns."""
+    if logits.device.type == "cuda":
+        batched = torch.autograd.grad(logits, outputs, columns, is_grads_batched=True, materialize_grads=True)
+        return [tuple(each) for each in batched]
+    last = len(columns) - 1
+    by_column = [
+        torch.autograd.grad(logits, outputs, column, retain_graph=index < last, materialize_grads=True)
+        for index, column in enumerate(columns)
+    ]
+    return list(zip(*by_column, strict=True))
+
+
+def _inner(delta: Tensor, value: Tensor) -> Tensor:
+    """Return Σ_p δ(p) a(p) of each column, image and channel: (K, N, C) float64."""
+    wide = _wide(delta)
+    return (delta.to(wide) * value.to(wide)).sum(3).double()
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.float64 if values.dtype == torch.float64 else torch.float32

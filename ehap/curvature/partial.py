@@ -1,0 +1,93 @@
+"""Parts of a computation of channel traces, which several jobs may share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ehap.errors import DataError, NumericsError
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What a job has found out, in rows that are merged before anything is summed: so sharing changes no bit.
+
+    first: Number of the first row among all rows of the computation; of: how many rows there are.
+    rows: (R, C) float64, C channels of all layers in order. hutchinson: what each sample says of every trace; the
+        trace is their mean. exact: what each chunk of images adds to the trace; the trace is their sum.
+    sketch: (R, 2, C) float64, only of exact with a sketch: the sum over images of what the sketch adds, and of its
+        square.
+    repeated: Samples that were not finite and were repeated at a lower scale.
+    seconds, peak_memory_bytes: What it cost.
+    """
+
+    first: int
+    of: int
+    rows: Tensor
+    sketch: Tensor | None = None
+    repeated: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+def merge(parts: Sequence[Partial]) -> Partial:
+    """Return the whole of which ``parts`` are the parts; seconds add up, as if one job had done it all.
+
+    Raises:
+        DataError: A part is missing or given twice.
+    """
+    ordered = sorted(parts, key=lambda part: part.first)
+    expected = 0
+    for part in ordered:
+        if part.first != expected or part.of != ordered[0].of:
+            raise DataError(f"expected a part that begins at row {expected} of {ordered[0].of}, got {part.first}.")
+        expected += len(part.rows)
+    if expected != ordered[0].of:
+        raise DataError(f"expected parts with {ordered[0].of} rows in all, got {expected}.")
+    sketches = [part.sketch for part in ordered if part.sketch is not None]
+    return Partial(
+        first=0,
+        of=expected,
+        rows=torch.cat([part.rows for part in ordered]),
+        sketch=torch.cat(sketches) if sketches else None,
+        repeated=sum(part.repeated for part in ordered),
+        seconds=sum(part.seconds for part in ordered),
+        peak_memory_bytes=max(part.peak_memory_bytes for part in ordered),
+    )
+
+
+def sample_mean(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard error, both (C,), of samples (n, C); the error of a single sample is infinite.
+
+    Raises:
+        NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
+    """
+    count = len(rows)
+    broken = int((~rows.isfinite()).any(dim=1).sum())
+    if broken:
+        raise NumericsError(
+            f"{broken} of {count} Hutchinson samples hold NaN or Inf; lower trace.scale or say dynamic, or use "
+            "precision bf16 or fp32."
+        )
+    error = rows.std(0) / count**0.5 if count > 1 else torch.full_like(rows[0], float("inf"))
+    return rows.mean(0), error
+
+
+def image_sum(part: Partial, images: int) -> tuple[Tensor, Tensor]:
+    """Return the sum of rows that chunks of images add, and its standard error, both (C,).
+
+    Without a sketch nothing is random and the error is zero. With one it is estimated by the spread between images of
+    what the sketch adds, which holds the spread of its means, too: an upper bound in expectation.
+
+    Raises:
+        NumericsError: A row holds NaN or Inf.
+    """
+    total = part.rows.sum(0)
+    if not total.isfinite().all():
+        raise NumericsError("the exact traces hold NaN or Inf; use precision bf16 or fp32, or check the network.")
+    if part.sketch is None:
+        return total, torch.zeros_like(total)
+    first, second = part.sketch.sum(0)
+    spread = (second - first.square() / images).clamp_min(0) * images / max(1, images - 1)
+    return total, spread.sqrt()

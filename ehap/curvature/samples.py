@@ -1,0 +1,105 @@
+"""What one pass of a network leaves behind: every layer's input, and the gradients at every layer's output."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, unfold
+
+
+@dataclass
+class Taps:
+    """Inputs and outputs of the layers of one forward pass, by layer name, one for each time that a layer is called.
+
+    The outputs are the very tensors that the rest of the network is computed from, so that gradients can be had.
+    """
+
+    inputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    outputs: dict[str, list[Tensor]] = field(default_factory=dict)
+
+
+@contextmanager
+def tapped(layers: dict[str, nn.Module]) -> Iterator[Taps]:
+    """Collect inputs and outputs of ``layers`` during a forward pass in the block."""
+    taps = Taps({name: [] for name in layers}, {name: [] for name in layers})
+
+    def tap(name: str) -> "torch.utils.hooks.RemovableHandle":
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            kept = output if output.requires_grad else output.detach().requires_grad_()
+            taps.inputs[name].append(inputs[0].detach())
+            taps.outputs[name].append(kept)
+            return kept.clone()  # an operation in place behind the layer must not reach what is kept
+
+        return layers[name].register_forward_hook(hook)
+
+    handles = [tap(name) for name in layers]
+    try:
+        yield taps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def unfolded(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what each output position of a layer reads: (N, groups, D, P), D weights of a channel, P positions."""
+    if isinstance(layer, nn.Linear):
+        return inputs.reshape(len(inputs), 1, -1, inputs.shape[-1]).transpose(2, 3)
+    assert isinstance(layer, nn.Conv2d)
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = pad(inputs, layer._reversed_padding_repeated_twice, mode)
+    patches = unfold(padded, layer.kernel_size, layer.dilation, 0, layer.stride)
+    return patches.view(len(inputs), layer.groups, -1, patches.shape[-1])
+
+
+def positions(layer: nn.Module, values: Tensor) -> Tensor:
+    """Return a layer's output, or gradients there, as (N, C, P): P positions, 1 for a linear layer of vectors.
+
+    Args:
+        layer: Linear, Conv2d or a norm.
+        values: (N, C, H, W), or (N, ..., C) for a linear layer.
+    """
+    if isinstance(layer, nn.Linear):
+        return values.reshape(len(values), -1, values.shape[-1]).transpose(1, 2)
+    return values.flatten(2)
+
+
+def squared_norms(patches: Tensor, deltas: Tensor) -> Tensor:
+    """Return ‖∂/∂w_c‖² of each image, column and channel, from the layer's patches and output gradients.
+
+    ∂/∂w_c = Σ_p δ_c(p) u(p). Where there are fewer positions than weights in a channel, ‖δ_c U‖² is had as
+    δ_c (UᵀU) δ_cᵀ, which never forms the gradients.
+
+    Args:
+        patches: (N, groups, D, P), u.
+        deltas: (K, N, C, P), δ for K columns.
+
+    Returns:
+        (K, N, C) float32, or float64 for float64.
+    """
+    columns, count, channels, places = deltas.shape
+    groups, weights = patches.shape[1], patches.shape[2]
+    rows = columns * channels // groups
+    delta = deltas.view(columns, count, groups, channels // groups, places).permute(1, 2, 0, 3, 4)
+    delta = delta.reshape(count, groups, rows, places)
+    if places * places * (weights + rows) < rows * places * weights:
+        gram = patches.transpose(2, 3) @ patches
+        norms = ((delta @ gram).to(_wide(deltas)) * delta).sum(3)
+    else:
+        norms = (delta @ patches.transpose(2, 3)).to(_wide(deltas)).square().sum(3)
+    return norms.view(count, groups, columns, channels // groups).permute(2, 0, 1, 3).reshape(columns, count, channels)
+
+
+def squares(patches: Tensor, deltas: Tensor) -> Tensor:
+    """Return the squared gradients ∂/∂w summed over images and columns, (C, D): N times the Hessian's diagonal."""
+    columns, count, channels, places = deltas.shape
+    groups, weights = patches.shape[1], patches.shape[2]
+    delta = deltas.view(columns, count, groups, channels // groups, places).permute(1, 2, 0, 3, 4)
+    gradients = delta.reshape(count, groups, -1, places) @ patches.transpose(2, 3)
+    wide = gradients.to(_wide(deltas)).square().sum(0)
+    return wide.view(groups, columns, channels // groups, weights).sum(1).reshape(channels, weights)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.float64 if values.dtype == torch.float64 else torch.float32

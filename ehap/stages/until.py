@@ -1,0 +1,33 @@
+"""When traces are good enough: the planner that settings.until asks.
+
+Kept apart from ``trace``: traces without ``until`` do not depend on the planner, so an edit there does not rerun them.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ehap.curvature.traces import Planner
+from ehap.pruning import plan, sensitivity
+from ehap.settings import Prune, Trace
+from ehap.stages.trace import PlannerOf
+
+
+def planner_of(settings: Trace) -> PlannerOf:
+    """Return the function from a network to the function from its traces to the channels that would be kept."""
+    assert settings.until is not None
+    budget = Prune(criterion="trace", params=settings.until.params)
+
+    def for_network(network: nn.Module) -> Planner:
+        kinds = (nn.Conv2d, nn.Linear)
+        weights = {
+            name: module.weight.cpu() for name, module in network.named_modules() if isinstance(module, kinds)
+        }
+
+        def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
+            scores = sensitivity({name.removesuffix(".weight"): value for name, value in traces.items()}, weights)
+            return plan(network, scores, budget).kept
+
+        return planned
+
+    return for_network

@@ -1,0 +1,257 @@
+"""Exact curvature against the dense Hessian, which is had by other means."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from ehap.curvature import channel_scores, channel_traces
+from ehap.curvature.dense import dense_channel_traces, dense_hessian
+from ehap.curvature.exact import Criterion
+from ehap.curvature.factors import loss_factors, sketch_of_rest
+from ehap.curvature.frozen import channel_weights
+from ehap.errors import ArchitectureError
+from ehap.models import build_model
+from ehap.settings import Trace
+from tests.conftest import TinyResNet
+
+Batch = tuple[Tensor, Tensor]
+EXACT = Trace(batch_size=12, estimator="exact", micro_batch=5)
+CRITERIA: list[Criterion] = ["trace", "diagonal", "block", "gate"]
+
+
+class Grouped(nn.Module):
+    """Grouped, depthwise, dilated, strided and reflecting convolutions, biases, a linear layer inside, no norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1, padding_mode="reflect")
+        self.grouped = nn.Conv2d(6, 4, 3, padding=2, dilation=2, groups=2, bias=False)
+        self.depthwise = nn.Conv2d(4, 8, 3, stride=2, groups=4)
+        self.inner = nn.Linear(8, 7)
+        self.fc = nn.Linear(7, 5)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.depthwise(self.relu(self.grouped(self.relu(self.first(x))))))
+        return self.fc(nn.functional.leaky_relu(self.inner(x.mean((2, 3)))))
+
+
+class Twice(nn.Module):
+    """A convolution that is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.conv(torch.relu(self.conv(x))).mean((2, 3)))
+
+
+class Gated(nn.Module):
+    """Squeeze and excitation: a product of two activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.gate = nn.Linear(4, 4)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x))
+        weights = torch.relu(self.gate(x.mean((2, 3))))
+        return self.fc((x * weights[:, :, None, None]).mean((2, 3)))
+
+
+@pytest.fixture(params=["residual", "grouped"])
+def network(request: pytest.FixtureRequest, enliven: Callable[[nn.Module], None]) -> nn.Module:
+    model = TinyResNet() if request.param == "residual" else Grouped()
+    enliven(model)
+    return model.eval()
+
+
+def _dense_scores(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, dict[str, Tensor]]:
+    """Trace, diagonal and block of every channel, read off the dense Hessian."""
+    hessian = dense_hessian(model, images, labels)
+    scores: dict[str, dict[str, Tensor]] = {"trace": {}, "diagonal": {}, "block": {}}
+    start = 0
+    for name, weight in channel_weights(model).items():
+        rows, size = weight.detach().flatten(1), weight[0].numel()
+        blocks = [hessian[at : at + size, at : at + size] for at in range(start, start + weight.numel(), size)]
+        start += weight.numel()
+        scores["trace"][name] = torch.stack([block.trace() for block in blocks])
+        scores["diagonal"][name] = torch.stack(
+            [(block.diagonal() * row**2).sum() / 2 for block, row in zip(blocks, rows, strict=True)]
+        )
+        scores["block"][name] = torch.stack([row @ block @ row / 2 for block, row in zip(blocks, rows, strict=True)])
+    return scores
+
+
+def _dense_gates(model: nn.Module, images: Tensor, labels: Tensor, name: str, norm: str | None) -> Tensor:
+    """½ ∂²L/∂g² for a gate on each output channel of a layer (behind its norm), by double differentiation."""
+    gated = model.get_submodule(norm or name)
+
+    def loss(gates: Tensor) -> Tensor:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return output * (gates.view(-1, 1, 1) if output.dim() == 4 else gates)
+
+        handle = gated.register_forward_hook(hook)
+        try:
+            return cross_entropy(functional_call(model, {}, (images,)), labels)
+        finally:
+            handle.remove()
+
+    width = model.get_submodule(name).weight.shape[0]
+    assert isinstance(width, int)
+    return torch.func.hessian(loss)(torch.ones(width, dtype=torch.float64)).diagonal() / 2
+
+
+def _assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    """Compare layer by layer, relative to each value, or to the layer's largest where a value is next to nothing."""
+    for name, values in expected.items():
+        slack = tolerance * torch.maximum(values.abs(), 1e-3 * values.abs().max())
+        assert ((found[name] - values).abs() <= slack).all(), name
+
+
+def test_trace_diagonal_and_block_are_those_of_the_dense_hessian(network: nn.Module, batch: Batch) -> None:
+    model = copy.deepcopy(network).double()
+    expected = _dense_scores(model, batch[0].double(), batch[1])
+    found = channel_scores(model, batch[0].double(), EXACT, CRITERIA)
+    in_fp32 = channel_scores(network, batch[0], EXACT, CRITERIA)
+    for criterion in ("trace", "diagonal", "block"):
+        _assert_close(found[criterion], expected[criterion], 1e-9)
+        _assert_close(in_fp32[criterion], expected[criterion], 1e-4)
+
+
+def test_gates_are_those_of_differentiating_twice(network: nn.Module, batch: Batch) -> None:
+    model, images = copy.deepcopy(network).double(), batch[0].double()
+    norms = {"conv1": "bn1", "block2.conv2": "block2.bn2"} if isinstance(network, TinyResNet) else {}
+    found = channel_scores(model, images, EXACT, ["gate"])["gate"]
+    for name in norms or ("first", "grouped", "depthwise", "inner"):
+        expected = _dense_gates(model, images, batch[1], name, norms.get(name))
+        _assert_close({name: found[f"{name}.weight"]}, {name: expected}, 1e-9)
+
+
+def test_some_channels_of_resnet20_by_brute_force(enliven: Callable[[nn.Module], None]) -> None:
+    model = build_model("resnet20", 10, seed=0).double()
+    enliven(model)
+    model.eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=generator)
+    labels = torch.tensor([3, 7])
+    traces = channel_traces(model, images, labels, Trace(batch_size=2, estimator="exact")).trace
+    for name, channel in (("conv1.weight", 5), ("layer2.0.conv1.weight", 0), ("fc.weight", 3)):
+        weight = model.get_parameter(name)
+        gradient = torch.autograd.grad(cross_entropy(model(images), labels), weight, create_graph=True)[0][channel]
+        flat = gradient.flatten()
+        rows = [torch.autograd.grad(item, weight, retain_graph=True)[0][channel].flatten() for item in flat]
+        expected = sum(row[index].item() for index, row in enumerate(rows))
+        assert traces[name][channel].item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4, 12])
+def test_the_size_of_a_chunk_changes_nothing(tiny: nn.Module, batch: Batch, micro_batch: int) -> None:
+    settings = Trace(batch_size=12, estimator="exact", micro_batch=micro_batch)
+    found, expected = (channel_traces(tiny.double(), batch[0].double(), batch[1], one) for one in (settings, EXACT))
+    _assert_close(found.trace, expected.trace, 1e-12)
+    assert all((error == 0).all() for error in found.standard_error.values())
+    assert found.samples == 0
+
+
+def test_bf16_gives_the_traces_to_its_rounding(tiny: nn.Module, batch: Batch) -> None:
+    half = channel_traces(tiny, *batch, Trace(batch_size=12, estimator="exact", precision="bf16")).trace
+    _assert_close(half, channel_traces(tiny, *batch, EXACT).trace, 0.1)
+
+
+def test_factors_give_the_hessian_of_cross_entropy_in_the_logits() -> None:
+    logits = 3 * torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    columns = loss_factors(logits)
+    assert columns.shape == (6, 6, 7)  # C − 1 columns
+    for index, row in enumerate(logits):
+        hessian = torch.func.hessian(lambda z: cross_entropy(z[None], torch.tensor([0])))(row)
+        assert torch.allclose(columns[:, index].T @ columns[:, index], hessian, atol=1e-12)
+
+
+def test_fewer_columns_leave_out_no_more_than_the_tolerance_and_the_sketch_stands_for_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 20, dtype=torch.float64, generator=generator)
+    columns, every = loss_factors(logits, 0.3), loss_factors(logits)
+    kept, whole = columns.square().sum((0, 2)), every.square().sum((0, 2))
+    assert 1 <= len(columns) < len(every)
+    assert (kept >= 0.7 * whole).all()
+    assert (columns[:-1].square().sum((0, 2)) < 0.7 * whole).any()  # one less would not do for every image
+    signs = torch.randint(2, (4000, 5, 20), generator=generator) * 2.0 - 1
+    sketches = torch.stack([sketch_of_rest(logits, columns, sign.double()) for sign in signs])
+    mean = torch.einsum("rnc,rnd->ncd", sketches, sketches) / len(sketches)
+    rest = torch.einsum("knc,knd->ncd", every, every) - torch.einsum("knc,knd->ncd", columns, columns)
+    assert (mean - rest).abs().max() < 0.05 * rest.abs().max()
+
+
+def test_traces_with_a_sketch_are_unbiased_and_their_standard_error_covers_the_spread(
+    tiny: nn.Module, batch: Batch
+) -> None:
+    expected = torch.cat(list(channel_traces(tiny, *batch, EXACT).trace.values()))
+    settings = Trace(batch_size=12, estimator="exact", eigen_tolerance=0.5)
+    runs = [channel_traces(tiny, *batch, settings, seed) for seed in range(200)]
+    means = torch.stack([torch.cat(list(run.trace.values())) for run in runs])
+    claimed = torch.stack([torch.cat(list(run.standard_error.values())) for run in runs])
+    spread = means.std(0)
+    assert spread.max() > 0
+    assert ((means.mean(0) - expected).abs() <= 4 * spread / 200**0.5 + 1e-5 * expected).all()
+    assert (claimed.square().mean(0).sqrt() >= 0.8 * spread).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Twice(), r"conv: its weight is used twice"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 5)), "1: SiLU is not piecewise linear"),
+        (Gated(), "a product of two activations"),
+    ],
+)
+def test_where_the_traces_would_not_be_the_hessians_the_module_is_named(
+    model: nn.Module, message: str, batch: Batch
+) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        channel_traces(model, *batch, EXACT)
+
+
+@pytest.mark.parametrize("model", [Twice(), Gated()])
+def test_gauss_newton_traces_may_be_had_knowingly(model: nn.Module, batch: Batch) -> None:
+    """Against the Gauss–Newton matrix JᵀH_zJ by automatic differentiation."""
+    model, images = copy.deepcopy(model).double(), batch[0].double()
+    settings = Trace(batch_size=12, estimator="exact", approximate="gauss-newton")
+    found = channel_traces(model, images, batch[1], settings).trace
+    for name, weight in channel_weights(model).items():
+
+        def logits(value: Tensor, name: str = name) -> Tensor:
+            return functional_call(model, {name: value}, (images,))
+
+        jacobian = torch.func.jacrev(logits)(weight.detach()).flatten(3)  # (N, classes, C, D)
+        columns = loss_factors(model(images).detach())
+        expected = torch.einsum("kni,nicd->kncd", columns, jacobian).square().sum((0, 1, 3)) / len(images)
+        assert torch.allclose(found[name], expected, rtol=1e-9)
+
+
+def test_nothing_of_the_model_is_changed(tiny: nn.Module, batch: Batch) -> None:
+    tiny.train()
+    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+    state = torch.get_rng_state()
+    channel_scores(tiny, batch[0], EXACT, CRITERIA)
+    assert tiny.training
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in tiny.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert not any(module._forward_hooks for module in tiny.modules())
+
+
+def test_traces_do_not_depend_on_the_mode_in_which_the_model_comes(tiny: nn.Module, batch: Batch) -> None:
+    first = channel_traces(tiny, *batch, EXACT).trace
+    second = channel_traces(copy.deepcopy(tiny).train(), *batch, EXACT).trace
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert set(first) == set(dense_channel_traces(copy.deepcopy(tiny), *batch))

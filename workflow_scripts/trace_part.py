@@ -1,0 +1,20 @@
+"""Compute one part of the Hessian traces of every channel; trace.py merges them."""
+
+from pathlib import Path
+
+from ehap.settings import Trace
+from ehap.stages import trace
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "checkpoint", "part", settings=Trace)
+with logged(args):
+    trace.run_part(
+        args.data,
+        args.checkpoint,
+        args.part,
+        int(Path(args.part).name.split("-of-")[0]),
+        job=args.job,
+        settings=args.settings,
+        machine=args.machine,
+        states=args.states,
+    )

@@ -1,0 +1,22 @@
+"""Compute the Hessian trace of every channel until the channels that would be kept are stable."""
+
+from dataclasses import replace
+
+from ehap.settings import Trace
+from ehap.stages import trace
+from ehap.stages.until import planner_of
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "checkpoint", "traces", "record", settings=Trace)
+with logged(args):
+    trace.run(
+        args.data,
+        args.checkpoint,
+        args.traces,
+        args.record,
+        job=replace(args.job, stage="trace"),
+        settings=args.settings,
+        machine=args.machine,
+        states=args.states,
+        planner=planner_of(args.settings),
+    )
