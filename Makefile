@@ -4,19 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= all
-GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
-SHARED_GPUS = $(if $(filter-out 0,$(GPUS)),--resources gpu_percent=$$((100 * $(GPUS))))
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo paper repro next bench-train test check format install lock clean
+.PHONY: demo paper repro next keep bench-train bench-trace test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
-	snakemake --cores $(CORES) $(SHARED_GPUS) --configfile config/demo.yaml --quiet rules
+	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
 	@python workflow_scripts/show.py results/demo
 
 paper: $(READY) ## the paper's full grid; wants GPUs
-	snakemake --cores $(CORES) $(SHARED_GPUS) --configfile config/config.yaml
+	snakemake --cores $(CORES) --configfile config/config.yaml
 	@python workflow_scripts/show.py results/paper
 
 repro: $(READY) ## the demo under DVC, which records its outputs by content
@@ -25,8 +23,15 @@ repro: $(READY) ## the demo under DVC, which records its outputs by content
 next: $(READY) ## which of the paper's rows come next, and how long each should take
 	@python workflow_scripts/next.py
 
+keep: $(READY) ## copy the paper's records to measurements/<device>/paper, for git
+	python workflow_scripts/keep.py results/paper
+
 bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
 	python workflow_scripts/bench_train.py
+
+bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
+	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
+	python workflow_scripts/bench_trace.py
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal

@@ -22,7 +22,9 @@ include: "rules/tables.smk"
 
 
 onstart:
-    print(plan_of(workflow.dag.needrun_jobs()), file=sys.stderr)
+    jobs = list(workflow.dag.needrun_jobs())
+    refuse_slow_traces(jobs)
+    print(plan_of(jobs), file=sys.stderr)
 
 
 rule all:

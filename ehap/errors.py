@@ -8,6 +8,7 @@ EhapError
 ├── PlanError           a pruning plan or budget does not fit the network
 ├── NumericsError       NaN or Inf where a finite number was expected
 ├── DeviceError         the asked-for device is not there
+├── BusyError           another process is at work on the same job
 └── StoppedError        the job was told to stop; it says where its state is
 
 A message says what was expected, what came, and what to do.
@@ -44,6 +45,10 @@ class NumericsError(EhapError):
 
 class DeviceError(EhapError):
     """The asked-for device is not there."""
+
+
+class BusyError(EhapError):
+    """Another process is at work on the same job."""
 
 
 class StoppedError(EhapError):

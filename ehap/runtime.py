@@ -89,9 +89,9 @@ class KeepNothing:
 KEEP_NOTHING = KeepNothing()
 
 
-def device_slug(device: torch.device) -> str:
-    """Return the device's name as a folder, e.g. ``nvidia-h200``."""
-    return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+def slug(name: str) -> str:
+    """Return a device's name as a folder, e.g. ``nvidia-h200``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
@@ -131,10 +131,13 @@ class PeakMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.bytes = self.so_far()
+
+    def so_far(self) -> int:
+        """Return the peak up to now, in bytes."""
         if self._device.type == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated(self._device)
-        else:
-            self.bytes = max(_resident("VmHWM") - self._start, 0)
+            return torch.cuda.max_memory_allocated(self._device)
+        return max(_resident("VmHWM") - self._start, 0)
 
 
 def _resident(field: str) -> int:

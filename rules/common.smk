@@ -9,6 +9,7 @@ from ehap.settings.run import DATASETS, DENSE, MODELS, Run
 from ehap.workflow.cells import canonical, cell_settings, record_paths
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
+from ehap.workflow.gpus import local_gpus
 
 try:
     RUN = Run(config)
@@ -20,6 +21,11 @@ SCRIPTS = ROOT / "workflow_scripts"
 PYTHON = sys.executable
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
+
+# Jobs share the GPUs of this machine up to 100 % each; a scheduler, or --resources gpu_percent=N, has its own say.
+if GPU and workflow.local_exec and "gpu_percent" not in workflow.global_resources:
+    if local_gpus():
+        workflow.global_resources["gpu_percent"] = 100 * len(local_gpus())
 
 RESULTS = f"results/{RUN.name}"
 LOGS = f"logs/{RUN.name}"
@@ -66,7 +72,22 @@ def digest(script):
 def plan_of(jobs):
     """What a run is about to do and how long it should take, as text."""
     tasks = [task_of(job.output[0]) for job in jobs if job.output]
-    return summary(tasks, RUN, rates([Path(RESULTS), *map(Path, RUN.also_read)]))
+    return summary(tasks, RUN, rates([Path(RESULTS)], map(Path, RUN.also_read)))
+
+
+def refuse_slow_traces(jobs):
+    """FP16 traces on a CPU are stopped before any job starts; on a scheduler the jobs themselves know their device."""
+    device = RUN.machine.device
+    if device == "cuda" or device == "auto" and (not workflow.local_exec or local_gpus()):
+        return
+    for job in jobs:
+        if job.rule.name in ("trace", "trace_part"):
+            settings = trace_settings(job.wildcards)
+            if settings.precision == "fp16" and settings.slow == "refuse":
+                sys.exit(
+                    f"error: curvature {job.wildcards.curvature}: FP16 is some 80 times slower on a CPU; use "
+                    "precision bf16 or estimator exact, run on a GPU, or say slow: accept."
+                )
 
 
 def final_targets():

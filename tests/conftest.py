@@ -12,6 +12,14 @@ from ehap.models import BasicBlock
 torch.set_num_threads(1)  # two test workers share two cores: more threads would wait for each other
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
 class TinyResNet(nn.Module):
     """Stem, an identity block, a stride-2 block with a 1×1 shortcut, pooling over 2×2 positions, linear."""
 

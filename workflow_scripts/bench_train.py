@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas
 
-from ehap.runtime import choose_device, device_name, device_slug, write_atomically
+from ehap.runtime import choose_device, device_name, slug, write_atomically
 from ehap.settings.run import MODELS
 from ehap.training import benchmark
 
@@ -49,7 +49,7 @@ for model in args.models:
         rates = [float(job.communicate()[0]) for job in jobs]
         packed.append({"model": model, "cells": cells, "threads": threads, "images_per_second": round(sum(rates))})
 
-folder = args.folder / device_slug(device)
+folder = args.folder / slug(device_name(device))
 tables = {"bench_train": speed, "bench_train_cells": pandas.DataFrame(packed)}
 for name, table in tables.items():
     if len(table):

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from ehap.stages import curves
 from ehap.workflow.script import logged
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -13,4 +12,6 @@ parser.add_argument("--title", required=True, metavar="TEXT")
 parser.add_argument("--log", type=Path, metavar="PATH")
 args = parser.parse_args()
 with logged(args):
+    from ehap.stages import curves  # only now: torchao starts CUDA, which settles what GPU it sees
+
     curves.run(args.histories, args.picture, args.title)

@@ -1,8 +1,9 @@
 """Measure accuracy and size of one network."""
 
-from ehap.stages import evaluate
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "weights", "training", "record")
 with logged(args):
+    from ehap.stages import evaluate  # only now: torchao starts CUDA, which settles what GPU it sees
+
     evaluate.run(args.data, args.weights, args.training, args.record, job=args.job, machine=args.machine)

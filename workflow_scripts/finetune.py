@@ -1,11 +1,12 @@
 """Train one pruned network on."""
 
 from ehap.settings import Finetune
-from ehap.stages import finetune
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "pruned", "checkpoint", "history", "record", settings=Finetune)
 with logged(args):
+    from ehap.stages import finetune  # only now: torchao starts CUDA, which settles what GPU it sees
+
     finetune.run(
         args.data,
         args.pruned,

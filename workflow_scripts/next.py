@@ -9,7 +9,17 @@ from pathlib import Path
 import yaml
 
 from ehap.settings import Run
-from ehap.workflow.forecast import estimate, main_device, rates, rows_to_do, summary, task_of, together
+from ehap.settings.run import DENSE
+from ehap.workflow.forecast import (
+    estimate,
+    main_device,
+    not_done_elsewhere,
+    rates,
+    rows_to_do,
+    summary,
+    task_of,
+    together,
+)
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
@@ -21,7 +31,9 @@ command = [sys.executable, "-m", "snakemake", "--configfile", str(path), "--summ
 listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 files = list(csv.DictReader(listed.splitlines(), delimiter="\t"))
 tasks = list(dict.fromkeys(task_of(file["output_file"]) for file in files if file["plan"] != "no update"))
-known = rates([Path(results), *map(Path, run.also_read)])
+others = [Path(folder) for folder in run.also_read]
+tasks = not_done_elsewhere(tasks, others)
+known = rates([Path(results)], others)
 here = [rate for rate in known if rate.device == main_device(known)]
 
 print(summary(tasks, run, known))
@@ -31,9 +43,9 @@ if rows:
     for (dataset, model, method), row in rows:
         length = together([estimate(task, run, here) for task in row])
         print(f"  {dataset:<9}{model:<9}{method:<22}{len(row):>4} jobs  {length:>14}")
-    dataset, model, method = rows[0][0]
+    (dataset, model, method), _ = rows[0]
     seeds = ",".join(map(str, run.grid.seeds))
     of_seeds = f"{{{seeds}}}" if len(run.grid.seeds) > 1 else seeds
-    last = "/".join([method, *run.grid.schemes[:1]])
-    target = f"{results}/evaluate/{dataset}/{model}/seed{of_seeds}/{last}/record.json"
+    networks = ",".join([DENSE, method, *(f"{method}/{scheme}" for scheme in run.grid.schemes)])
+    target = f"{results}/evaluate/{dataset}/{model}/seed{of_seeds}/{{{networks}}}/record.json"
     print(f"\nThe first row:\n  snakemake --configfile {path} {target}")

@@ -1,11 +1,12 @@
 """Check a dataset and write it as one file of tensors."""
 
 from ehap.settings import Prepare
-from ehap.stages import prepare
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "record", settings=Prepare)
 with logged(args):
+    from ehap.stages import prepare  # only now: torchao starts CUDA, which settles what GPU it sees
+
     prepare.run(
         args.data,
         args.record,

@@ -1,11 +1,12 @@
 """Train one dense network."""
 
 from ehap.settings import Pretrain
-from ehap.stages import pretrain
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "history", "record", settings=Pretrain)
 with logged(args):
+    from ehap.stages import pretrain  # only now: torchao starts CUDA, which settles what GPU it sees
+
     pretrain.run(
         args.data,
         args.checkpoint,

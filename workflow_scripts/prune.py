@@ -1,11 +1,12 @@
 """Rank channels, plan to the budget, and cut one network down."""
 
 from ehap.settings import Prune
-from ehap.stages import prune
 from ehap.workflow.script import arguments, logged
 
 args = arguments("checkpoint", "plan", "pruned", "record", settings=Prune, optional=("traces",))
 with logged(args):
+    from ehap.stages import prune  # only now: torchao starts CUDA, which settles what GPU it sees
+
     prune.run(
         args.checkpoint,
         args.traces,

@@ -1,11 +1,12 @@
 """Train one pruned network under quantization and pack it as integers."""
 
 from ehap.settings import Qat
-from ehap.stages import qat
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "weights", "history", "record", settings=Qat)
 with logged(args):
+    from ehap.stages import qat  # only now: torchao starts CUDA, which settles what GPU it sees
+
     qat.run(
         args.data,
         args.checkpoint,

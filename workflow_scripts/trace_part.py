@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from ehap.settings import Trace
-from ehap.stages import trace
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "part", settings=Trace)
 with logged(args):
+    from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
+
     trace.run_part(
         args.data,
         args.checkpoint,

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from ehap.settings import Trace
-from ehap.stages import trace
-from ehap.stages.until import planner_of
 from ehap.workflow.script import arguments, logged
 
 args = arguments("data", "checkpoint", "traces", "record", settings=Trace)
 with logged(args):
+    from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages.until import planner_of
+
     trace.run(
         args.data,
         args.checkpoint,

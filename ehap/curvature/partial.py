@@ -37,7 +37,7 @@ def merge(parts: Sequence[Partial]) -> Partial:
     Raises:
         DataError: A part is missing or given twice.
     """
-    ordered = sorted(parts, key=lambda part: part.first)
+    ordered = sorted(parts, key=lambda part: (part.first, len(part.rows)))  # a part may be empty
     expected = 0
     for part in ordered:
         if part.first != expected or part.of != ordered[0].of:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -100,6 +101,7 @@ def partial_traces(
             stable = _stable(model, settings, planner)
             work = Hutchinson(model, images, labels, settings, seed, range(*bounds), stable)
             label = "Hessian-vector products"
+        keeper = _WithPeak(keeper, memory)
         state = keeper.read()
         if state is not None:
             work.restore(state)
@@ -108,7 +110,7 @@ def partial_traces(
             pass
         synchronize(images.device)
         part = work.result()
-    return Partial(**vars(part) | {"peak_memory_bytes": memory.bytes})
+    return Partial(**vars(part) | {"peak_memory_bytes": max(memory.bytes, keeper.before)})
 
 
 def merged_traces(
@@ -165,6 +167,27 @@ def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:
     weights = channel_weights(model)
     parts = values.detach().double().cpu().split([weight.shape[0] for weight in weights.values()])
     return dict(zip(weights, (part.clone() for part in parts), strict=True))
+
+
+class _WithPeak:
+    """A Keeper that keeps the peak memory beside a state, so that a job that goes on near its end knows it."""
+
+    def __init__(self, keeper: Keeper, memory: PeakMemory) -> None:
+        self._keeper, self._memory, self.before = keeper, memory, 0
+
+    def read(self) -> Any | None:
+        found = self._keeper.read()
+        if found is None:
+            return None
+        self.before = found["peak_memory_bytes"]
+        return found["work"]
+
+    def due(self) -> bool:
+        return self._keeper.due()
+
+    def write(self, state: Any) -> None:
+        peak = max(self.before, self._memory.so_far())
+        self._keeper.write({"work": state, "peak_memory_bytes": peak})
 
 
 def _stable(model: nn.Module, settings: Trace, planner: Planner | None) -> Callable[[Tensor], bool] | None:

@@ -1,6 +1,14 @@
 """Datasets as uint8 tensors, and batches of them."""
 
-from ehap.data.batches import augment, epoch_order, hessian_batch, normalise, plain_batches, training_batches
+from ehap.data.batches import (
+    augment,
+    draw_augmentation,
+    draw_epoch,
+    hessian_batch,
+    normalise,
+    plain_batches,
+    training_batches,
+)
 from ehap.data.datasets import DATASETS, DatasetInfo, Split, read_dataset
 
 __all__ = [
@@ -8,7 +16,8 @@ __all__ = [
     "DatasetInfo",
     "Split",
     "augment",
-    "epoch_order",
+    "draw_augmentation",
+    "draw_epoch",
     "hessian_batch",
     "normalise",
     "plain_batches",

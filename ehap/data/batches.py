@@ -1,6 +1,8 @@
 """Batches: whole-array crop, flip and normalisation, with no worker processes."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -11,49 +13,93 @@ from ehap.data.datasets import DatasetInfo
 PADDING = 4
 
 
+@dataclass(frozen=True)
+class EpochDraws:
+    """All that is random about an epoch, drawn at once: a batch then needs no transfer between devices.
+
+    order: (N,) int64, the order in which images are met. offsets: (2, N) int64, of each image's crop, 0 to 8 pixels
+    down and across. mirrored: (N,) bool; None where images are never mirrored.
+    """
+
+    order: Tensor
+    offsets: Tensor
+    mirrored: Tensor | None
+
+    def to(self, device: torch.device) -> "EpochDraws":
+        """Return the same draws on a device."""
+        mirrored = None if self.mirrored is None else self.mirrored.to(device)
+        return EpochDraws(self.order.to(device), self.offsets.to(device), mirrored)
+
+
+def draw_epoch(count: int, generator: torch.Generator, flip: bool) -> EpochDraws:
+    """Draw an epoch's order, crops and flips for ``count`` images.
+
+    Args:
+        count: Images.
+        generator: On the CPU: the draws do not depend on the device of the images.
+        flip: Whether a mirrored image is still an image of its class.
+    """
+    order = torch.randperm(count, generator=generator)
+    return EpochDraws(order, *draw_augmentation(count, generator, flip))
+
+
+def draw_augmentation(count: int, generator: torch.Generator, flip: bool) -> tuple[Tensor, Tensor | None]:
+    """Return crop offsets (2, N), 0 to 8, and which images are mirrored (N,): half of them if ``flip``, else None."""
+    offsets = torch.randint(2 * PADDING + 1, (2, count), generator=generator)
+    return offsets, torch.randint(2, (count,), generator=generator).bool() if flip else None
+
+
 def normalise(images: Tensor, info: DatasetInfo) -> Tensor:
     """Map uint8 images (N, 3, H, W) to float32 with the dataset's mean and standard deviation taken out."""
-    shape = (1, 3, 1, 1)
-    mean = torch.tensor(info.mean, device=images.device).view(shape)
-    std = torch.tensor(info.std, device=images.device).view(shape)
-    return (images.float() / 255 - mean) / std
+    factor, shift = _affine(info, images.device)
+    return torch.addcmul(shift, images.float(), factor)
 
 
-def augment(images: Tensor, generator: torch.Generator, flip: bool) -> Tensor:
-    """Crop each image at its own offset after 4 pixels of zero padding and, if ``flip``, mirror half of them.
+@lru_cache
+def _affine(info: DatasetInfo, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return factor and shift, (1, 3, 1, 1) each, of the normalisation of a pixel in 0 to 255."""
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (info.mean, info.std))
+    return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
+
+
+def augment(images: Tensor, offsets: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Crop each image at its own offset after 4 pixels of zero padding, and mirror some.
+
+    With draws of ``draw_augmentation`` the distribution is that of torchvision's RandomCrop(H, padding=4) and
+    RandomHorizontalFlip.
 
     Args:
         images: (N, 3, H, W) uint8.
-        generator: On the CPU; its draws do not depend on the device of the images.
-        flip: Whether a mirrored image is still an image of its class.
+        offsets: (2, N) down and across, 0 to 8, on the device of the images.
+        mirrored: (N,) bool; None mirrors none.
 
     Returns:
-        (N, 3, H, W) uint8. Same distribution as torchvision's RandomCrop(H, padding=4) and RandomHorizontalFlip.
+        (N, 3, H, W) uint8.
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
-    offsets = torch.randint(2 * PADDING + 1, (2, count), generator=generator).to(images.device)
-    padded = pad(images, (PADDING,) * 4)
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, 3, 9, 9, H, W)
+    windows = pad(images, (PADDING,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, 3, 9, 9, H, W)
     cropped = windows[torch.arange(count, device=images.device), :, offsets[0], offsets[1]]
-    if not flip:
-        return cropped
-    mirrored = torch.randint(2, (count,), generator=generator).bool().to(images.device)
-    return torch.where(mirrored.view(-1, 1, 1, 1), cropped.flip(3), cropped)
-
-
-def epoch_order(count: int, generator: torch.Generator) -> Tensor:
-    """Return the order in which an epoch meets ``count`` images."""
-    return torch.randperm(count, generator=generator)
+    return cropped if mirrored is None else torch.where(mirrored.view(-1, 1, 1, 1), cropped.flip(3), cropped)
 
 
 def training_batches(
-    images: Tensor, labels: Tensor, info: DatasetInfo, batch_size: int, generator: torch.Generator, order: Tensor
+    images: Tensor, labels: Tensor, info: DatasetInfo, batch_size: int, draws: EpochDraws, done: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented, normalised batches of the images in ``order``; the last one may be smaller."""
-    order = order.to(images.device)
-    for first in range(0, len(order), batch_size):
-        indices = order[first : first + batch_size]
-        yield normalise(augment(images[indices], generator, info.flip), info), labels[indices]
+    """Yield an epoch's augmented, normalised batches; the last one may be smaller.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64.
+        info: The dataset's normalisation.
+        batch_size: Images a batch.
+        draws: Of the epoch, on the device of the images.
+        done: So many batches are left out at the beginning.
+    """
+    for first in range(done * batch_size, len(draws.order), batch_size):
+        part = slice(first, first + batch_size)
+        chosen = draws.order[part]
+        mirrored = None if draws.mirrored is None else draws.mirrored[part]
+        yield normalise(augment(images[chosen], draws.offsets[:, part], mirrored), info), labels[chosen]
 
 
 def plain_batches(

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ehap.errors import SettingsError
 from ehap.settings.checks import at_least
 
 Step = Literal["eager", "compile", "graphs"]
-WIDE_PER_GPU = 2
+WIDE_PER_GPU, MOST_PER_GPU = 2, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Machine:
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1)
         at_least("cells_per_gpu", self.cells_per_gpu, 1)
+        if self.cells_per_gpu > MOST_PER_GPU:
+            raise SettingsError(f"cells_per_gpu must be at most {MOST_PER_GPU}, got {self.cells_per_gpu}.")
         at_least("seconds_between_states", self.seconds_between_states, 0)
 
     def gpu_percent(self, stage: str, model: str) -> int:

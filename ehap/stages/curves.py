@@ -1,5 +1,6 @@
 """Stage curves: the histories of a cell's trainings as one picture."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,9 @@ def run(histories: Sequence[Path], picture: Path, title: str) -> None:
     curves = []
     for path in histories:
         parts = path.parts
-        at = max((index for index, part in enumerate(parts) if part in PANELS), default=None)
-        if at is None:
+        seeds = [index for index, part in enumerate(parts) if re.fullmatch(r"seed\d+", part)]
+        at = seeds[-1] - 3 if seeds else -1
+        if at < 0 or parts[at] not in PANELS:
             raise DataError(f"{path}: expected a history of one of the stages {', '.join(PANELS)}.")
         label = " ".join(parts[at + 4 : -1]) or "dense"
         curves.append((PANELS[parts[at]], label, pandas.read_csv(path)))

@@ -10,13 +10,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from ehap.data import DATASETS
-from ehap.errors import CheckpointError
+from ehap.errors import CheckpointError, NumericsError
 from ehap.models import build_model
 from ehap.records import Job, read_tensors, write_tensors
 
 
 def save_model(path: Path, model: nn.Module, job: Job, kept: Mapping[str, list[int]] | None = None) -> None:
-    """Write the weights of a dense or pruned network with what is needed to build it again."""
+    """Write the weights of a dense or pruned network with what is needed to build it again.
+
+    Raises:
+        NumericsError: A weight is NaN or infinite.
+    """
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise NumericsError(f"{name} holds NaN or Inf after training; lower the learning rate.")
     write_tensors(path, model.state_dict(), architecture(job, kept))
 
 

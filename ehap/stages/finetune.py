@@ -28,6 +28,8 @@ def run(
     images = load_data(data, job, device)
     network, kept = load_model(pruned, job)
     network.to(device)
-    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events)
+    resume = fit_and_record(
+        network, images, job, settings, device, history, record, states, machine, events, [data, pruned]
+    )
     save_model(checkpoint, network, job, kept)
     resume.remove()

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
@@ -14,8 +15,9 @@ from torch import nn
 from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
 from ehap.records import Job, Value, write_record
-from ehap.runtime import write_atomically
-from ehap.settings import Machine, Training
+from ehap.runtime import logger, write_atomically
+from ehap.settings import Machine, Qat, Training
+from ehap.settings.machine import Step
 from ehap.stages.prepared import Data
 from ehap.stages.resume import Resume, job_folder
 from ehap.training import Epoch, fit
@@ -32,16 +34,23 @@ def fit_and_record(
     states: Path | None,
     machine: Machine,
     events: Path | None,
+    inputs: Sequence[Path],
 ) -> Resume:
     """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
 
     A job that was cut off goes on from its last state in the folder ``states``;
-    the caller removes the state once its own files are written.
+    ``inputs`` are the files that the
+    job starts from. The caller removes the state once its own files are written.
     """
-    resume = Resume(states, job, settings, machine.seconds_between_states)
+    resume = Resume(states, job, settings, inputs, device, machine.seconds_between_states)
+    if device.type == "cuda":  # on a CPU the odd widths of pruned networks are slower with it
+        network.to(memory_format=torch.channels_last)
     test = partial(accuracy, test=data.test, info=data.info)
+    step: Step = "eager" if machine.step == "graphs" and isinstance(settings, Qat) else machine.step
+    if step != machine.step:
+        logger.info("quantization-aware steps are launched eagerly: their observers look at values on the host")
     with resume.listening(), event_writer(events, job) as report:
-        epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage, resume, machine.step, report)
+        epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage, resume, step, report)
     write_history(history, epochs)
     values = {
         "accuracy": Value(epochs[-1].test_accuracy, "percent"),
@@ -79,7 +88,9 @@ def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], No
         raise SettingsError(
             "machine.tensorboard: expected the package tensorboard, which is not installed; pip install tensorboard."
         ) from None
-    with SummaryWriter(str(job_folder(folder, job))) as writer:
+    own = job_folder(folder, job)
+    shutil.rmtree(own, ignore_errors=True)  # a job that goes on reports its first epochs again
+    with SummaryWriter(str(own)) as writer:
 
         def add(epoch: Epoch) -> None:
             for name, value in asdict(epoch).items():

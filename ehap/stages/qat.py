@@ -31,7 +31,9 @@ def run(
     network, kept = load_model(checkpoint, job)
     network.to(device)
     simulated = simulate(network, settings, INPUT_SHAPE)
-    resume = fit_and_record(simulated, images, job, settings, device, history, record, states, machine, events)
+    resume = fit_and_record(
+        simulated, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]
+    )
     metadata = {**architecture(job, kept), "bits": settings.bits, "scheme": job.scheme}
     write_tensors(weights, pack(simulated, network), metadata)
     resume.remove()

@@ -3,11 +3,14 @@
 The state lies outside the rule's outputs, which Snakemake deletes when a job fails, and goes when the job is done.
 """
 
+import fcntl
+import hashlib
 import io
 import json
+import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +19,11 @@ from typing import Any
 
 import torch
 
-from ehap.errors import StoppedError
+from ehap.errors import BusyError, StoppedError
 from ehap.records import Job
-from ehap.runtime import logger, write_atomically
+from ehap.runtime import device_name, logger, write_atomically
 
+CPU = torch.device("cpu")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -28,24 +32,64 @@ class Resume:
 
     Args:
         folder: Where states of the run lie; None keeps no state.
-        job, settings: Whose state it is. A state of other settings, another seed or other code is not used.
+        job, settings, inputs, device: Whose state it is. A state of other settings, another seed, other code, other
+            contents of the input files or another device is not used.
         seconds: A state is due when the last one is so old.
     """
 
-    def __init__(self, folder: Path | None, job: Job, settings: Any, seconds: float = 60.0) -> None:
-        self._owner = _owner(job, settings)
+    def __init__(
+        self,
+        folder: Path | None,
+        job: Job,
+        settings: Any,
+        inputs: Sequence[Path] = (),
+        device: torch.device = CPU,
+        seconds: float = 60.0,
+    ) -> None:
+        self._owner = "" if folder is None else _owner(job, settings, inputs, device)
         self._path = None if folder is None else job_folder(folder, job) / "state.pt"
         self._seconds, self._last, self._stop = seconds, time.monotonic(), ""
+        self._newest_is_good = False
 
     @contextmanager
     def listening(self) -> Iterator["Resume"]:
-        """Turn the first SIGTERM or Ctrl-C into a last state and StoppedError; a second one ends the job at once."""
-        before = {number: signal.signal(number, self._told) for number in SIGNALS}
+        """Turn the first SIGTERM or Ctrl-C into a last state and StoppedError; a second one ends the job at once.
+
+        Raises:
+            BusyError: Another process is at work on the same job: its states would mix with ours.
+        """
+        with self._alone():
+            before = {number: signal.signal(number, self._told) for number in SIGNALS}
+            try:
+                yield self
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Lock the job's folder; the system frees the lock even of a process that is killed."""
+        if self._path is None:
+            yield
+            return
         try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = (self._path.parent / "lock").open("w")
+        except OSError as error:
+            logger.warning("no state can be kept in %s (%s); the job goes on without it", self._path.parent, error)
+            yield
+            return
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(
+                    f"another process is at work on this job (it holds {lock.name}), perhaps left over from a run that "
+                    "was killed; end it or wait for it, then run again."
+                ) from None
+            for left_over in self._path.parent.glob(".*.tmp"):
+                left_over.unlink()
+            yield
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         self._stop = signal.Signals(number).name
@@ -62,6 +106,7 @@ class Resume:
         for path in self._generations():
             state = _read(path, self._owner)
             if state is not None:
+                self._newest_is_good = path == self._path
                 return state
         return None
 
@@ -74,17 +119,20 @@ class Resume:
         kept = self._path is not None and self._kept(state)
         self._last = time.monotonic()
         if self._stop:
-            where = f"its state is in {self._path}; run it again to go on from there" if kept else "without a state"
+            where = f"its state is in {self._path}; run it again to go on from there" if kept else "no state was kept"
             raise StoppedError(f"stopped by {self._stop}; {where}.")
 
     def _kept(self, state: Any) -> bool:
         content = io.BytesIO()
         torch.save({"owner": self._owner, "state": state}, content)
         newest, previous = self._generations()
+        following = newest.with_name("next.pt")
         try:
-            if newest.exists():
+            write_atomically(following, content.getvalue())  # whole, before the ones before it are touched
+            if self._newest_is_good:
                 newest.replace(previous)
-            write_atomically(newest, content.getvalue())
+            following.replace(newest)
+            self._newest_is_good = True
         except OSError as error:
             logger.warning("state not saved in %s (%s); the job goes on without it", newest, error)
             return False
@@ -92,8 +140,8 @@ class Resume:
 
     def remove(self) -> None:
         """Forget the state of a job that is done."""
-        for path in self._generations():
-            path.unlink(missing_ok=True)
+        if self._path is not None:
+            shutil.rmtree(self._path.parent, ignore_errors=True)
 
     def _generations(self) -> list[Path]:
         return [] if self._path is None else [self._path, self._path.with_name("previous.pt")]
@@ -105,9 +153,13 @@ def job_folder(root: Path, job: Job) -> Path:
     return root.joinpath(*filter(None, parts))
 
 
-def _owner(job: Job, settings: Any) -> str:
+def _owner(job: Job, settings: Any, inputs: Sequence[Path], device: torch.device) -> str:
     identity = {name: value for name, value in asdict(job).items() if name != "started"}
-    return json.dumps([identity, asdict(settings)], sort_keys=True)
+    contents = []
+    for path in inputs:
+        with path.open("rb") as file:
+            contents.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return json.dumps([identity, asdict(settings), contents, device_name(device)], sort_keys=True)
 
 
 def _read(path: Path, owner: str) -> Any | None:
@@ -121,7 +173,7 @@ def _read(path: Path, owner: str) -> Any | None:
         logger.warning("state %s is damaged (%s); it is not used", path, str(error).splitlines()[0][:200])
         return None
     if not owned:
-        logger.warning("state %s is of other settings or other code; it is not used", path)
+        logger.warning("state %s is of other settings, inputs or code, or of another device; it is not used", path)
         return None
     logger.info("found the state %s", path)
     return state

@@ -48,8 +48,8 @@ def run(
     Where the work was shared out, ``parts`` is the folder in which ``run_part`` has left its results; ``planner``
     is what settings.until asks, and needed only with it.
     """
-    work = _work(data, checkpoint, job, settings, machine)
-    with Resume(states, job, settings, machine.seconds_between_states).listening() as resume:
+    work, inputs = _work(data, checkpoint, job, settings, machine), [data, checkpoint]
+    with Resume(states, job, settings, inputs, work.device, machine.seconds_between_states).listening() as resume:
         if parts is not None:
             found = [_read_part(part_path(parts, shard, settings.shards), job) for shard in range(settings.shards)]
             result = merged_traces(work.network, found, settings, len(work.images))
@@ -76,7 +76,9 @@ def run_part(
     """Write one of settings.shards parts of the work; ``run`` makes traces of all of them."""
     work = _work(data, checkpoint, job, settings, machine)
     folder = None if states is None else states / f"shard{shard}"
-    with Resume(folder, job, settings, machine.seconds_between_states).listening() as resume:
+    with Resume(
+        folder, job, settings, [data, checkpoint], work.device, machine.seconds_between_states
+    ).listening() as resume:
         found = partial_traces(work.network, work.images, work.labels, settings, job.seed, resume, shard=shard)
     tensors = {"rows": found.rows} | ({} if found.sketch is None else {"sketch": found.sketch})
     numbers = {name: value for name, value in vars(found).items() if name not in ("rows", "sketch")}

@@ -20,9 +20,7 @@ def planner_of(settings: Trace) -> PlannerOf:
 
     def for_network(network: nn.Module) -> Planner:
         kinds = (nn.Conv2d, nn.Linear)
-        weights = {
-            name: module.weight.cpu() for name, module in network.named_modules() if isinstance(module, kinds)
-        }
+        weights = {name: module.weight.cpu() for name, module in network.named_modules() if isinstance(module, kinds)}
 
         def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
             scores = sensitivity({name.removesuffix(".weight"): value for name, value in traces.items()}, weights)

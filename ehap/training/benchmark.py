@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ehap.data import DATASETS, Split, epoch_order, training_batches
+from ehap.data import DATASETS, Split, draw_epoch, training_batches
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.runtime import synchronize
 from ehap.settings import Training
@@ -97,6 +97,7 @@ def compare_training(
     take = stepper(model, device, precision, step)
     ours, usual = _pipelines(data, device, workers)
     _trained(take, ours, 2, device)
+    _trained(take, usual, 1, device)
     number = max(1, min(MOST_BATCHES, int(SECONDS_A_ROUND / _trained(take, ours, 1, device))))
     times, shares = [], []
     for _ in range(rounds):
@@ -129,7 +130,7 @@ def _pipelines(data: Split, device: torch.device, workers: int) -> tuple[Batches
     generator = torch.Generator().manual_seed(0)
 
     def ours() -> Iterator[tuple[Tensor, Tensor]]:
-        return training_batches(*data, INFO, BATCH, generator, epoch_order(len(data[1]), generator))
+        return training_batches(*data, INFO, BATCH, draw_epoch(len(data[1]), generator, INFO.flip).to(device))
 
     loader = DataLoader(
         UsualDataset(data[0].cpu(), data[1].cpu()),

@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from ehap.data import DatasetInfo, Split, epoch_order, training_batches
+from ehap.data import DatasetInfo, Split, draw_epoch, training_batches
 from ehap.errors import NumericsError
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, track
 from ehap.settings import Training
@@ -37,7 +37,7 @@ class State(TypedDict):
     """What a run needs to go on, in the middle of an epoch too.
 
     model, optimizer, scaler: Their state dicts.
-    begin: The generator's state before the epoch's order was drawn; generator: its state now.
+    begin: The generator's state before the epoch's draws.
     batches: Done in this epoch. sums: Of loss and of right answers over them, shape (2,). seconds: Spent on them.
     history: The epochs so far, each as a mapping.
     """
@@ -46,7 +46,6 @@ class State(TypedDict):
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     begin: Tensor
-    generator: Tensor
     batches: int
     sums: Tensor
     seconds: float
@@ -78,7 +77,7 @@ def fit(
         keeper: Keeps the state after every epoch and whenever it is due; a run that goes on from it gives, on a CPU,
             the weights of an unbroken run.
         step: How a step is launched; see Machine.
-        report: Called with every epoch.
+        report: Called with every epoch, also with those before a state that the run goes on from.
 
     Raises:
         NumericsError: The loss is NaN or infinite.
@@ -89,11 +88,12 @@ def fit(
     state = keeper.read()
     if state is not None:
         run.restore(state)
+    if report is not None:
+        for epoch in run.history:
+            report(epoch)
     first = len(run.history) + 1
     for _ in track(range(first, settings.epochs + 1), f"{label} epochs", settings.epochs - first + 1):
-        epoch = run.epoch(test, keeper)
-        if report is not None:
-            report(epoch)
+        run.epoch(test, keeper, report)
     run.stepper.close()
     return run.history
 
@@ -130,7 +130,6 @@ class _Run:
             optimizer=self.stepper.optimizer.state_dict(),
             scaler=self.stepper.scaler.state_dict(),
             begin=self.begin,
-            generator=self.generator.get_state(),
             batches=self.batches,
             sums=self.sums,
             seconds=self.seconds,
@@ -142,14 +141,13 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["generator"])
         self.begin, self.batches, self.seconds = state["begin"], state["batches"], state["seconds"]
         self.sums = state["sums"].to(self.sums.device)
         self.history = [Epoch(**epoch) for epoch in state["history"]]  # type: ignore[arg-type]  # epoch is whole
         logger.info("going on after epoch %d and %d batches", len(self.history), self.batches)
 
-    def epoch(self, test: Callable[[nn.Module], float], keeper: Keeper) -> Epoch:
-        """Finish the epoch that has begun, test, and keep the state."""
+    def epoch(self, test: Callable[[nn.Module], float], keeper: Keeper, report: Callable[[Epoch], None] | None) -> None:
+        """Finish the epoch that has begun, test, report, and keep the state."""
         learning_rate = cosine(self.settings.learning_rate, len(self.history) / self.settings.epochs)
         self.stepper.set_learning_rate(learning_rate)
         before, began = self.seconds, time.perf_counter()
@@ -172,19 +170,16 @@ class _Run:
             "epoch %d: learning rate %.4g, loss %.4f, train accuracy %.2f %%, test accuracy %.2f %%, %.1f s",
             *(done.epoch, learning_rate, loss, train_accuracy, test_accuracy, done.seconds),
         )
+        if report is not None:
+            report(done)
         self._start_epoch()
         keeper.write(self.state())
-        return done
 
-    def _batches_to_do(self) -> Any:
-        """Return the rest of the epoch's batches: the order is drawn as at the epoch's beginning."""
-        now = self.generator.get_state()
+    def _batches_to_do(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the rest of the epoch's batches: everything is drawn as at the epoch's beginning."""
         self.generator.set_state(self.begin)
-        order = epoch_order(len(self.train[0]), self.generator)
-        if self.batches:
-            self.generator.set_state(now)
-        rest = order[self.batches * self.settings.batch_size :]
-        return training_batches(*self.train, self.info, self.settings.batch_size, self.generator, rest)
+        draws = draw_epoch(len(self.train[0]), self.generator, self.info.flip).to(self.train[0].device)
+        return training_batches(*self.train, self.info, self.settings.batch_size, draws, self.batches)
 
     def _checked_loss(self, learning_rate: float) -> float:
         """Return the mean loss over the epoch's batches so far; the device is read only here."""
@@ -194,5 +189,10 @@ class _Run:
             raise NumericsError(
                 f"the loss is {loss} in epoch {len(self.history) + 1} at learning rate {learning_rate:g}; "
                 "expected a finite loss, lower the learning rate."
+            )
+        if self.stepper.stuck():
+            raise NumericsError(
+                f"no FP16 gradient is finite in epoch {len(self.history) + 1}, whatever the loss scale; use precision "
+                "bf16 or fp32."
             )
         return loss

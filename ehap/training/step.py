@@ -11,7 +11,7 @@ from ehap.runtime import precision_context
 from ehap.settings import Training
 from ehap.settings.machine import Step
 
-INITIAL_SCALE = 2.0**16
+INITIAL_SCALE, LOWEST_SCALE = 2.0**16, 2.0**-8
 
 
 class Stepper:
@@ -63,6 +63,10 @@ class Stepper:
         """Take the next steps with this learning rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = value
+
+    def stuck(self) -> bool:
+        """Return whether the loss scale has fallen so low that FP16 steps are being skipped for good."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() < LOWEST_SCALE
 
     def close(self) -> None:
         """Give the model its own forward pass back."""

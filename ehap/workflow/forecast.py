@@ -1,5 +1,6 @@
 """What is still to do, and how long it should take, judged by the records there are. Needs no torch."""
 
+import contextlib
 import json
 import statistics
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ STAGE_ORDER = ("prepare", "pretrain", "trace", "prune", "finetune", "quantize", 
 GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
 """Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has."""
 PER_MODEL = ("pretrain", "trace", "finetune", "quantize")
+EXACT_IN_SAMPLES = 4  # what exact traces cost, in Hessian-vector products
 SHORT_S = 5.0  # a job of a stage without training that has no record yet
 
 
@@ -31,6 +33,12 @@ class Task:
     def method(self) -> str:
         """The method that the job belongs to; empty for what all methods share."""
         return self.names[0] if self.names and self.stage != "trace" else ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its output lies in the folder of a run."""
+        cell = (self.dataset, self.model, f"seed{self.seed}") if self.model else (self.dataset,)
+        return Path(self.stage, *cell, *self.names)
 
 
 @dataclass(frozen=True)
@@ -53,18 +61,34 @@ def task_of(path: str) -> Task:
     return Task(stage, dataset, model, int(seed.removeprefix("seed")), tuple(names))
 
 
-def rates(folders: Iterable[Path]) -> list[Rate]:
-    """Return what every record under ``folders`` says about time."""
+def rates(own: Iterable[Path], others: Iterable[Path] = ()) -> list[Rate]:
+    """Return what every record under ``own`` says about time; where there is none, every record under ``others``.
+
+    What is no readable record says nothing.
+    """
+    return _rates(own) or _rates(others)
+
+
+def _rates(folders: Iterable[Path]) -> list[Rate]:
     found = []
     for path in sorted(path for folder in folders for path in folder.rglob("record.json")):
-        record: dict[str, Any] = json.loads(path.read_text())
-        values, settings = record["values"], record["settings"]
-        seconds = next((values[name]["value"] for name in ("seconds", "trace_time") if name in values), None)
-        stage = "quantize" if record["stage"] == "qat" else record["stage"]
-        unit = _units(stage, settings)
-        each = (record["duration_s"] if seconds is None else seconds) / unit
-        found.append(Rate(stage, record.get("dataset", ""), record.get("model", ""), record["device"], each))
-    return found
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(_rate(json.loads(path.read_text())))
+    return [rate for rate in found if rate.model in GFLOPS or rate.stage not in PER_MODEL]
+
+
+def _rate(record: dict[str, Any]) -> Rate:
+    values = record["values"]
+    seconds = next((values[name]["value"] for name in ("seconds", "trace_time") if name in values), None)
+    stage = "quantize" if record["stage"] == "qat" else record["stage"]
+    each = (record["duration_s"] if seconds is None else seconds) / _units(stage, record["settings"])
+    return Rate(stage, record.get("dataset", ""), record.get("model", ""), record["device"], each)
+
+
+def not_done_elsewhere(tasks: Sequence[Task], others: Iterable[Path]) -> list[Task]:
+    """Return the tasks of which there is no record under ``others`` either."""
+    done = {path.relative_to(folder).parent for folder in others for path in folder.rglob("record.json")}
+    return [task for task in tasks if task.folder not in done]
 
 
 def main_device(known: Sequence[Rate]) -> str:
@@ -120,7 +144,7 @@ def rows_to_do(tasks: Sequence[Task], run: Run) -> list[tuple[tuple[str, str, st
     What several methods share (the dense network, the traces) counts for the first row that needs it.
     """
     rows: list[tuple[tuple[str, str, str], list[Task]]] = []
-    left = [task for task in tasks if task.model]
+    left = [task for task in tasks if task.model and task.stage != "curves"]  # curves need every row of a cell
     for model in run.grid.models:
         for dataset in run.grid.datasets:
             for method in run.grid.methods:
@@ -159,7 +183,10 @@ def duration(seconds: float) -> str:
 def _units(stage: str, settings: Any) -> float:
     if stage in ("pretrain", "finetune", "quantize"):
         return float(settings["epochs"])
-    return float(settings["samples"] * settings["batch_size"]) if stage == "trace" else 1.0
+    if stage != "trace":
+        return 1.0
+    exact = settings.get("estimator") == "exact"
+    return float(settings["batch_size"] * (EXACT_IN_SAMPLES if exact else settings["samples"]))
 
 
 def _settings(task: Task, run: Run) -> dict[str, Any]:

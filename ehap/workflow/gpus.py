@@ -5,19 +5,20 @@ ends, however it ends.
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ehap.runtime import logger
-
+logger = logging.getLogger("ehap")
 SLOTS = 100
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "KUBERNETES_SERVICE_HOST")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_BETWEEN_TRIES = 0.5
 
@@ -43,14 +44,16 @@ def gpu_share(percent: int) -> Iterator[None]:
 
 
 def local_gpus() -> list[str]:
-    """Return the GPUs that this job may choose among; none where it has been given a single one."""
+    """Return the GPUs that jobs of this machine share; none where a scheduler gives each job its own."""
+    if any(name in os.environ for name in SCHEDULERS):
+        return []
     if VISIBLE in os.environ:
-        given = [name for name in os.environ[VISIBLE].split(",") if name]
-        return given if len(given) > 1 else []
+        return [name for name in os.environ[VISIBLE].split(",") if name]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    return [str(index) for index, line in enumerate(filter(None, listed.splitlines())) if line.startswith("GPU")]
+    gpus = [line for line in listed.splitlines() if line.startswith("GPU ")]  # lines of MIG devices are indented
+    return [str(index) for index in range(len(gpus))]
 
 
 @contextmanager
@@ -60,33 +63,40 @@ def reserved(percent: int, gpus: Sequence[str], folder: Path) -> Iterator[str]:
     wanted = -(-percent * SLOTS // 100)
     waiting = False
     while True:
-        with (folder / "choice.lock").open("w") as choice, ExitStack() as stack:
+        with (folder / "choice.lock").open("w") as choice:
             fcntl.flock(choice, fcntl.LOCK_EX)  # one job chooses at a time, so that none takes half of what it needs
-            free = {gpu: _free_slots(folder, gpu, stack) for gpu in gpus}
-            fitting = [gpu for gpu in gpus if len(free[gpu]) >= wanted]
+            free = {gpu: _free_slots(folder, gpu) for gpu in gpus}
+            fitting = [gpu for gpu in gpus if free[gpu] >= wanted]
             if fitting:
-                gpu = min(fitting, key=lambda name: len(free[name]))
-                for slot in free[gpu][wanted:]:
-                    slot.close()
-                for other in gpus:
-                    if other != gpu:
-                        for slot in free[other]:
-                            slot.close()
-                kept = stack.pop_all()
+                gpu = min(fitting, key=lambda name: free[name])
+                kept = _lock_free(folder, gpu, wanted)
                 break
         if not waiting:
             logger.info("waiting for %d %% of a GPU", percent)
             waiting = True
         time.sleep(SECONDS_BETWEEN_TRIES)
-    with kept:
+    try:
         yield gpu
+    finally:
+        for slot in kept:
+            slot.close()
 
 
-def _free_slots(folder: Path, gpu: str, stack: ExitStack) -> list[IO[str]]:
-    """Lock and return every free slot of a GPU."""
+def _free_slots(folder: Path, gpu: str) -> int:
+    """Return how many slots of a GPU are free."""
+    locked = _lock_free(folder, gpu, SLOTS)
+    for slot in locked:
+        slot.close()
+    return len(locked)
+
+
+def _lock_free(folder: Path, gpu: str, most: int) -> list[IO[str]]:
+    """Lock up to ``most`` free slots of a GPU; they are free again when their files are closed."""
     free: list[IO[str]] = []
     for number in range(SLOTS):
-        slot = stack.enter_context((folder / f"gpu{gpu}.{number}.lock").open("w"))
+        if len(free) == most:
+            break
+        slot = (folder / f"gpu{gpu}.{number}.lock").open("w")
         try:
             fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,9 +4,10 @@ import argparse
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def logged(arguments: argparse.Namespace) -> Iterator[None]:
         _add_handler(logger, logging.StreamHandler())
     try:
         with gpu_share(getattr(arguments, "gpu_percent", 0)):
+            if hasattr(arguments, "job"):  # its time does not count the wait for the GPU
+                arguments.job = replace(arguments.job, started=time.monotonic())
             yield
         logger.info("done")
     except EhapError as error:

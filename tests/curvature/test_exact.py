@@ -210,7 +210,10 @@ def test_traces_with_a_sketch_are_unbiased_and_their_standard_error_covers_the_s
     ("model", "message"),
     [
         (Twice(), r"conv: its weight is used twice"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 5)), "1: SiLU is not piecewise linear"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 5)),
+            "1: SiLU is not piecewise linear",
+        ),
         (Gated(), "a product of two activations"),
     ],
 )

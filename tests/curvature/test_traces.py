@@ -1,14 +1,22 @@
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.curvature import channel_traces
+from ehap.curvature import Partial, channel_traces, merged_traces, partial_traces
 from ehap.curvature.dense import dense_channel_traces, dense_hessian
-from ehap.curvature.products import channel_weights, hessian_product
-from ehap.errors import DataError, NumericsError
+from ehap.curvature.frozen import channel_weights
+from ehap.curvature.hutchinson import Hutchinson
+from ehap.curvature.products import HessianProduct
+from ehap.curvature.stability import jaccard, stability
+from ehap.curvature.traces import Planner
+from ehap.errors import DataError, NumericsError, StoppedError
 from ehap.settings import Trace
+from ehap.settings.trace import Until
 
 Batch = tuple[Tensor, Tensor]
 
@@ -23,13 +31,13 @@ def test_products_are_those_of_the_dense_hessian(tiny: nn.Module, batch: Batch) 
     generator = torch.Generator().manual_seed(0)
     weights = channel_weights(model).values()
     vectors = [torch.randn(weight.shape, dtype=torch.float64, generator=generator) for weight in weights]
-    product = hessian_product(model, images, batch[1], scale=64.0)(vectors)
-    expected = hessian @ torch.cat([vector.flatten() for vector in vectors])
+    product = HessianProduct(model, list(weights), images, batch[1])(vectors, scale=64.0)
+    expected = 64 * hessian @ torch.cat([vector.flatten() for vector in vectors])
     assert torch.allclose(torch.cat([item.flatten() for item in product]), expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(("precision", "scale"), [("fp32", 1.0), ("bf16", 256.0), ("fp16", 256.0)])
-def test_hutchinson_is_unbiased_in_every_precision(tiny: nn.Module, batch: Batch, precision: str, scale: float) -> None:
+@pytest.mark.parametrize(("precision", "scale"), [("fp32", 1.0), ("bf16", 256.0), ("fp16", 256.0), ("fp16", "dynamic")])
+def test_hutchinson_is_unbiased_in_every_precision(tiny: nn.Module, batch: Batch, precision: str, scale: Any) -> None:
     # 200 samples, seed 0: the largest of 25 z-scores stays under 4 by chance in 99.8 % of all seeds, and half
     # precision moves a trace by a few percent at most.
     settings = Trace(batch_size=12, samples=200, precision=precision, scale=scale, micro_batch=6)
@@ -78,7 +86,9 @@ def test_model_mode_gradients_and_random_state_stay_as_they_were(tiny: nn.Module
 
 def test_overflow_in_half_precision_is_an_error_that_says_what_to_do(tiny: nn.Module, batch: Batch) -> None:
     settings = Trace(batch_size=12, samples=3, precision="fp16", scale=2.0**24)
-    with pytest.raises(NumericsError, match=r"3 of 3 Hutchinson samples hold NaN or Inf; lower trace.scale"):
+    with pytest.raises(
+        NumericsError, match=r"3 of 3 Hutchinson samples hold NaN or Inf; lower trace.scale or say dynamic"
+    ):
         channel_traces(tiny, *batch, settings)
 
 
@@ -86,3 +96,137 @@ def test_a_batch_with_nan_is_refused(tiny: nn.Module, batch: Batch) -> None:
     batch[0][0, 0, 0, 0] = float("nan")
     with pytest.raises(DataError, match="expected a Hessian batch of finite images"):
         channel_traces(tiny, *batch, Trace(batch_size=12, samples=1))
+
+
+def _samples(model: nn.Module, batch: Batch, settings: Trace, loss_factor: float = 1.0) -> Partial:
+    work = Hutchinson(model, *batch, settings, seed=0, loss_factor=loss_factor)
+    for _ in work.run():
+        pass
+    return work.result()
+
+
+@pytest.mark.parametrize("power", [-20, 0, 20])
+def test_a_dynamic_scale_follows_losses_of_any_size(tiny: nn.Module, batch: Batch, power: int) -> None:
+    fp32 = _samples(tiny, batch, Trace(batch_size=12, samples=6)).rows
+    dynamic = Trace(batch_size=12, samples=6, precision="fp16", scale="dynamic")
+    found = _samples(tiny, batch, dynamic, loss_factor=2.0**power)
+    assert (found.rows / 2.0**power - fp32).abs().max() < 0.02 * fp32.abs().max()  # the same vectors, also of repeats
+    assert (found.repeated > 0) == (power >= 0)  # the scale starts high
+    static = Trace(batch_size=12, samples=6, precision="fp16", scale=2.0**8)
+    if power == 20:
+        assert not _samples(tiny, batch, static, loss_factor=2.0**power).rows.isfinite().all()
+    if power == -20:
+        lost = (_samples(tiny, batch, static, loss_factor=2.0**power).rows / 2.0**power - fp32).abs().max()
+        assert lost > 0.2 * fp32.abs().max()
+
+
+def test_a_dynamic_scale_rises_after_good_samples(tiny: nn.Module, batch: Batch) -> None:
+    work = Hutchinson(tiny, *batch, Trace(batch_size=12, samples=80, precision="bf16", scale="dynamic"), seed=0)
+    for _ in work.run():
+        pass
+    assert work.state()["scale"] == 2.0**24 * 2**4  # bf16 never overflows here
+
+
+def test_as_published_the_first_sample_is_all(tiny: nn.Module, batch: Batch) -> None:
+    plain = _samples(tiny, batch, Trace(batch_size=12, samples=8)).rows
+    published = _samples(tiny, batch, Trace(batch_size=12, samples=8, as_published=True)).rows
+    for number in range(8):
+        assert torch.allclose(published[number], plain[number] * 2.0 ** (-8 * number), rtol=1e-4, atol=1e-12)
+    half = _samples(tiny, batch, Trace(batch_size=12, samples=8, precision="fp16", as_published=True)).rows
+    assert (half[4:] == 0).all()  # below what FP16 can hold
+    shares = half.abs().sum(1) / half.abs().sum()
+    assert shares[0] > 0.99
+
+
+@pytest.mark.parametrize("estimator", ["hutchinson", "exact"])
+@pytest.mark.parametrize("shards", [2, 3, 7])
+def test_work_shared_out_gives_the_bits_of_one_job(tiny: nn.Module, batch: Batch, estimator: Any, shards: int) -> None:
+    sketch = {"eigen_tolerance": 0.3} if estimator == "exact" else {}
+    settings = Trace(batch_size=12, samples=8, micro_batch=4, estimator=estimator, shards=shards, **sketch)
+    parts = [partial_traces(tiny, *batch, settings, seed=1, shard=shard) for shard in range(shards)]
+    merged = merged_traces(tiny, parts[::-1], settings, 12)
+    alone = channel_traces(tiny, *batch, replace(settings, shards=1), seed=1)
+    assert merged.samples == alone.samples
+    for name, trace in alone.trace.items():
+        assert torch.equal(merged.trace[name], trace)
+        assert torch.equal(merged.standard_error[name], alone.standard_error[name])
+    with pytest.raises(DataError, match="expected"):
+        merged_traces(tiny, parts[1:], settings, 12)
+    with pytest.raises(DataError, match="expected"):
+        merged_traces(tiny, [*parts, parts[0]], settings, 12)
+
+
+class Notes:
+    """A keeper in memory that stops the work after so many states."""
+
+    def __init__(self, stop_after: int = 10**9, start: Any = None) -> None:
+        self.state, self._left = start, stop_after
+
+    def read(self) -> Any:
+        return self.state
+
+    def due(self) -> bool:
+        return True
+
+    def write(self, state: Any) -> None:
+        self.state, self._left = copy.deepcopy(state), self._left - 1
+        if not self._left:
+            raise StoppedError
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Trace(batch_size=12, samples=5, micro_batch=4),
+        Trace(batch_size=12, samples=5, micro_batch=4, precision="fp16", scale="dynamic"),
+        Trace(batch_size=12, estimator="exact", micro_batch=1, eigen_tolerance=0.3),
+    ],
+)
+@pytest.mark.parametrize("stop_after", [1, 5, 7, 12])
+def test_traces_that_go_on_from_any_state_are_those_of_an_unbroken_run(
+    tiny: nn.Module, batch: Batch, settings: Trace, stop_after: int
+) -> None:
+    whole = channel_traces(tiny, *batch, settings, seed=3)
+    notes = Notes(stop_after)
+    with pytest.raises(StoppedError):
+        channel_traces(tiny, *batch, settings, 3, notes)
+    again = channel_traces(tiny, *batch, settings, 3, Notes(start=notes.state))
+    assert again.repeated == whole.repeated
+    assert again.peak_memory_bytes >= notes.state["peak_memory_bytes"]
+    for name, trace in whole.trace.items():
+        assert torch.equal(again.trace[name], trace)
+        assert torch.equal(again.standard_error[name], whole.standard_error[name])
+
+
+def _keep_best(count: int) -> Planner:
+    def planned(traces: Mapping[str, Tensor]) -> dict[str, list[int]]:
+        values = torch.cat(list(traces.values()))
+        return {"all": values.argsort(descending=True)[:count].tolist()}
+
+    return planned
+
+
+def test_an_estimate_stops_when_its_plan_is_stable_and_says_when_it_is_not(tiny: nn.Module, batch: Batch) -> None:
+    planner = _keep_best(8)
+    easy = Trace(batch_size=12, samples=2000, until=Until(params=0.5, overlap=0.6, confidence=0.9))
+    found = channel_traces(tiny, *batch, easy, 0, planner=planner)
+    assert 25 <= found.samples < 2000
+    assert found.overlap is not None
+    assert found.overlap >= 0.6
+    exact = channel_traces(tiny, *batch, Trace(batch_size=12, estimator="exact"))
+    assert jaccard(planner(found.trace), planner(exact.trace)) >= 0.6
+    hard = Trace(batch_size=12, samples=50, until=Until(params=0.5, overlap=1.0, confidence=0.99))
+    found = channel_traces(tiny, *batch, hard, 0, planner=planner)
+    assert found.samples == 50
+    assert found.overlap is not None
+    assert found.overlap < 1
+
+
+def test_stability_is_the_overlap_that_resampled_estimates_reach() -> None:
+    sure = torch.arange(6.0).repeat(30, 1)
+    planned = {"all": [3, 4, 5]}
+    top = lambda values: {"all": values.argsort(descending=True)[:3].tolist()}  # noqa: E731
+    assert stability(sure, top, 0.95) == 1
+    assert jaccard(planned, {"all": [2, 3, 4]}) == 0.5
+    noise = torch.randn(30, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert stability(sure + 100 * noise, top, 0.95) < 0.6

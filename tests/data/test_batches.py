@@ -1,7 +1,16 @@
 import torch
 from torchvision.transforms import v2
 
-from ehap.data import DATASETS, augment, epoch_order, hessian_batch, normalise, plain_batches, training_batches
+from ehap.data import (
+    DATASETS,
+    augment,
+    draw_augmentation,
+    draw_epoch,
+    hessian_batch,
+    normalise,
+    plain_batches,
+    training_batches,
+)
 
 INFO = DATASETS["cifar10"]
 
@@ -19,7 +28,8 @@ def test_normalise_is_torchvisions() -> None:
 def test_every_augmented_image_is_a_crop_of_its_padded_self_and_all_crops_occur() -> None:
     image = _images(1)
     padded = torch.nn.functional.pad(image, (4, 4, 4, 4))[0]
-    out = augment(image.expand(4000, -1, -1, -1), torch.Generator().manual_seed(1), flip=True)
+    draws = draw_augmentation(4000, torch.Generator().manual_seed(1), flip=True)
+    out = augment(image.expand(4000, -1, -1, -1), *draws)
     crops = {}
     for y in range(9):
         for x in range(9):
@@ -37,17 +47,28 @@ def test_every_augmented_image_is_a_crop_of_its_padded_self_and_all_crops_occur(
 def test_without_flip_no_image_is_mirrored() -> None:
     image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     image[..., :16] = 255
-    out = augment(image.expand(64, -1, -1, -1), torch.Generator().manual_seed(1), flip=False)
+    draws = draw_augmentation(64, torch.Generator().manual_seed(1), flip=False)
+    out = augment(image.expand(64, -1, -1, -1), *draws)
     assert (out[:, :, 16, 10] == 255).all()
     assert (out[:, :, 16, 26] == 0).all()
 
 
 def test_an_epoch_shows_every_image_once_and_keeps_the_last_batch() -> None:
     labels = torch.arange(10)
-    generator = torch.Generator().manual_seed(0)
-    batches = list(training_batches(_images(10), labels, INFO, 4, generator, epoch_order(10, generator)))
+    draws = draw_epoch(10, torch.Generator().manual_seed(0), flip=True)
+    batches = list(training_batches(_images(10), labels, INFO, 4, draws))
     assert [len(targets) for _, targets in batches] == [4, 4, 2]
     assert sorted(torch.cat([targets for _, targets in batches]).tolist()) == list(range(10))
+
+
+def test_the_rest_of_an_epoch_is_that_of_the_whole_one() -> None:
+    images, labels = _images(10), torch.arange(10)
+    draws = draw_epoch(10, torch.Generator().manual_seed(0), flip=True)
+    whole = list(training_batches(images, labels, INFO, 4, draws))
+    for done in range(4):
+        rest = list(training_batches(images, labels, INFO, 4, draws, done))
+        assert len(rest) == len(whole) - done
+        assert all(torch.equal(one[0], other[0]) for one, other in zip(rest, whole[done:], strict=True))
 
 
 def test_plain_batches_keep_the_order() -> None:

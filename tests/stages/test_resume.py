@@ -100,7 +100,7 @@ def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
     assert killed
     assert "going on after" in log
     assert (whole / RESULT[stage]).read_bytes() == (tmp_path / RESULT[stage]).read_bytes()
-    assert not list((tmp_path / "states").rglob("*.pt"))
+    assert not [path for path in (tmp_path / "states").rglob("*") if path.is_file()]
     if stage == "pretrain":
         first, second = ((folder / "history").read_text().splitlines() for folder in (whole, tmp_path))
         assert [row.rsplit(",", 1)[0] for row in first] == [row.rsplit(",", 1)[0] for row in second]  # but for seconds
@@ -134,18 +134,83 @@ def test_the_newest_whole_state_is_used(tmp_path: Path, caplog: pytest.LogCaptur
     resume = Resume(tmp_path, JOB, SETTINGS)
     resume.write(_state(1))
     resume.write(_state(2))
-    found = resume.read()
-    assert found is not None
-    assert found["number"] == 2
+    assert resume.read() == _state(2)
     newest = next(tmp_path.rglob("state.pt"))
     newest.write_bytes(newest.read_bytes()[:-50])
     with caplog.at_level(logging.WARNING, "ehap"):
-        found = resume.read()
-    assert found is not None
-    assert found["number"] == 1
+        assert Resume(tmp_path, JOB, SETTINGS).read() == _state(1)
     assert "is damaged" in caplog.text
     resume.remove()
     assert resume.read() is None
+
+
+def test_a_damaged_state_never_takes_the_place_of_the_good_one_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Resume(tmp_path, JOB, SETTINGS)
+    first.write(_state(1))
+    first.write(_state(2))
+    newest = next(tmp_path.rglob("state.pt"))
+    newest.write_bytes(b"cut off")
+    second = Resume(tmp_path, JOB, SETTINGS)
+    assert second.read() == _state(1)
+    second.write(_state(3))
+    newest.write_bytes(b"cut off")
+    assert Resume(tmp_path, JOB, SETTINGS).read() == _state(1)
+    full = Resume(tmp_path, JOB, SETTINGS)
+    assert full.read() == _state(1)
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ehap.stages.resume.write_atomically", no_space)
+    full.write(_state(4))
+    assert Resume(tmp_path, JOB, SETTINGS).read() == _state(1)
+
+
+def test_a_state_is_due_after_its_time_and_not_before(tmp_path: Path) -> None:
+    assert not Resume(tmp_path, JOB, SETTINGS, seconds=3600).due()
+    resume = Resume(tmp_path, JOB, SETTINGS, seconds=0)
+    assert resume.due()
+    resume.write(_state(1))
+    assert resume.due()
+
+
+def test_a_state_of_other_inputs_or_another_device_is_not_used(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("one")
+    Resume(tmp_path, JOB, SETTINGS, [data]).write(_state(1))
+    assert Resume(tmp_path, JOB, SETTINGS, [data]).read() == _state(1)
+    data.write_text("two")
+    assert Resume(tmp_path, JOB, SETTINGS, [data]).read() is None
+
+
+def test_one_process_at_a_time_works_on_a_job(inputs: dict[str, Path], tmp_path: Path) -> None:
+    first = subprocess.Popen(_command("pretrain", tmp_path, inputs), stderr=subprocess.DEVNULL)
+    _wait_for_progress(first, tmp_path, 0)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.run(_command("pretrain", tmp_path, inputs), stderr=subprocess.PIPE, text=True, check=False)
+    assert second.returncode == 1
+    assert "another process is at work on this job" in second.stderr
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0
+
+
+def test_a_second_sigterm_ends_a_job_at_once(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from tests.stages.test_resume import JOB, SETTINGS\n"
+        "from ehap.stages.resume import Resume\n"
+        "with Resume(Path(sys.argv[1]), JOB, SETTINGS).listening() as resume:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print(resume.due(), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+    )
+    job = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, check=False)
+    assert job.stdout == b"True\n"
+    assert job.returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -161,15 +226,16 @@ def test_a_state_of_other_settings_or_code_is_not_used(
     Resume(tmp_path, JOB, SETTINGS).write(_state(1))
     with caplog.at_level(logging.WARNING, "ehap"):
         assert Resume(tmp_path, job, settings).read() is None
-    assert "is of other settings or other code; it is not used" in caplog.text
+    assert "is of other settings, inputs or code, or of another device; it is not used" in caplog.text
 
 
 def test_a_state_that_cannot_be_written_is_said_and_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "pretrain").write_text("a file where a folder should be")
-    with caplog.at_level(logging.WARNING, "ehap"):
-        Resume(tmp_path, JOB, SETTINGS).write(_state(1))
+    with caplog.at_level(logging.WARNING, "ehap"), Resume(tmp_path, JOB, SETTINGS).listening() as resume:
+        resume.write(_state(1))
+    assert "no state can be kept" in caplog.text
     assert "state not saved" in caplog.text
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.data import DATASETS
+from ehap.data import DATASETS, draw_epoch
 from ehap.errors import DeviceError, NumericsError, StoppedError
 from ehap.quantization import simulate
 from ehap.settings import Pretrain, Qat
@@ -41,7 +41,7 @@ def test_one_step_is_sgd_on_the_mean_cross_entropy(tiny: nn.Module) -> None:
     reference = copy.deepcopy(tiny)
     tiny.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     fit(tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=0.1, batch_size=48), 0, lambda _: 0.0)
-    order = torch.randperm(48, generator=torch.Generator().manual_seed(0))
+    order = draw_epoch(48, torch.Generator().manual_seed(0), flip=False).order
     loss = nn.functional.cross_entropy(reference.train()(seen[0]), _images()[1][order])
     loss.backward()
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, nesterov=True)
@@ -98,7 +98,7 @@ class Memory:
             raise StoppedError
 
 
-@pytest.mark.parametrize("kind", ["fp32", "bf16", "simulated"])
+@pytest.mark.parametrize("kind", ["fp32", "bf16", "fp16", "simulated"])
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 6, 9])  # 3 batches an epoch, and a state after each epoch's test
 def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
     tiny: nn.Module, kind: str, stop_after: int
@@ -107,7 +107,7 @@ def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
         model = copy.deepcopy(tiny)
         return simulate(model, Qat(epochs=3, learning_rate=0.05), (3, 8, 8)) if kind == "simulated" else model
 
-    precision = "bf16" if kind == "bf16" else "fp32"
+    precision = "fp32" if kind == "simulated" else kind
     settings = Pretrain(epochs=3, learning_rate=0.05, batch_size=20, precision=precision)
     whole, resumed = network(), network()
     history = fit(whole, _images(), INFO, settings, 0, lambda _: 0.0, keeper=Memory())
@@ -149,6 +149,22 @@ def test_fp16_skips_a_step_that_overflows_and_lowers_its_scale(tiny: nn.Module) 
     assert stepper.scaler.get_scale() == scale / 2
 
 
+def test_fp16_that_never_gets_a_finite_gradient_is_an_error(tiny: nn.Module) -> None:
+    tiny.conv1.weight.register_hook(lambda grad: grad * torch.inf)
+    with pytest.raises(NumericsError, match="no FP16 gradient is finite in epoch 1"):
+        _fit(tiny, precision="fp16", batch_size=1)
+
+
+def test_every_epoch_is_reported_also_by_a_run_that_goes_on(tiny: nn.Module) -> None:
+    settings, reported = Pretrain(epochs=3, learning_rate=0.05, batch_size=20), list[int]()
+    broken = Memory(stop_after=6)  # in the second epoch
+    with pytest.raises(StoppedError):
+        fit(copy.deepcopy(tiny), _images(), INFO, settings, 0, lambda _: 0.0, keeper=broken)
+    keeper = Memory(start=broken.states[-1])
+    fit(tiny, _images(), INFO, settings, 0, lambda _: 0.0, keeper=keeper, report=lambda one: reported.append(one.epoch))
+    assert reported == [1, 2, 3]
+
+
 def test_a_compiled_step_is_the_eager_step(tiny: nn.Module) -> None:
     steps: list[Step] = ["eager", "compile"]
     settings = Pretrain(epochs=1, learning_rate=0.05, batch_size=20)
@@ -165,7 +181,7 @@ def test_graphs_need_a_gpu(tiny: nn.Module) -> None:
         fit(tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=0.1), 0, lambda _: 0.0, step="graphs")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_captured_steps_are_the_eager_steps(tiny: nn.Module, precision: str) -> None:
     settings = Pretrain(epochs=2, learning_rate=0.05, batch_size=20, precision=precision)
@@ -177,4 +193,6 @@ def test_captured_steps_are_the_eager_steps(tiny: nn.Module, precision: str) -> 
         for model, step in zip(models, steps, strict=True)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    eager, graphed = (model.state_dict() for model in models)
+    assert all(torch.allclose(eager[name].float(), graphed[name].float(), rtol=1e-2, atol=1e-3) for name in eager)
     assert "forward" not in vars(models[1])

@@ -18,10 +18,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_project(tmp_path_factory.mktemp("errors"))
 
 
-def _changed(**blocks: dict[str, Any]) -> dict[str, Any]:
+def _changed(**blocks: Any) -> dict[str, Any]:
     config = copy.deepcopy(SMALL)
     for name, block in blocks.items():
-        config[name] = config.get(name, {}) | block
+        config[name] = config.get(name, {}) | block if isinstance(block, dict) else block
     return config
 
 
@@ -63,6 +63,19 @@ def test_a_gpu_that_is_not_there_is_said_at_once(folder: Path) -> None:
     result = snakemake_in(folder)
     assert result.returncode != 0
     assert "expected a GPU (device: cuda), but torch sees none on this machine" in result.stdout + result.stderr
+
+
+def test_fp16_traces_on_a_cpu_are_refused_before_any_job_starts(folder: Path) -> None:
+    write_config(folder, _changed(name="slow", curvatures={"hutchinson-fp32": {"precision": "fp16"}}))
+    result = snakemake_in(folder)
+    assert result.returncode != 0
+    assert "error: curvature hutchinson-fp32: FP16 is some 80 times slower on a CPU; use precision" in result.stderr
+    assert not (folder / "results/slow").exists()
+    assert snakemake_in(folder, "--dry-run").returncode == 0  # a plan may be looked at anywhere
+    accepted = {"hutchinson-fp32": {"precision": "fp16", "slow": "accept"}}
+    write_config(folder, _changed(name="slow", curvatures=accepted))
+    result = snakemake_in(folder, "results/slow/prepare/digits/data.safetensors")
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_papers_grid_is_listed_without_importing_torch(folder: Path) -> None:

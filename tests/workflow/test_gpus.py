@@ -1,5 +1,6 @@
 """Shares of GPUs, kept by real processes that are really killed."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -70,11 +71,37 @@ def test_shares_add_up_to_a_whole_gpu_and_no_more(hold: Hold) -> None:
 
 def test_a_gpu_that_a_scheduler_gave_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert local_gpus() == ["3"]
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
     assert local_gpus() == []
     with gpu_share(50):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
-    assert local_gpus() == ["1", "3"]
+
+
+def test_gpus_are_counted_without_their_mig_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf 'GPU 0: A\\n  MIG 1g.5gb Device 0: (UUID)\\nGPU 1: B\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert local_gpus() == ["0", "1"]
+
+
+def test_the_fullest_gpu_with_room_is_taken(hold: Hold) -> None:
+    first, second, third = hold(30, "0"), hold(60, "1"), hold(60, "2")
+    assert [_gpu_of(job) for job in (first, second, third)] == ["0", "1", "2"]
+    third.kill()
+    third.wait()
+    assert _gpu_of(hold(40, "0,1,2")) == "1"
+
+
+def test_no_script_imports_a_stage_before_its_gpu_is_settled() -> None:
+    """A stage may import what starts CUDA; from then on a process sees the GPUs that it saw."""
+    for path in (Path(__file__).parents[2] / "workflow_scripts").glob("*.py"):
+        imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+        assert not [node.module for node in imports if str(node.module).startswith("ehap.stages")], path
+    check = "import ehap.workflow.script, ehap.settings, sys; assert 'torchao' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_a_job_sees_only_its_own_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

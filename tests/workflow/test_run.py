@@ -114,6 +114,38 @@ def test_records_of_another_device_stand_in_the_tables_beside_ours(project: Path
     assert "also_read: expected a folder of records, but there is none at measurements/a-gpu/small" in result.stderr
 
 
+def test_traces_shared_out_over_jobs_are_those_of_one(project: Path) -> None:
+    traces = project / f"results/small/trace/{CELL}/hutchinson-fp32/traces.safetensors"
+    before = traces.read_bytes()
+    write_config(project, _config("curvatures|hutchinson-fp32", {"precision": "fp32", "shards": 2}))
+    assert planned(project)["trace_part"] == 2
+    result = snakemake_in(project, str(traces.relative_to(project)))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert traces.read_bytes() == before
+    assert not list(traces.parent.rglob("*-of-2.safetensors"))
+
+
+def test_exact_traces_and_a_stable_plan_from_the_configuration(project: Path) -> None:
+    config = _config("curvatures|exact", {"estimator": "exact"})
+    config["curvatures"]["until"] = {"until": {"params": 0.3, "overlap": 0.2}, "samples": 60}
+    config["methods"]["exact"] = {"criterion": "trace", "curvature": "exact"}
+    config["methods"]["stable"] = {"criterion": "trace", "curvature": "until"}
+    config["grid"]["methods"] = ["exact", "stable"]
+    write_config(project, config)
+    plans = [f"results/small/prune/{CELL}/{method}/plan.json" for method in ("exact", "stable")]
+    result = snakemake_in(project, *plans)
+    assert result.returncode == 0, result.stdout + result.stderr
+    exact = read_record(project, f"trace/{CELL}/exact")
+    assert exact["values"]["samples"]["value"] == 0
+    assert "time_per_sample" not in exact["values"]
+    stable = read_record(project, f"trace/{CELL}/until")
+    assert stable["stage"] == "trace"
+    assert stable["values"]["samples"]["value"] == 25
+    assert stable["values"]["stable_overlap"]["value"] >= 20
+    tensors, _ = read_tensors(project / f"results/small/trace/{CELL}/exact/traces.safetensors")
+    assert all((tensor == 0).all() for name, tensor in tensors.items() if name.startswith("standard_error"))
+
+
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
     results = finished / "results/small"
     plan = json.loads((results / f"prune/{CELL}/hap/plan.json").read_text())

@@ -1,0 +1,192 @@
+"""Cost and fidelity of channel traces, side by side: the published form, ours, exact, and other libraries.
+
+Every measurement is a process of its own, so that its peak memory is its own; contenders take turns, and ratios are
+medians over the rounds. A Hutchinson sample costs the same each time: what few samples took is scaled to 300.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+from matplotlib.figure import Figure
+from safetensors.torch import load_file, save_file
+
+from ehap.curvature import benchmark
+from ehap.curvature.stability import jaccard
+from ehap.data import DATASETS, hessian_batch
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.records import read_tensors
+from ehap.runtime import choose_device, device_name, slug, write_atomically
+from ehap.settings import Trace
+from ehap.settings.run import MODELS
+from ehap.settings.trace import Until
+from ehap.stages.until import planner_of
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet32", "resnet56", "wrn28_8"])
+parser.add_argument("--classes", nargs="+", type=int, choices=[10, 100], default=[10, 100])
+parser.add_argument("--batches", nargs="+", type=int, help="Hessian batch of each model")
+parser.add_argument("--checkpoint", type=Path, help="a trained network (pretrain's); without it, new weights")
+parser.add_argument("--data", type=Path, help="prepare's images for it; without it, random ones")
+parser.add_argument("--samples", type=int, default=5, help="of each Hutchinson contender")
+parser.add_argument("--fidelity-samples", nargs="*", type=int, default=[], help="also judge so many of our samples")
+parser.add_argument("--micro-batch", type=int, help="of our Hutchinson; its own choice where left out")
+parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+parser.add_argument("--threads", type=int, default=0, help="0: all")
+parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--folder", type=Path, default=Path("measurements"))
+parser.add_argument("--name", default="bench_trace")
+parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
+args = parser.parse_args()
+device = choose_device(args.device, args.threads or len(os.sched_getaffinity(0)))
+
+
+def network_and_batch(model: str, classes: int, batch: int) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    """Return a network in eval mode and its Hessian batch, on the device."""
+    network = build_model(model, classes, seed=0).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, *INPUT_SHAPE, generator=generator)
+    labels = torch.randint(classes, (batch,), generator=generator)
+    if args.checkpoint:
+        network.load_state_dict(read_tensors(args.checkpoint)[0])
+    if args.data:
+        tensors, metadata = read_tensors(args.data)
+        info = DATASETS[metadata["dataset"]]
+        images, labels = hessian_batch(tensors["train_images"], tensors["train_labels"], info, batch, seed=0)
+    return network.to(device), images.to(device), labels.to(device)
+
+
+def run_one(spec: dict[str, Any]) -> None:
+    """Measure one contender in this process: its numbers go to stdout, its traces to a file."""
+    batch = network_and_batch(spec["model"], spec["classes"], spec["batch"])
+    if spec["contender"] in benchmark.CONTENDERS:
+        cost = benchmark.CONTENDERS[spec["contender"]](*batch, spec["samples"])
+    else:
+        cost = benchmark.ours(*batch, {key: value for key, value in spec["settings"].items() if value is not None})
+    save_file({name: values.contiguous() for name, values in cost.trace.items()}, spec["traces"])
+    print(json.dumps({"seconds": cost.seconds, "samples": cost.samples, "bytes": cost.peak_memory_bytes}))
+
+
+def contenders(classes: int) -> dict[str, dict[str, Any]]:
+    """Return name → what to run; the first is what the others are compared with."""
+    halves = ["bf16"] + (["fp16"] if device.type == "cuda" else [])
+    found: dict[str, dict[str, Any]] = {name: {"contender": name} for name in benchmark.CONTENDERS}
+    hutchinson = {"samples": args.samples, "micro_batch": args.micro_batch}
+    for precision in ["fp32", *halves]:
+        scale = 1.0 if precision == "fp32" else 256.0
+        found[f"ours {precision}"] = {"settings": {**hutchinson, "precision": precision, "scale": scale}}
+    for samples in args.fidelity_samples:
+        found[f"ours fp32, {samples} samples"] = {"settings": {**hutchinson, "samples": samples}}
+    for precision in ["fp32", *halves]:
+        found[f"exact {precision}"] = {"settings": {"estimator": "exact", "precision": precision}}
+    for tolerance in (0.3, 0.1, 0.03) if classes > 10 else (0.3,):  # noqa: PLR2004
+        name = f"exact fp32, {100 * tolerance:.0f} % sketched"
+        found[name] = {"settings": {"estimator": "exact", "eigen_tolerance": tolerance}}
+    return found
+
+
+def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[str, Any]]:
+    """Measure every contender in turn, several rounds, and return one row for each."""
+    network, _, _ = network_and_batch(model, classes, 1)
+    planner = planner_of(Trace(batch_size=1, until=Until(params=0.1)))(network.cpu())
+    costs: dict[str, list[dict[str, Any]]] = {}
+    for number in range(args.rounds):
+        for name, what in contenders(classes).items():
+            if number and "samples" in name:  # judged for its traces only
+                continue
+            traces = scratch / f"{name}.safetensors"
+            spec = {"contender": "", "samples": args.samples, **what, "model": model, "classes": classes}
+            spec |= {"batch": batch, "traces": str(traces)}
+            passed = ["--device", device.type, "--threads", str(torch.get_num_threads())]
+            for flag, path in (("--checkpoint", args.checkpoint), ("--data", args.data)):
+                passed += [flag, str(path)] if path else []
+            command = [sys.executable, __file__, "--one", json.dumps(spec), *passed]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                print(f"{model}, {classes} classes, {name}: left out ({last})", file=sys.stderr)
+                continue
+            cost = json.loads(done.stdout.splitlines()[-1])
+            scaled = benchmark.PAPER_SAMPLES / cost["samples"] if cost["samples"] else 1.0
+            costs.setdefault(name, []).append({**cost, "whole": cost["seconds"] * scaled})
+            print(f"{model}, {classes} classes, {name}: {cost['seconds']:.2f} s", file=sys.stderr)
+    exact = load_file(scratch / "exact fp32.safetensors")
+    rows = []
+    for name, rounds in costs.items():
+        found = load_file(scratch / f"{name}.safetensors")
+        base, product = costs["published"], costs["ours fp32"]
+        pairs = list(zip(base, rounds, strict=False))
+        sample = [one["whole"] / benchmark.PAPER_SAMPLES for one in product]
+        worth = [one["whole"] / each for each, one in zip(sample, rounds, strict=False)]
+        rows.append(
+            {
+                "model": model,
+                "classes": classes,
+                "batch": batch,
+                "contender": name,
+                "seconds": round(statistics.median(one["whole"] for one in rounds), 2),
+                "times_faster_than_published": round(statistics.median(a["whole"] / b["whole"] for a, b in pairs), 2),
+                "products_worth": round(statistics.median(worth), 2),
+                "peak_memory_mb": round(statistics.median(one["bytes"] for one in rounds) / 1e6),
+                "samples_run": rounds[0]["samples"],
+                "spearman": round(benchmark.spearman(found, exact), 4) if found else None,
+                "overlap": round(jaccard(planner(found), planner(exact)), 3) if found else None,
+            }
+        )
+    return rows
+
+
+def picture(table: pandas.DataFrame, path: Path) -> None:
+    """Draw overlap with the exact plan against cost."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    shown = table.dropna(subset=["overlap"])
+    for (model, classes), part in shown.groupby(["model", "classes"], sort=False):
+        axis.scatter(part["products_worth"], part["overlap"], label=f"{model}, {classes} classes")
+        for _, row in part.iterrows():
+            place = (row["products_worth"], row["overlap"])
+            axis.annotate(row["contender"], place, fontsize=6, xytext=(3, 3), textcoords="offset points")
+    axis.set(xscale="log", xlabel="cost, in our FP32 Hessian-vector products")
+    axis.set_ylabel("overlap of the kept channels with exact")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small", frameon=False)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Measure everything and write CSV, Markdown and a picture."""
+    batches = args.batches or [{"wrn28_8": 256}.get(model, 512) for model in args.models]
+    folder = args.folder / slug(device_name(device))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for classes in args.classes:
+            for model, batch in zip(args.models, batches, strict=True):
+                rows += compare(model, classes, batch, Path(scratch))
+    table = pandas.DataFrame(rows)
+    write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
+    picture(table, folder / f"{args.name}.svg")
+    note = (
+        f"Seconds are for {benchmark.PAPER_SAMPLES} samples, scaled from those that were run, or for the exact traces. "
+        "Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with exact fp32, on the "
+        "samples that were run."
+    )
+    command = " ".join(["python", "workflow_scripts/bench_trace.py", *sys.argv[1:]])
+    weights = "a trained network" if args.checkpoint else "new weights"
+    text = f"# Cost and fidelity of channel traces on {device_name(device)}, {weights}\n\n`{command}`\n\n{note}\n\n"
+    write_atomically(folder / f"{args.name}.md", (text + table.to_markdown(index=False) + "\n").encode())
+    print(table.to_markdown(index=False))
+
+
+if args.one:
+    run_one(args.one)
+else:
+    main()

@@ -1,0 +1,27 @@
+"""Copy a run's records, histories and plans to measurements/<device>/<run>, a folder for each device."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from ehap.runtime import slug
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("results", type=Path, help="results/<run>")
+parser.add_argument("--folder", type=Path, default=Path("measurements"))
+args = parser.parse_args()
+if not args.results.is_dir():
+    parser.exit(1, f"error: expected the folder of a run, but there is none at {args.results}.\n")
+
+copied: dict[Path, int] = {}
+for path in sorted(args.results.rglob("record.json")):
+    run = args.folder / slug(json.loads(path.read_text())["device"]) / args.results.name
+    target = run / path.relative_to(args.results).parent
+    target.mkdir(parents=True, exist_ok=True)
+    for source in (path, path.with_name("history.csv"), path.with_name("plan.json")):
+        if source.exists():
+            shutil.copyfile(source, target / source.name)
+    copied[run] = copied.get(run, 0) + 1
+for run, count in copied.items():
+    print(f"{count} records in {run}; name it under also_read to show them in the tables")
