@@ -109,7 +109,7 @@ def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[st
             for flag, path in (("--checkpoint", args.checkpoint), ("--data", args.data)):
                 passed += [flag, str(path)] if path else []
             command = [sys.executable, __file__, "--one", json.dumps(spec), *passed]
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 print(f"{model}, {classes} classes, {name}: left out ({last})", file=sys.stderr)

@@ -48,4 +48,4 @@ if rows:
     of_seeds = f"{{{seeds}}}" if len(run.grid.seeds) > 1 else seeds
     networks = ",".join([DENSE, method, *(f"{method}/{scheme}" for scheme in run.grid.schemes)])
     target = f"{results}/evaluate/{dataset}/{model}/seed{of_seeds}/{{{networks}}}/record.json"
-    print(f"\nThe first row:\n  snakemake --configfile {path} {target}")
+    print(f"\nThe first row:\n  snakemake {target} --configfile {path}")

@@ -105,7 +105,7 @@ def _samples(model: nn.Module, batch: Batch, settings: Trace, loss_factor: float
     return work.result()
 
 
-@pytest.mark.parametrize("power", [-20, 0, 20])
+@pytest.mark.parametrize("power", [-30, -20, 0, 20])
 def test_a_dynamic_scale_follows_losses_of_any_size(tiny: nn.Module, batch: Batch, power: int) -> None:
     fp32 = _samples(tiny, batch, Trace(batch_size=12, samples=6)).rows
     dynamic = Trace(batch_size=12, samples=6, precision="fp16", scale="dynamic")
@@ -115,9 +115,8 @@ def test_a_dynamic_scale_follows_losses_of_any_size(tiny: nn.Module, batch: Batc
     static = Trace(batch_size=12, samples=6, precision="fp16", scale=2.0**8)
     if power == 20:
         assert not _samples(tiny, batch, static, loss_factor=2.0**power).rows.isfinite().all()
-    if power == -20:
-        lost = (_samples(tiny, batch, static, loss_factor=2.0**power).rows / 2.0**power - fp32).abs().max()
-        assert lost > 0.2 * fp32.abs().max()
+    if power == -30:
+        assert (_samples(tiny, batch, static, loss_factor=2.0**power).rows == 0).double().mean() > 0.5
 
 
 def test_a_dynamic_scale_rises_after_good_samples(tiny: nn.Module, batch: Batch) -> None:
@@ -151,9 +150,9 @@ def test_work_shared_out_gives_the_bits_of_one_job(tiny: nn.Module, batch: Batch
         assert torch.equal(merged.trace[name], trace)
         assert torch.equal(merged.standard_error[name], alone.standard_error[name])
     with pytest.raises(DataError, match="expected"):
-        merged_traces(tiny, parts[1:], settings, 12)
+        merged_traces(tiny, parts[:-1], settings, 12)
     with pytest.raises(DataError, match="expected"):
-        merged_traces(tiny, [*parts, parts[0]], settings, 12)
+        merged_traces(tiny, [*parts, parts[-1]], settings, 12)
 
 
 class Notes:

@@ -56,7 +56,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 def snakemake_in(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run Snakemake in ``folder`` on its run.yaml; the copy's own package is the one that is imported."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", *arguments]
+    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "run.yaml"]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
