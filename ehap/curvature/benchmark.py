@@ -58,7 +58,7 @@ def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int) -
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in weights)
     operator = HessianLinearOperator(
-        model, nn.CrossEntropyLoss(), weights, [(images, labels)], check_deterministic=False
+        model, nn.CrossEntropyLoss(), list(weights.values()), [(images, labels)], check_deterministic=False
     )
     return _products(list(weights.values()), lambda vectors: operator @ vectors, images.device, samples)
 

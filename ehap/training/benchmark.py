@@ -107,11 +107,14 @@ def compare_training(
     return _comparison(f"{model}, {precision}, {step}", number * BATCH, times, statistics.median(shares))
 
 
-def training_rate(model: str, device: torch.device, precision: Precision, step: Step, seconds: float) -> float:
-    """Return images a second of one training that runs for some seconds after its warm-up."""
+def training_rate(
+    model: str, device: torch.device, precision: Precision, step: Step, seconds: float, warm: Callable[[], None]
+) -> float:
+    """Return images a second of one training that runs for some seconds after its warm-up; ``warm`` comes between."""
     ours, _ = _pipelines(random_images(MOST_BATCHES * BATCH, device), device, 0)
     take = stepper(model, device, precision, step)
     _trained(take, ours, 2, device)
+    warm()
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         _trained(take, ours, 1, device)
