@@ -118,7 +118,7 @@ def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[st
             scaled = benchmark.PAPER_SAMPLES / cost["samples"] if cost["samples"] else 1.0
             costs.setdefault(name, []).append({**cost, "whole": cost["seconds"] * scaled})
             print(f"{model}, {classes} classes, {name}: {cost['seconds']:.2f} s", file=sys.stderr)
-    exact = load_file(scratch / "exact fp32.safetensors")
+    exact = load_file(scratch / "exact fp32.safetensors") if args.checkpoint else {}  # new weights have no ranking
     rows = []
     for name, rounds in costs.items():
         found = load_file(scratch / f"{name}.safetensors")
@@ -137,8 +137,8 @@ def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[st
                 "products_worth": round(statistics.median(worth), 2),
                 "peak_memory_mb": round(statistics.median(one["bytes"] for one in rounds) / 1e6),
                 "samples_run": rounds[0]["samples"],
-                "spearman": round(benchmark.spearman(found, exact), 4) if found else None,
-                "overlap": round(jaccard(planner(found), planner(exact)), 3) if found else None,
+                "spearman": round(benchmark.spearman(found, exact), 4) if found and exact else None,
+                "overlap": round(jaccard(planner(found), planner(exact)), 3) if found and exact else None,
             }
         )
     return rows
@@ -173,11 +173,12 @@ def main() -> None:
                 rows += compare(model, classes, batch, Path(scratch))
     table = pandas.DataFrame(rows)
     write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
-    picture(table, folder / f"{args.name}.svg")
+    if args.checkpoint:
+        picture(table, folder / f"{args.name}.svg")
     note = (
         f"Seconds are for {benchmark.PAPER_SAMPLES} samples, scaled from those that were run, or for the exact traces. "
         "Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with exact fp32, on the "
-        "samples that were run."
+        "samples that were run; only of a trained network."
     )
     command = " ".join(["python", "workflow_scripts/bench_trace.py", *sys.argv[1:]])
     weights = "a trained network" if args.checkpoint else "new weights"
