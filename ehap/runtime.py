@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -53,10 +53,8 @@ def device_name(device: torch.device) -> str:
 
 
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return autocast to fp16 or bf16, or a context that changes nothing for fp32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
+    """Return autocast to fp16 or bf16; for fp32, autocast off, whatever the caller has on."""
+    return torch.autocast(device.type, dtype=DTYPES.get(precision), enabled=precision != "fp32")
 
 
 class Keeper(Protocol):

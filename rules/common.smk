@@ -39,7 +39,7 @@ MACHINE = canonical(asdict(RUN.machine))
 JOB = (
     " --dataset {wildcards.dataset} --model {wildcards.model} --seed {wildcards.seed} --code {params.code}"
     " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --states {STATES}"
-    " --events {EVENTS:q} --log {log}"
+    " --events={EVENTS} --log {log}"
 )
 
 

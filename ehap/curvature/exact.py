@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ehap.curvature.factors import loss_factors, sketch_of_rest
-from ehap.curvature.frozen import frozen_copy
+from ehap.curvature.frozen import Layer, frozen_copy
 from ehap.curvature.linearity import check_linear
 from ehap.curvature.partial import Partial
 from ehap.curvature.samples import positions, squared_norms, squares, tapped, unfolded
-from ehap.errors import ArchitectureError
+from ehap.errors import ArchitectureError, NumericsError
 from ehap.models.folding import FoldedConv
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
 from ehap.settings import Trace
@@ -86,12 +86,9 @@ class Exact:
         quiet = copy.deepcopy(model).eval()
         if settings.approximate == "no":
             check_linear(quiet)
-        self._model, weights = frozen_copy(quiet, channels_last=False)
+        self._model, layers = frozen_copy(quiet, channels_last=False)
         self._model.requires_grad_(False)
-        self._layers = {
-            name.removesuffix(".weight"): _layer(self._model.get_submodule(name.removesuffix(".weight")))
-            for name in weights
-        }
+        self._layers = {name.removesuffix(".weight"): _layer(layer) for name, layer in layers.items()}
         if "gate" in criteria and any(isinstance(module, nn.BatchNorm2d) for module in self._model.modules()):
             raise ArchitectureError(
                 "criterion gate: expected every BatchNorm directly behind a convolution of its own."
@@ -136,6 +133,8 @@ class Exact:
         modules = {name: layer.module for name, layer in self._layers.items()}
         with torch.enable_grad(), tapped(modules) as taps, precision_context(settings.precision, images.device):
             logits = self._model(images)
+        if not logits.isfinite().all():
+            raise NumericsError("the logits hold NaN or Inf; use precision bf16 or fp32, or check the network.")
         columns = self._columns(logits.detach().to(_wide(logits)), number).to(logits.dtype)
         outputs = [output for each in taps.outputs.values() for output in each]
         gradients = iter(_gradients(logits, outputs, columns))
@@ -143,6 +142,8 @@ class Exact:
             deltas = [next(gradients) for _ in taps.outputs[name]]  # one for each time that the layer is called
             if not deltas:
                 continue
+            if any(len(values) != len(images) for values in (*taps.inputs[name], *taps.outputs[name])):
+                raise ArchitectureError(f"{name}: expected one input and output for each image, in dimension 0.")
             found = self._found(layer, taps.inputs[name], taps.outputs[name], deltas)
             channels = self._channels[name]
             for criterion, values in found.items():
@@ -200,11 +201,10 @@ class Exact:
         return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)
 
 
-def _layer(module: nn.Module) -> _Layer:
+def _layer(module: Layer) -> _Layer:
     if isinstance(module, FoldedConv):
         factor = module.gamma / torch.sqrt(module.variance + module.eps)
         return _Layer(module, module.conv, module.conv.weight.flatten(1), factor.double(), module.folded()[1])
-    assert isinstance(module, (nn.Conv2d, nn.Linear))
     weight = module.weight.flatten(1)
     bias = module.bias if module.bias is not None else torch.zeros_like(weight[:, 0])
     return _Layer(module, module, weight, torch.ones_like(weight[:, 0]).double(), bias)

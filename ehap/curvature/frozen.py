@@ -5,7 +5,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ehap.errors import ArchitectureError
 from ehap.models.folding import FoldedConv, fold_norms
+
+Layer = FoldedConv | nn.Conv2d | nn.Linear
 
 
 def channel_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -17,25 +20,39 @@ def channel_weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Return a copy in eval mode and its channel weights, under the names and in the order of the original's.
+def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module, dict[str, Layer]]:
+    """Return a copy in eval mode and its layers, under the names and in the order of the original's.
 
     Where each BatchNorm stands directly behind a convolution it becomes a fixed factor on that convolution's weight
     and a bias, in the graph: derivatives in the weights stay the same, feature maps are passed over once less.
     Only channel weights require a gradient.
+
+    Raises:
+        ArchitectureError: A BatchNorm has no running statistics: in eval mode, too, it mixes the images of a batch.
     """
     quiet = copy.deepcopy(model).eval()
+    for name, module in quiet.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+            raise ArchitectureError(f"{name}: expected BatchNorm with running statistics (track_running_stats=True).")
     try:
         twin: nn.Module = fold_norms(quiet)
     except Exception:  # torch.fx raises whatever the code of a network that it cannot trace raises
         twin = quiet
-    twin.eval().requires_grad_(False)
-    if channels_last:
-        twin.to(memory_format=torch.channels_last)
-    weights = {}
+    every = dict(quiet.named_modules()) | dict(twin.named_modules())  # a layer that is never called is not traced
+    layers: dict[str, Layer] = {}
     for name in channel_weights(model):
-        module = twin.get_submodule(name.removesuffix(".weight"))
-        inner = module.conv if isinstance(module, FoldedConv) else module
-        assert isinstance(inner.weight, Tensor)
-        weights[name] = inner.weight.requires_grad_()
-    return twin, weights
+        found = every[name.removesuffix(".weight")]
+        assert isinstance(found, (FoldedConv, nn.Conv2d, nn.Linear))
+        layers[name] = found
+    for module in (twin, *layers.values()):
+        module.eval().requires_grad_(False)
+        if channels_last:
+            module.to(memory_format=torch.channels_last)
+    for layer in layers.values():
+        geometry(layer).weight.requires_grad_()
+    return twin, layers
+
+
+def geometry(layer: Layer) -> nn.Conv2d | nn.Linear:
+    """Return the convolution or linear layer itself."""
+    return layer.conv if isinstance(layer, FoldedConv) else layer

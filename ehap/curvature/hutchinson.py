@@ -8,7 +8,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from ehap.curvature.frozen import frozen_copy
+from ehap.curvature.frozen import frozen_copy, geometry
 from ehap.curvature.partial import Partial
 from ehap.curvature.products import FIRST_ORDER_SCALE, HessianProduct
 from ehap.errors import NumericsError
@@ -73,8 +73,8 @@ class Hutchinson:
         stable: Stable | None = None,
         loss_factor: float = 1.0,
     ) -> None:
-        self._model, weights = frozen_copy(model)
-        self._weights = list(weights.values())
+        self._model, layers = frozen_copy(model)
+        self._weights: list[Tensor] = [geometry(layer).weight for layer in layers.values()]
         self._settings, self._seed, self._count, self._factor = settings, seed, len(images), loss_factor
         size = settings.micro_batch or (CPU_MICRO_BATCH if images.device.type == "cpu" else len(images))
         images = images.contiguous(memory_format=torch.channels_last)

@@ -45,7 +45,6 @@ LINEAR_FUNCTIONS = (
     functional.hardtanh,
     functional.pad,
     functional.interpolate,
-    functional.dropout,
     functional.max_pool2d,
     functional.avg_pool2d,
     functional.adaptive_avg_pool2d,
@@ -55,6 +54,7 @@ LINEAR_FUNCTIONS = (
 LINEAR_METHODS = ("add", "add_", "relu", "relu_", "view", "reshape", "flatten", "mean", "size", "contiguous", "permute")
 PRODUCTS = (operator.mul, operator.imul, operator.truediv, torch.mul, torch.div)
 PRODUCT_METHODS = ("mul", "mul_", "div", "div_")
+DIVISIONS = (operator.truediv, torch.div, "div", "div_")
 ADVICE = "say approximate: gauss-newton to accept the Gauss–Newton traces, or take estimator hutchinson"
 
 
@@ -87,7 +87,7 @@ def _check_module(name: str, module: nn.Module, used: dict[int, str]) -> None:
     if not isinstance(module, LINEAR_MODULES):
         kind = type(module).__name__
         raise ArchitectureError(f"{name}: {kind} is not piecewise linear, as far as is known; {ADVICE}.")
-    for parameter in module.parameters():
+    for parameter in module.parameters() if isinstance(module, (nn.Conv2d, nn.Linear)) else ():
         if id(parameter) in used:
             raise ArchitectureError(f"{name}: its weight is used twice (in {used[id(parameter)]}, too); {ADVICE}.")
         used[id(parameter)] = name
@@ -95,10 +95,27 @@ def _check_module(name: str, module: nn.Module, used: dict[int, str]) -> None:
 
 def _linear(node: fx.Node) -> bool:
     if node.target in PRODUCTS or node.target in PRODUCT_METHODS:
-        activations = [argument for argument in node.args if isinstance(argument, fx.Node)]
-        denominator = node.target in (operator.truediv, torch.div, "div", "div_") and len(node.args) > 1
-        return len(activations) < 2 and not (denominator and isinstance(node.args[1], fx.Node))  # noqa: PLR2004
+        activations = [source for source in node.all_input_nodes if not _is_number(source)]
+        divided = node.target in DIVISIONS and bool(activations) and activations[-1] is not node.args[0]
+        return len(activations) == 1 and not divided and not _squares(node)
+    if node.target is functional.dropout:
+        return node.kwargs.get("training", True) is False
     return node.target in (LINEAR_METHODS if node.op == "call_method" else LINEAR_FUNCTIONS)
+
+
+def _squares(node: fx.Node) -> bool:
+    """Return whether a product takes the same activation twice."""
+    sources = [*node.args, *node.kwargs.values()]
+    return sum(isinstance(source, fx.Node) and not _is_number(source) for source in sources) > 1
+
+
+def _is_number(node: fx.Node) -> bool:
+    """Return whether a node is a size or an attribute of the network rather than an activation."""
+    if node.op == "get_attr" or node.target == "size":
+        return True
+    if node.target is getattr:
+        return bool(node.args[1] == "shape")
+    return node.target is operator.getitem and isinstance(node.args[0], fx.Node) and _is_number(node.args[0])
 
 
 def _why(node: fx.Node) -> str:

@@ -78,7 +78,8 @@ def image_sum(part: Partial, images: int) -> tuple[Tensor, Tensor]:
     """Return the sum of rows that chunks of images add, and its standard error, both (C,).
 
     Without a sketch nothing is random and the error is zero. With one it is estimated by the spread between images of
-    what the sketch adds, which holds the spread of its means, too: an upper bound in expectation.
+    what the sketch adds, which holds the spread of its means, too: an upper bound in expectation; a single image
+    has none, and its error is infinite.
 
     Raises:
         NumericsError: A row holds NaN or Inf.
@@ -88,6 +89,8 @@ def image_sum(part: Partial, images: int) -> tuple[Tensor, Tensor]:
         raise NumericsError("the exact traces hold NaN or Inf; use precision bf16 or fp32, or check the network.")
     if part.sketch is None:
         return total, torch.zeros_like(total)
+    if images == 1:
+        return total, torch.full_like(total, float("inf"))
     first, second = part.sketch.sum(0)
-    spread = (second - first.square() / images).clamp_min(0) * images / max(1, images - 1)
+    spread = (second - first.square() / images).clamp_min(0) * images / (images - 1)
     return total, spread.sqrt()

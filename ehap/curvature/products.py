@@ -42,9 +42,11 @@ class HessianProduct:
     ) -> None:
         self._weights, self._precision, self._device = list(weights), precision, images.device
         self._first = 1.0 if precision == "fp32" else first
-        with precision_context(precision, self._device):
+        with torch.enable_grad(), precision_context(precision, self._device):
             loss = cross_entropy(model(images), labels) * (loss_factor * self._first)
-            self._gradients = torch.autograd.grad(loss, self._weights, create_graph=True)
+            found = torch.autograd.grad(loss, self._weights, create_graph=True, materialize_grads=True)
+        self._used = [index for index, gradient in enumerate(found) if gradient.requires_grad]
+        self._gradients = [found[index] for index in self._used]
 
     def finite(self) -> bool:
         """Return whether the first-order gradient holds finite numbers only."""
@@ -59,5 +61,7 @@ class HessianProduct:
                 Inf or NaN where it is too high, and zeros where it is too low: the caller checks.
         """
         with precision_context(self._precision, self._device):
-            seeds = [vector * (scale / self._first) for vector in vectors]
-            return torch.autograd.grad(self._gradients, self._weights, grad_outputs=seeds, retain_graph=True)
+            seeds = [vectors[index] * (scale / self._first) for index in self._used]
+            return torch.autograd.grad(
+                self._gradients, self._weights, grad_outputs=seeds, retain_graph=True, materialize_grads=True
+            )

@@ -84,8 +84,10 @@ def squared_norms(patches: Tensor, deltas: Tensor) -> Tensor:
     delta = deltas.view(columns, count, groups, channels // groups, places).permute(1, 2, 0, 3, 4)
     delta = delta.reshape(count, groups, rows, places)
     if places * places * (weights + rows) < rows * places * weights:
-        gram = patches.transpose(2, 3) @ patches
-        norms = ((delta @ gram).to(_wide(deltas)) * delta).sum(3)
+        # FP16 overflows where activations are large
+        safe = patches.float() if patches.dtype == torch.float16 else patches
+        gram = safe.transpose(2, 3) @ safe
+        norms = ((delta.to(safe.dtype) @ gram).to(_wide(deltas)) * delta).sum(3)
     else:
         norms = (delta @ patches.transpose(2, 3)).to(_wide(deltas)).square().sum(3)
     return norms.view(count, groups, columns, channels // groups).permute(2, 0, 1, 3).reshape(columns, count, channels)

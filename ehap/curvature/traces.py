@@ -1,9 +1,11 @@
 """The one door to channel curvature."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ehap.curvature.exact import Criterion, Exact
@@ -11,8 +13,8 @@ from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
 from ehap.curvature.stability import stability
-from ehap.errors import DataError
-from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, synchronize, track
+from ehap.errors import ArchitectureError, DataError
+from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, logger, precision_context, synchronize, track
 from ehap.settings import Trace
 
 Planner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
@@ -87,11 +89,8 @@ def partial_traces(
 
     Args and errors as for ``channel_traces``; shard counts from 0.
     """
-    if not len(images) or not images.isfinite().all():
-        raise DataError(
-            f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
-        )
-    with PeakMemory(images.device) as memory:
+    _check_batch(model, images)
+    with precision_context("fp32", images.device), PeakMemory(images.device) as memory:
         work: Exact | Hutchinson
         if settings.estimator == "exact":
             work = Exact(model, images, settings, seed, shard=(shard, settings.shards))
@@ -135,6 +134,12 @@ def merged_traces(
     overlap = None
     if settings.until and planner:
         overlap = stability(whole.rows, lambda values: planner(by_layer(model, values)), settings.until.confidence)
+        if overlap < settings.until.overlap:
+            logger.warning(
+                "%d samples are not enough: the kept channels overlap by %.3f, not by %.3f; take more samples or "
+                "estimator exact",
+                *(len(whole.rows), overlap, settings.until.overlap),
+            )
     return ChannelTraces(
         trace=by_layer(model, mean),
         standard_error=by_layer(model, error),
@@ -156,10 +161,28 @@ def channel_scores(
     Returns:
         Criterion to parameter name to (C_out,) float64, in loss units (trace: per squared weight unit).
     """
+    _check_batch(model, images)
     work = Exact(model, images, settings, seed, criteria)
-    for _ in track(work.run(), "chunks of images", work.chunks):
-        pass
+    with precision_context("fp32", images.device):
+        for _ in track(work.run(), "chunks of images", work.chunks):
+            pass
     return {name: by_layer(model, image_sum(work.result(name), len(images))[0]) for name in criteria}
+
+
+@torch.no_grad()
+def _check_batch(model: nn.Module, images: Tensor) -> None:
+    """Raise unless the images are finite and do not influence each other's logits in eval mode."""
+    if not len(images) or not images.isfinite().all():
+        raise DataError(
+            f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
+        )
+    quiet, pair = copy.deepcopy(model).eval(), images[:2]
+    together, alone = quiet(pair), torch.cat([quiet(image.unsqueeze(0)) for image in pair])
+    if together.shape != alone.shape or not torch.allclose(together, alone, 1e-2, 1e-3 * float(alone.abs().max())):
+        raise ArchitectureError(
+            "expected a network in which images of a batch do not influence each other in eval mode; the logits of two "
+            "images together are not those of each alone."
+        )
 
 
 def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """BatchNorm as part of the convolution before it, with frozen statistics."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -20,13 +21,19 @@ class FoldedConv(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    gamma: Tensor
+    beta: Tensor
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         if norm.running_mean is None or norm.running_var is None:
             raise ArchitectureError("expected BatchNorm2d with running statistics (track_running_stats=True).")
         self.conv, self.eps = conv, norm.eps
-        self.gamma, self.beta = norm.weight, norm.bias
+        if norm.affine:
+            self.gamma, self.beta = norm.weight, norm.bias
+        else:
+            self.register_buffer("gamma", torch.ones_like(norm.running_mean))
+            self.register_buffer("beta", torch.zeros_like(norm.running_mean))
         self.register_buffer("mean", norm.running_mean.detach().clone())
         self.register_buffer("variance", norm.running_var.detach().clone())
 
@@ -68,6 +75,7 @@ def fuse_norms(model: nn.Module) -> fx.GraphModule:
 def _merge_norms(model: nn.Module, merge: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]) -> fx.GraphModule:
     traced = fx.symbolic_trace(copy.deepcopy(model))
     modules = dict(traced.named_modules())
+    calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
     for node in list(traced.graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
         if not isinstance(norm, nn.BatchNorm2d):
@@ -77,6 +85,10 @@ def _merge_norms(model: nn.Module, merge: Callable[[nn.Conv2d, nn.BatchNorm2d], 
         conv = modules.get(str(source.target))
         if not isinstance(conv, nn.Conv2d) or len(source.users) != 1:
             raise ArchitectureError(f"{node.target}: expected a BatchNorm directly behind a convolution of its own.")
+        if calls[str(node.target)] > 1 or calls[str(source.target)] > 1:
+            raise ArchitectureError(f"{source.target}: expected a convolution and its BatchNorm to be called once.")
+        if any(module._forward_hooks or module._forward_pre_hooks for module in (conv, norm)):
+            raise ArchitectureError(f"{source.target}: expected no hooks on a convolution and its BatchNorm.")
         traced.set_submodule(str(source.target), merge(conv, norm))
         node.replace_all_uses_with(source)
         traced.graph.erase_node(node)

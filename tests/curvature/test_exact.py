@@ -258,3 +258,105 @@ def test_traces_do_not_depend_on_the_mode_in_which_the_model_comes(tiny: nn.Modu
     second = channel_traces(copy.deepcopy(tiny).train(), *batch, EXACT).trace
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert set(first) == set(dense_channel_traces(copy.deepcopy(tiny), *batch))
+
+
+class Reused(nn.Module):
+    """One convolution, called twice with a norm of its own each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.one, self.two = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.two(self.conv(torch.relu(self.one(self.conv(x))))).mean((2, 3)))
+
+
+class Hostile(nn.Module):
+    """What a network may have that is easily overlooked: a norm without weights, and a layer that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)
+        self.unused = nn.Linear(4, 2)
+        self.fc = nn.Linear(4, 5)
+        self.register_buffer("factor", torch.tensor(0.7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.conv(x))) * self.factor
+        return self.fc(x.mean((2, 3)) / x.size(2))
+
+
+@pytest.mark.parametrize("estimator", ["exact", "hutchinson"])
+def test_unused_layers_and_norms_without_weights_are_no_obstacle(
+    batch: Batch, enliven: Callable[[nn.Module], None], estimator: str
+) -> None:
+    model = Hostile()
+    model.norm.running_var.fill_(0.5)
+    model = model.double().eval()
+    images = batch[0].double()
+    expected = dense_channel_traces(copy.deepcopy(model), images, batch[1])
+    with torch.no_grad():  # a caller may have switched gradients off
+        settings = Trace(batch_size=12, estimator=estimator, samples=400)  # type: ignore[arg-type]
+        found = channel_traces(model, images, batch[1], settings)
+    assert (found.trace["unused.weight"] == 0).all()
+    for name, values in expected.items():
+        slack = 4.5 * found.standard_error[name] + 1e-9 * values.abs().max()
+        assert ((found.trace[name] - values).abs() <= slack).all(), name
+
+
+def test_a_convolution_with_two_norms_is_not_folded(batch: Batch, enliven: Callable[[nn.Module], None]) -> None:
+    model = Reused()
+    enliven(model)
+    model = model.double().eval()
+    images = batch[0].double()
+    expected = dense_channel_traces(copy.deepcopy(model), images, batch[1])
+    found = channel_traces(model, images, batch[1], Trace(batch_size=12, samples=400))
+    for name, values in expected.items():
+        assert ((found.trace[name] - values).abs() <= 4.5 * found.standard_error[name]).all(), name
+
+
+class Mixing(nn.Module):
+    """Takes the batch's mean out: images influence each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).mean((2, 3))
+        return self.fc(x - x.mean(0, keepdim=True))
+
+
+class Keyword(nn.Module):
+    """A product that hides in a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.mul(self.one(x), other=self.two(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Mixing(), "images of a batch do not influence each other"),
+        (Keyword(), "a product of two activations"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten()),
+            "do not influence each other|running statistics",
+        ),
+    ],
+)
+def test_networks_that_the_formulas_do_not_cover_are_refused(model: nn.Module, message: str, batch: Batch) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        channel_traces(model, *batch, EXACT)
+
+
+def test_fp32_is_fp32_whatever_the_caller_casts(tiny: nn.Module, batch: Batch) -> None:
+    expected = channel_traces(tiny, *batch, EXACT).trace
+    with torch.autocast("cpu", torch.bfloat16):
+        found = channel_traces(tiny, *batch, EXACT).trace
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
         "methods": ["hap", "random"],
         "schemes": ["qat8"],
     },
-    "machine": {"device": "cpu", "tensorboard": True},
+    "machine": {"device": "cpu"},
     "prepare": {"all": {"train_images": 48, "test_images": 32}},
     "pretrain": {"all": {"epochs": 1, "learning_rate": 0.05, "batch_size": 16}},
     "trace": {"all": {"batch_size": 16, "samples": 2}},

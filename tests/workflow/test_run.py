@@ -72,13 +72,19 @@ def test_learning_curves_show_every_network_of_the_cell(finished: Path) -> None:
     assert "resnet20 on digits, seed 0" in picture
 
 
-def test_tensorboard_reads_the_event_files(finished: Path) -> None:
+def test_tensorboard_reads_the_event_files(project: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(finished / f"logs/small/tensorboard/finetune/{CELL}/hap"))
+    config = _config("methods|hap|finetune", {"epochs": 2})
+    config["machine"]["tensorboard"] = True
+    write_config(project, config)
+    result = snakemake_in(project, f"results/small/finetune/{CELL}/hap/record.json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    events = EventAccumulator(str(project / f"logs/small/tensorboard/finetune/{CELL}/hap"))
     events.Reload()
-    with (finished / f"results/small/finetune/{CELL}/hap/history.csv").open() as file:
+    with (project / f"results/small/finetune/{CELL}/hap/history.csv").open() as file:
         history = list(csv.DictReader(file))
+    assert len(history) == 2
     shown = [event.value for event in events.Scalars("train_loss")]
     assert shown == pytest.approx([float(row["train_loss"]) for row in history], rel=1e-6)
 
