@@ -78,7 +78,11 @@ def plan_of(jobs):
 def refuse_slow_traces(jobs):
     """FP16 traces on a CPU are stopped before any job starts; on a scheduler the jobs themselves know their device."""
     device = RUN.machine.device
-    if device == "cuda" or device == "auto" and (not workflow.local_exec or local_gpus()):
+    if (
+        device == "cuda"
+        or device == "auto"
+        and (not workflow.local_exec or local_gpus())
+    ):
         return
     for job in jobs:
         if job.rule.name in ("trace", "trace_part"):

@@ -14,7 +14,11 @@ def trace_parts(wildcards):
     """The parts of the traces that several jobs compute; none where one job does it all."""
     shards = trace_settings(wildcards).shards
     folder = PARTS.format(**wildcards)
-    return [f"{folder}/{shard}-of-{shards}.safetensors" for shard in range(shards)] if shards > 1 else []
+    return (
+        [f"{folder}/{shard}-of-{shards}.safetensors" for shard in range(shards)]
+        if shards > 1
+        else []
+    )
 
 
 rule trace_part:
@@ -39,8 +43,7 @@ rule trace_part:
         code=digest("trace_part.py"),
     shell:
         "{PYTHON} {SCRIPTS}/trace_part.py --data {input.data} --checkpoint {input.checkpoint} --part {output.part}"
-        " --settings {params.settings:q} --curvature {wildcards.curvature}"
-        + JOB
+        " --settings {params.settings:q} --curvature {wildcards.curvature}" + JOB
 
 
 rule trace:
@@ -65,10 +68,11 @@ rule trace:
     params:
         script=trace_script,
         settings=settings_of("trace"),
-        parts=lambda wildcards, input: f"--parts {PARTS.format(**wildcards)}" if input.parts else "",
+        parts=lambda wildcards, input: (
+            f"--parts {PARTS.format(**wildcards)}" if input.parts else ""
+        ),
         code=lambda wildcards: digest(trace_script(wildcards)),
     shell:
         "{PYTHON} {SCRIPTS}/{params.script} --data {input.data} --checkpoint {input.checkpoint}"
         " --traces {output.traces} --record {output.record} {params.parts} --settings {params.settings:q}"
-        " --curvature {wildcards.curvature}"
-        + JOB
+        " --curvature {wildcards.curvature}" + JOB

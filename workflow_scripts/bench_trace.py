@@ -65,14 +65,28 @@ def network_and_batch(model: str, classes: int, batch: int) -> tuple[torch.nn.Mo
 
 
 def run_one(spec: dict[str, Any]) -> None:
-    """Measure one contender in this process: its numbers go to stdout, its traces to a file."""
+    """Measure one contender in this process: its numbers go to stdout, its traces to a file.
+
+    The gradient graph is paid once, so 300 samples take what one takes and 299 times the difference of one more.
+    """
     batch = network_and_batch(spec["model"], spec["classes"], spec["batch"])
-    if spec["contender"] in benchmark.CONTENDERS:
-        cost = benchmark.CONTENDERS[spec["contender"]](*batch, spec["samples"])
-    else:
-        cost = benchmark.ours(*batch, {key: value for key, value in spec["settings"].items() if value is not None})
-    save_file({name: values.contiguous() for name, values in cost.trace.items()}, spec["traces"])
-    print(json.dumps({"seconds": cost.seconds, "samples": cost.samples, "bytes": cost.peak_memory_bytes}))
+    settings = {key: value for key, value in spec.get("settings", {}).items() if value is not None}
+    exact = settings.get("estimator") == "exact"
+    samples = settings.get("samples", spec["samples"])
+
+    def cost(count: int) -> benchmark.Cost:
+        if spec["contender"] in benchmark.CONTENDERS:
+            return benchmark.CONTENDERS[spec["contender"]](*batch, count)
+        return benchmark.ours(*batch, settings if exact else {**settings, "samples": count})
+
+    found = cost(samples)
+    whole = found.seconds
+    if not exact:
+        one = cost(1).seconds
+        whole = one + (benchmark.PAPER_SAMPLES - 1) * (found.seconds - one) / (samples - 1)
+    save_file({name: values.contiguous() for name, values in found.trace.items()}, spec["traces"])
+    measured = {"seconds": found.seconds, "whole": whole, "samples": found.samples, "bytes": found.peak_memory_bytes}
+    print(json.dumps(measured))
 
 
 def contenders(classes: int) -> dict[str, dict[str, Any]]:
@@ -97,7 +111,7 @@ def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[st
     """Measure every contender in turn, several rounds, and return one row for each."""
     network, _, _ = network_and_batch(model, classes, 1)
     planner = planner_of(Trace(batch_size=1, until=Until(params=0.1)))(network.cpu())
-    costs: dict[str, list[dict[str, Any]]] = {}
+    costs: dict[str, dict[int, dict[str, Any]]] = {}
     for number in range(args.rounds):
         for name, what in contenders(classes).items():
             if number and "samples" in name:  # judged for its traces only
@@ -115,30 +129,38 @@ def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[st
                 print(f"{model}, {classes} classes, {name}: left out ({last})", file=sys.stderr)
                 continue
             cost = json.loads(done.stdout.splitlines()[-1])
-            scaled = benchmark.PAPER_SAMPLES / cost["samples"] if cost["samples"] else 1.0
-            costs.setdefault(name, []).append({**cost, "whole": cost["seconds"] * scaled})
+            costs.setdefault(name, {})[number] = cost
             print(f"{model}, {classes} classes, {name}: {cost['seconds']:.2f} s", file=sys.stderr)
-    exact = load_file(scratch / "exact fp32.safetensors") if args.checkpoint else {}  # new weights have no ranking
+    # New weights have no ranking that could be judged.
+    reference = scratch / "exact fp32.safetensors"
+    exact = load_file(reference) if args.checkpoint and "exact fp32" in costs else {}
     rows = []
     for name, rounds in costs.items():
-        found = load_file(scratch / f"{name}.safetensors")
-        base, product = costs["published"], costs["ours fp32"]
-        pairs = list(zip(base, rounds, strict=False))
-        sample = [one["whole"] / benchmark.PAPER_SAMPLES for one in product]
-        worth = [one["whole"] / each for each, one in zip(sample, rounds, strict=False)]
+        found = load_file(scratch / f"{name}.safetensors") if exact else {}
+
+        def times_less_than(other: str, rounds: dict[int, dict[str, Any]] = rounds) -> float | None:
+            both = [
+                costs[other][number]["whole"] / one["whole"]
+                for number, one in rounds.items()
+                if number in costs.get(other, {})
+            ]
+            return statistics.median(both) if both else None
+
+        faster, ours = times_less_than("published"), times_less_than("ours fp32")
         rows.append(
             {
                 "model": model,
                 "classes": classes,
                 "batch": batch,
                 "contender": name,
-                "seconds": round(statistics.median(one["whole"] for one in rounds), 2),
-                "times_faster_than_published": round(statistics.median(a["whole"] / b["whole"] for a, b in pairs), 2),
-                "products_worth": round(statistics.median(worth), 2),
-                "peak_memory_mb": round(statistics.median(one["bytes"] for one in rounds) / 1e6),
-                "samples_run": rounds[0]["samples"],
-                "spearman": round(benchmark.spearman(found, exact), 4) if found and exact else None,
-                "overlap": round(jaccard(planner(found), planner(exact)), 3) if found and exact else None,
+                "seconds": round(statistics.median(one["whole"] for one in rounds.values()), 2),
+                "times_faster_than_published": None if faster is None else round(faster, 2),
+                "products_worth": None if ours is None else round(benchmark.PAPER_SAMPLES / ours, 2),
+                "peak_memory_mb": round(statistics.median(one["bytes"] for one in rounds.values()) / 1e6),
+                "samples_run": rounds[0]["samples"] if 0 in rounds else None,
+                "rounds": len(rounds),
+                "spearman": round(benchmark.spearman(found, exact), 4) if found else None,
+                "overlap": round(jaccard(planner(found), planner(exact)), 3) if found else None,
             }
         )
     return rows
@@ -163,28 +185,33 @@ def picture(table: pandas.DataFrame, path: Path) -> None:
 
 def main() -> None:
     """Measure everything and write CSV, Markdown and a picture."""
-    batches = args.batches or [{"wrn28_8": 256}.get(model, 512) for model in args.models]
+    wide = 256 if device.type == "cuda" else 16
+    batches = args.batches or [wide if model == "wrn28_8" else 512 for model in args.models]
     folder = args.folder / slug(device_name(device))
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for classes in args.classes:
-            for model, batch in zip(args.models, batches, strict=True):
+    for classes in args.classes:
+        for model, batch in zip(args.models, batches, strict=True):
+            with tempfile.TemporaryDirectory() as scratch:
                 rows += compare(model, classes, batch, Path(scratch))
-    table = pandas.DataFrame(rows)
+            write(pandas.DataFrame(rows), folder)  # what is measured is not lost if a later model fails
+    print((folder / f"{args.name}.md").read_text())
+
+
+def write(table: pandas.DataFrame, folder: Path) -> None:
+    """Write CSV, Markdown, and for a trained network the picture."""
     write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
     if args.checkpoint:
         picture(table, folder / f"{args.name}.svg")
     note = (
-        f"Seconds are for {benchmark.PAPER_SAMPLES} samples, scaled from those that were run, or for the exact traces. "
-        "Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with exact fp32, on the "
-        "samples that were run; only of a trained network."
+        f"Seconds are for {benchmark.PAPER_SAMPLES} samples (one, and the rest scaled from those that were run), or "
+        "for the exact traces. Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with "
+        "exact fp32, on the samples that were run; only of a trained network."
     )
     command = " ".join(["python", "workflow_scripts/bench_trace.py", *sys.argv[1:]])
     weights = "a trained network" if args.checkpoint else "new weights"
     text = f"# Cost and fidelity of channel traces on {device_name(device)}, {weights}\n\n`{command}`\n\n{note}\n\n"
     write_atomically(folder / f"{args.name}.md", (text + table.to_markdown(index=False) + "\n").encode())
-    print(table.to_markdown(index=False))
 
 
 if args.one:

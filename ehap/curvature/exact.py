@@ -83,6 +83,7 @@ class Exact:
         criteria: Sequence[Criterion] = ("trace",),
         shard: tuple[int, int] = (0, 1),
     ) -> None:
+        self._done, self._before, self._began = 0, 0.0, time.perf_counter()
         quiet = copy.deepcopy(model).eval()
         if settings.approximate == "no":
             check_linear(quiet)
@@ -105,7 +106,6 @@ class Exact:
         empty = torch.zeros(len(self._numbers), channels, device=images.device, dtype=torch.float64)
         self._rows = {criterion: empty.clone() for criterion in self._criteria}
         self._sketch = empty.unsqueeze(1).repeat(1, 2, 1)
-        self._done, self._before, self._began = 0, 0.0, time.perf_counter()
 
     @property
     def chunks_to_do(self) -> int:

@@ -73,6 +73,7 @@ class Hutchinson:
         stable: Stable | None = None,
         loss_factor: float = 1.0,
     ) -> None:
+        self._before, self._began = 0.0, time.perf_counter()
         self._model, layers = frozen_copy(model)
         self._weights: list[Tensor] = [geometry(layer).weight for layer in layers.values()]
         self._settings, self._seed, self._count, self._factor = settings, seed, len(images), loss_factor
@@ -83,7 +84,7 @@ class Hutchinson:
         self._stable, self._done = stable, 0
         channels = sum(weight.shape[0] for weight in self._weights)
         self._totals = torch.zeros(len(self._samples), channels, device=images.device, dtype=torch.float64)
-        self._passes, self._before, self._began = 0, 0.0, time.perf_counter()
+        self._passes = 0
         self._dynamic = settings.scale == "dynamic"
         self._scale = HIGHEST_SCALE if settings.scale == "dynamic" else settings.scale
         self._first = HIGHEST_SCALE if self._dynamic else FIRST_ORDER_SCALE
