@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= all
+# Of the benchmarks, e.g. make bench-trace ARGS="--models resnet32 --checkpoint … --data …"
+ARGS ?=
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -27,11 +29,11 @@ keep: $(READY) ## copy the paper's records to measurements/<device>/paper, for g
 	python workflow_scripts/keep.py results/paper
 
 bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
-	python workflow_scripts/bench_train.py
+	python workflow_scripts/bench_train.py $(ARGS)
 
 bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
 	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
-	python workflow_scripts/bench_trace.py
+	python workflow_scripts/bench_trace.py $(ARGS)
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal

@@ -42,6 +42,7 @@ parser.add_argument("--micro-batch", type=int, help="of our Hutchinson; its own 
 parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 parser.add_argument("--threads", type=int, default=0, help="0: all")
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--leave-out", nargs="*", default=[], help="contenders whose names begin so")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
 parser.add_argument("--name", default="bench_trace")
 parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
@@ -104,7 +105,7 @@ def contenders(classes: int) -> dict[str, dict[str, Any]]:
     for tolerance in (0.3, 0.1, 0.03) if classes > 10 else (0.3,):  # noqa: PLR2004
         name = f"exact fp32, {100 * tolerance:.0f} % sketched"
         found[name] = {"settings": {"estimator": "exact", "eigen_tolerance": tolerance}}
-    return found
+    return {name: what for name, what in found.items() if not name.startswith(tuple(args.leave_out))}
 
 
 def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[str, Any]]:

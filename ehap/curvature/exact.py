@@ -6,40 +6,44 @@ with columns s_k of S Sᵀ = diag(p) − p pᵀ, the Hessian of cross-entropy in
 
     H_cc = (1/N) Σ_n Σ_k g gᵀ,  g = ∂(s_kᵀ z(x_n)) / ∂w_c,
 
-and trace, diagonal and quadratic forms of H_cc are sums of squares. No random vector, no second derivative.
+and trace, diagonal and quadratic forms of H_cc are sums of squares. No random vector, no second derivative. With the
+gradient of each image's loss in the logits, p − e_label, in place of s_k, the same pass gives the empirical scores.
 """
 
 import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ehap.curvature.factors import loss_factors, sketch_of_rest
 from ehap.curvature.frozen import Layer, frozen_copy
 from ehap.curvature.linearity import check_linear
 from ehap.curvature.partial import Partial
-from ehap.curvature.samples import positions, squared_norms, squares, tapped, unfolded
+from ehap.curvature.samples import positions, squared_norms, tapped, unfolded, weighted_squares
 from ehap.errors import ArchitectureError, NumericsError
 from ehap.models.folding import FoldedConv
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
 from ehap.settings import Trace
+from ehap.settings.trace import Curvature
 
-Criterion = Literal["trace", "diagonal", "block", "gate"]
-"""trace of H_cc; diagonal ½ Σ_i H_ii w_i²; block ½ w_cᵀ H_cc w_c; gate ½ ∂²L/∂g_c² for a gate g_c = 1 on the layer's
-output, BatchNorm included."""
 CPU_CHUNK, GPU_CHUNK = 16, 128
+EMPIRICAL: tuple[Curvature, ...] = ("fisher", "taylor")
+"""Scores from the gradient of each image's own loss; the others come from the Hessian's columns."""
+AT_GATES: tuple[Curvature, ...] = ("gate", *EMPIRICAL)
+FP16_SCALE, LOWEST_SCALE, BACK_OFF = 2.0**8, 2.0**-16, 4.0
 
 
 class State(TypedDict):
     """Where a computation stands: chunks done, and what each has found."""
 
     done: int
-    rows: dict[Criterion, Tensor]
-    sketch: Tensor
+    rows: dict[Curvature, Tensor]
+    sketch: dict[Curvature, Tensor]
     seconds: float
 
 
@@ -63,11 +67,10 @@ class Exact:
 
     Args:
         model: Any mode; it is not changed.
-        images: (N, 3, H, W), normalised. Labels do not matter: the Hessian of cross-entropy in the logits does not
-            depend on them.
-        settings: precision, micro_batch (images a chunk), eigen_tolerance, approximate.
+        images: (N, 3, H, W), normalised.
+        labels: (N,) int64; only fisher and taylor depend on them, the Hessian of cross-entropy in the logits does not.
+        settings: criteria, precision, micro_batch (images a chunk), eigen_tolerance, approximate.
         seed: Of the sketch, where eigen_tolerance leaves something to it.
-        criteria: What to compute in the one pass.
         shard: Which share of the chunks to compute, and of how many.
 
     Raises:
@@ -78,9 +81,9 @@ class Exact:
         self,
         model: nn.Module,
         images: Tensor,
+        labels: Tensor,
         settings: Trace,
         seed: int,
-        criteria: Sequence[Criterion] = ("trace",),
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         self._done, self._before, self._began = 0, 0.0, time.perf_counter()
@@ -90,11 +93,16 @@ class Exact:
         self._model, layers = frozen_copy(quiet, channels_last=False)
         self._model.requires_grad_(False)
         self._layers = {name.removesuffix(".weight"): _layer(layer) for name, layer in layers.items()}
-        if "gate" in criteria and any(isinstance(module, nn.BatchNorm2d) for module in self._model.modules()):
+        gates = [criterion for criterion in settings.criteria if criterion in AT_GATES]
+        if gates and any(isinstance(module, nn.BatchNorm2d) for module in self._model.modules()):
             raise ArchitectureError(
-                "criterion gate: expected every BatchNorm directly behind a convolution of its own."
+                f"criterion {gates[0]}: expected every BatchNorm directly behind a convolution of its own."
             )
-        self._settings, self._seed, self._criteria, self._images = settings, seed, tuple(criteria), images
+        self._settings, self._seed, self._images, self._labels = settings, seed, images, labels
+        self._criteria = settings.criteria
+        self._hessian = [criterion for criterion in self._criteria if criterion not in EMPIRICAL]
+        self._empirical = len(self._hessian) < len(self._criteria)
+        self._sketched = self._hessian if settings.eigen_tolerance else []
         self._size = settings.micro_batch or (CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK)
         self.chunks = -(-len(images) // self._size)
         bounds = [self.chunks * number // shard[1] for number in (shard[0], shard[0] + 1)]
@@ -105,7 +113,7 @@ class Exact:
             channels += len(layer.factor)
         empty = torch.zeros(len(self._numbers), channels, device=images.device, dtype=torch.float64)
         self._rows = {criterion: empty.clone() for criterion in self._criteria}
-        self._sketch = empty.unsqueeze(1).repeat(1, 2, 1)
+        self._sketch = {criterion: empty.unsqueeze(1).repeat(1, 2, 1) for criterion in self._sketched}
 
     @property
     def chunks_to_do(self) -> int:
@@ -120,22 +128,32 @@ class Exact:
     def run(self, keeper: Keeper = KEEP_NOTHING) -> Iterator[None]:
         """Do the chunks that are still to do, one at a time."""
         for row in range(self._done, len(self._numbers)):
-            number = self._numbers[row]
-            self._add(row, number, self._images[number * self._size : (number + 1) * self._size])
+            scale = FP16_SCALE if self._settings.precision == "fp16" else 1.0
+            # Every chunk finds its own scale, so that sharing chunks out changes nothing.
+            while not self._add(row, scale) and scale > LOWEST_SCALE and self._settings.precision == "fp16":
+                scale /= BACK_OFF
             self._done += 1
             if keeper.due():
                 keeper.write(self.state())
             yield
 
-    def _add(self, row: int, number: int, images: Tensor) -> None:
-        """Fill a row: what a chunk of images adds to every channel."""
-        settings = self._settings
+    def _add(self, row: int, scale: float) -> bool:
+        """Fill a row, what a chunk of images adds to every channel; return whether it is finite.
+
+        Args:
+            row: Among the rows of this shard.
+            scale: Factor on the gradients while they are in half precision.
+        """
+        settings, number = self._settings, self._numbers[row]
+        chunk = slice(number * self._size, (number + 1) * self._size)
+        images = self._images[chunk]
         modules = {name: layer.module for name, layer in self._layers.items()}
         with torch.enable_grad(), tapped(modules) as taps, precision_context(settings.precision, images.device):
             logits = self._model(images)
         if not logits.isfinite().all():
             raise NumericsError("the logits hold NaN or Inf; use precision bf16 or fp32, or check the network.")
-        columns = self._columns(logits.detach().to(_wide(logits)), number).to(logits.dtype)
+        columns = self._columns(logits.detach().to(_wide(logits)), self._labels[chunk], number)
+        columns = (scale * columns).to(logits.dtype)
         outputs = [output for each in taps.outputs.values() for output in each]
         gradients = iter(_gradients(logits, outputs, columns))
         for name, layer in self._layers.items():
@@ -147,39 +165,55 @@ class Exact:
             found = self._found(layer, taps.inputs[name], taps.outputs[name], deltas)
             channels = self._channels[name]
             for criterion, values in found.items():
-                self._rows[criterion][row, channels] = values.sum((0, 1)) / len(self._images)
-            if settings.eigen_tolerance and "trace" in found:
-                last = found["trace"][-1] / len(self._images)
-                self._sketch[row, :, channels] = torch.stack([last.sum(0), last.square().sum(0)])
+                each = values / (scale if criterion == "taylor" else scale**2) / len(self._images)
+                self._rows[criterion][row, channels] = each.sum((0, 1))
+                if criterion in self._sketched:
+                    moments = torch.stack([each[-1].sum(0), each[-1].square().sum(0)])
+                    self._sketch[criterion][row, :, channels] = moments
+        return all(bool(rows[row].isfinite().all()) for rows in self._rows.values())
 
-    def _columns(self, logits: Tensor, number: int) -> Tensor:
-        """Return the columns of the loss's Hessian in the logits, (K, N, C); the last may be a sketch of the rest."""
-        columns = loss_factors(logits, self._settings.eigen_tolerance)
-        if not self._settings.eigen_tolerance:
-            return columns
-        generator = torch.Generator().manual_seed((self._seed << 24) + number)
-        signs = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
-        return torch.cat([columns, sketch_of_rest(logits, columns, signs).unsqueeze(0)])
+    def _columns(self, logits: Tensor, labels: Tensor, number: int) -> Tensor:
+        """Return what to differentiate, (K, N, C).
+
+        Columns of the loss's Hessian in the logits, the last of which may be a sketch of the rest; and then, for
+        empirical scores, the gradient of each image's loss.
+        """
+        found = []
+        if self._hessian:
+            found.append(loss_factors(logits, self._settings.eigen_tolerance))
+        if self._sketched:
+            generator = torch.Generator().manual_seed((self._seed << 24) + number)
+            signs = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
+            found.append(sketch_of_rest(logits, found[0], signs).unsqueeze(0))
+        if self._empirical:
+            found.append((logits.softmax(1) - one_hot(labels, logits.shape[1])).unsqueeze(0))
+        return torch.cat(found)
 
     def _found(
         self, layer: _Layer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]]
-    ) -> dict[Criterion, Tensor]:
-        """Return criterion → float64 (K, N, C), one for each image, or already summed over them, (1, 1, C)."""
+    ) -> dict[Curvature, Tensor]:
+        """Return criterion → float64 (K, N, C), one for each column and image."""
         geometry = layer.geometry
         delta = torch.cat([torch.stack([positions(geometry, one) for one in each]) for each in deltas], dim=3)
-        found: dict[Criterion, Tensor] = {}
+        own = delta[-1:]  # of each image's own loss, where empirical scores are asked for
+        delta = delta[:-1] if self._empirical else delta
+        found: dict[Curvature, Tensor] = {}
         if {"trace", "diagonal"} & set(self._criteria):
             patches = torch.cat([unfolded(geometry, each.to(delta.dtype)) for each in inputs], dim=3)
             if "trace" in self._criteria:
                 found["trace"] = squared_norms(patches, delta).double() * layer.factor.square()
             if "diagonal" in self._criteria:
-                diagonal = squares(patches, delta).double() * layer.weight.double().square()
-                found["diagonal"] = diagonal.sum(1).view(1, 1, -1) * layer.factor.square() / 2
+                squares = weighted_squares(patches, delta, layer.weight.square()).double()
+                found["diagonal"] = squares * layer.factor.square() / 2
         value = torch.cat([positions(geometry, each.detach()) for each in outputs], dim=2)
         if "gate" in self._criteria:
             found["gate"] = _inner(delta, value).square() / 2
         if "block" in self._criteria:
             found["block"] = _inner(delta, value - layer.bias.view(-1, 1)).square() / 2
+        if "fisher" in self._criteria:
+            found["fisher"] = _inner(own, value).square() / 2
+        if "taylor" in self._criteria:
+            found["taylor"] = _inner(own, value).abs()
         return found
 
     def state(self) -> State:
@@ -190,14 +224,14 @@ class Exact:
         """Go to where ``state`` was taken."""
         self._done = state["done"]
         self._rows = {name: rows.to(self._images.device) for name, rows in state["rows"].items()}
-        self._sketch = state["sketch"].to(self._images.device)
+        self._sketch = {name: sketch.to(self._images.device) for name, sketch in state["sketch"].items()}
         self._before, self._began = state["seconds"], time.perf_counter()
         logger.info("going on after %d chunks of images", self._done)
 
-    def result(self, criterion: Criterion = "trace") -> Partial:
-        """Return the rows of one criterion."""
-        sketch = self._sketch.cpu() if self._settings.eigen_tolerance else None
-        rows = self._rows[criterion].cpu()
+    def result(self) -> Partial:
+        """Return what is done."""
+        rows = {name: values.cpu() for name, values in self._rows.items()}
+        sketch = {name: values.cpu() for name, values in self._sketch.items()}
         return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)
 
 

@@ -28,8 +28,15 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module
     Only channel weights require a gradient.
 
     Raises:
-        ArchitectureError: A BatchNorm has no running statistics: in eval mode, too, it mixes the images of a batch.
+        ArchitectureError: A BatchNorm has no running statistics: in eval mode, too, it mixes the images of a batch; or
+            a weight is not a parameter of its own.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and "weight" not in module._parameters:
+            raise ArchitectureError(
+                f"{name}: its weight is computed from other parameters (weight normalisation or the like); make it a "
+                "plain one first, e.g. by torch.nn.utils.parametrize.remove_parametrizations."
+            )
     quiet = copy.deepcopy(model).eval()
     for name, module in quiet.named_modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:

@@ -177,7 +177,7 @@ class Hutchinson:
         """Return the samples that are done."""
         rows = self._totals[: self._done].cpu()
         of = len(rows) if self._stable else self._settings.samples
-        return Partial(self._samples.start, of, rows, repeated=self._repeated, seconds=self.seconds)
+        return Partial(self._samples.start, of, {"trace": rows}, repeated=self._repeated, seconds=self.seconds)
 
 
 def rademacher(like: Sequence[Tensor], seed: int, sample: int, part: int) -> list[Tensor]:

@@ -1,12 +1,13 @@
 """Parts of a computation of channel traces, which several jobs may share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ehap.errors import DataError, NumericsError
+from ehap.settings.trace import Curvature
 
 
 @dataclass(frozen=True)
@@ -14,21 +15,25 @@ class Partial:
     """What a job has found out, in rows that are merged before anything is summed: so sharing changes no bit.
 
     first: Number of the first row among all rows of the computation; of: how many rows there are.
-    rows: (R, C) float64, C channels of all layers in order. hutchinson: what each sample says of every trace; the
-        trace is their mean. exact: what each chunk of images adds to the trace; the trace is their sum.
-    sketch: (R, 2, C) float64, only of exact with a sketch: the sum over images of what the sketch adds, and of its
-        square.
+    rows: Criterion to (R, C) float64, C channels of all layers in order. hutchinson: what each sample says of every
+        trace; the trace is their mean. exact: what each chunk of images adds to the score; the score is their sum.
+    sketch: Criterion to (R, 2, C) float64, only of exact with a sketch: the sum over images of what the sketch adds,
+        and of its square.
     repeated: Samples that were not finite and were repeated at a lower scale.
     seconds, peak_memory_bytes: What it cost.
     """
 
     first: int
     of: int
-    rows: Tensor
-    sketch: Tensor | None = None
+    rows: Mapping[Curvature, Tensor]
+    sketch: Mapping[Curvature, Tensor] = field(default_factory=dict)
     repeated: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.rows.values())))
 
 
 def merge(parts: Sequence[Partial]) -> Partial:
@@ -37,20 +42,19 @@ def merge(parts: Sequence[Partial]) -> Partial:
     Raises:
         DataError: A part is missing or given twice.
     """
-    ordered = sorted(parts, key=lambda part: (part.first, len(part.rows)))  # a part may be empty
+    ordered = sorted(parts, key=lambda part: (part.first, len(part)))  # a part may be empty
     expected = 0
     for part in ordered:
         if part.first != expected or part.of != ordered[0].of:
             raise DataError(f"expected a part that begins at row {expected} of {ordered[0].of}, got {part.first}.")
-        expected += len(part.rows)
+        expected += len(part)
     if expected != ordered[0].of:
         raise DataError(f"expected parts with {ordered[0].of} rows in all, got {expected}.")
-    sketches = [part.sketch for part in ordered if part.sketch is not None]
     return Partial(
         first=0,
         of=expected,
-        rows=torch.cat([part.rows for part in ordered]),
-        sketch=torch.cat(sketches) if sketches else None,
+        rows={name: torch.cat([part.rows[name] for part in ordered]) for name in ordered[0].rows},
+        sketch={name: torch.cat([part.sketch[name] for part in ordered]) for name in ordered[0].sketch},
         repeated=sum(part.repeated for part in ordered),
         seconds=sum(part.seconds for part in ordered),
         peak_memory_bytes=max(part.peak_memory_bytes for part in ordered),
@@ -74,8 +78,8 @@ def sample_mean(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.mean(0), error
 
 
-def image_sum(part: Partial, images: int) -> tuple[Tensor, Tensor]:
-    """Return the sum of rows that chunks of images add, and its standard error, both (C,).
+def image_sum(part: Partial, criterion: Curvature, images: int) -> tuple[Tensor, Tensor]:
+    """Return the sum of rows that chunks of images add to a score, and its standard error, both (C,).
 
     Without a sketch nothing is random and the error is zero. With one it is estimated by the spread between images of
     what the sketch adds, which holds the spread of its means, too: an upper bound in expectation; a single image
@@ -84,13 +88,13 @@ def image_sum(part: Partial, images: int) -> tuple[Tensor, Tensor]:
     Raises:
         NumericsError: A row holds NaN or Inf.
     """
-    total = part.rows.sum(0)
+    total = part.rows[criterion].sum(0)
     if not total.isfinite().all():
-        raise NumericsError("the exact traces hold NaN or Inf; use precision bf16 or fp32, or check the network.")
-    if part.sketch is None:
+        raise NumericsError("the exact scores hold NaN or Inf; use precision bf16 or fp32, or check the network.")
+    if criterion not in part.sketch:
         return total, torch.zeros_like(total)
     if images == 1:
         return total, torch.full_like(total, float("inf"))
-    first, second = part.sketch.sum(0)
+    first, second = part.sketch[criterion].sum(0)
     spread = (second - first.square() / images).clamp_min(0) * images / (images - 1)
     return total, spread.sqrt()

@@ -93,14 +93,24 @@ def squared_norms(patches: Tensor, deltas: Tensor) -> Tensor:
     return norms.view(count, groups, columns, channels // groups).permute(2, 0, 1, 3).reshape(columns, count, channels)
 
 
-def squares(patches: Tensor, deltas: Tensor) -> Tensor:
-    """Return the squared gradients ∂/∂w summed over images and columns, (C, D): N times the Hessian's diagonal."""
+def weighted_squares(patches: Tensor, deltas: Tensor, factors: Tensor) -> Tensor:
+    """Return Σ_i f_i (∂/∂w_ci)² of each image, column and channel.
+
+    Args:
+        patches: (N, groups, D, P), u.
+        deltas: (K, N, C, P), δ for K columns.
+        factors: (C, D), f.
+
+    Returns:
+        (K, N, C) float32, or float64 for float64.
+    """
     columns, count, channels, places = deltas.shape
     groups, weights = patches.shape[1], patches.shape[2]
     delta = deltas.view(columns, count, groups, channels // groups, places).permute(1, 2, 0, 3, 4)
     gradients = delta.reshape(count, groups, -1, places) @ patches.transpose(2, 3)
-    wide = gradients.to(_wide(deltas)).square().sum(0)
-    return wide.view(groups, columns, channels // groups, weights).sum(1).reshape(channels, weights)
+    squares = gradients.to(_wide(deltas)).square().view(count, groups, columns, channels // groups, weights)
+    sums = torch.einsum("ngkcd,gcd->kngc", squares, factors.to(squares.dtype).view(groups, -1, weights))
+    return sums.reshape(columns, count, channels)
 
 
 def _wide(values: Tensor) -> torch.dtype:

@@ -9,31 +9,50 @@ RESAMPLINGS = 40
 
 
 def stability(
-    rows: Tensor, planned: Callable[[Tensor], Mapping[str, Sequence[int]]], confidence: float, seed: int = 0
+    rows: Tensor,
+    planned: Callable[[Tensor], Mapping[str, Sequence[int]]],
+    confidence: float,
+    widths: Sequence[int],
+    seed: int = 0,
 ) -> float:
     """Return the overlap with the planned channels that a share ``confidence`` of resampled estimates reaches.
 
-    Samples are drawn anew with replacement (the bootstrap): how far the plans of such estimates lie from the plan of
-    the estimate is how far that lies from the plan of the true traces.
+    How far the plan of an estimate lies from the plan of the true traces is judged in a world where the truth is
+    known: traces with the spread that the true ones must have, and estimates of them whose errors are drawn from the
+    samples with replacement (the bootstrap). The estimate itself would not do for the truth: its noise sets channels
+    apart that are not, and the overlap would come out too high.
 
     Args:
         rows: (n, C) samples.
         planned: From traces (C,) to kept channels, layer by layer.
         confidence: Share of the resampled estimates, e.g. 0.95.
+        widths: Channels of each layer; they sum to C.
         seed: Of the resampling.
 
     Returns:
         A Jaccard overlap, 0 to 1.
 
-    Source: Efron 1979, doi:10.1214/aos/1176344552.
+    Source: Efron 1979, doi:10.1214/aos/1176344552; Louis 1984, doi:10.2307/2288281.
     """
     generator = torch.Generator().manual_seed(seed)
-    plan = planned(rows.mean(0))
+    mean, truth = rows.mean(0), _with_true_spread(rows, widths)
+    plan = planned(truth)
     overlaps = []
     for _ in range(RESAMPLINGS):
         chosen = torch.randint(len(rows), (len(rows),), generator=generator)
-        overlaps.append(jaccard(plan, planned(rows[chosen].mean(0))))
+        overlaps.append(jaccard(plan, planned(truth + rows[chosen].mean(0) - mean)))
     return float(torch.tensor(overlaps).quantile(1 - confidence, interpolation="lower"))
+
+
+def _with_true_spread(rows: Tensor, widths: Sequence[int]) -> Tensor:
+    """Return the mean of samples, drawn together within each layer until its variance is free of the noise's."""
+    drawn = []
+    for layer in rows.split(list(widths), dim=1):
+        mean, noise = layer.mean(0), layer.var(0) / len(layer)
+        spread = (mean.var(correction=0) - noise.mean()).clamp_min(0)
+        share = (spread / (spread + noise).clamp_min(torch.finfo(noise.dtype).tiny)).sqrt()
+        drawn.append(mean.mean() + share * (mean - mean.mean()))
+    return torch.cat(drawn)
 
 
 def jaccard(first: Mapping[str, Sequence[int]], second: Mapping[str, Sequence[int]]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ehap.curvature.exact import Criterion, Exact
+from ehap.curvature.exact import Exact
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
@@ -16,6 +16,7 @@ from ehap.curvature.stability import stability
 from ehap.errors import ArchitectureError, DataError
 from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, logger, precision_context, synchronize, track
 from ehap.settings import Trace
+from ehap.settings.trace import Curvature, Until
 
 Planner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
 """From traces (parameter name to (C_out,)) to the channels that would be kept (layer name to indices)."""
@@ -23,23 +24,33 @@ Planner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
 
 @dataclass(frozen=True)
 class ChannelTraces:
-    """Trace of the Hessian block of each channel.
+    """Trace of the Hessian block of each channel, and what else was asked for.
 
-    trace: Parameter name to (C_out,) float64 on the CPU, in loss units per squared weight unit.
-    standard_error: Same names and shapes; zero where exact, infinite after a single sample.
+    scores: Criterion to parameter name to (C_out,) float64 on the CPU, in loss units (trace: per squared weight unit).
+    errors: The standard errors of ``scores``; zero where exact, infinite after a single sample.
     samples: Random vectors used; 0 where exact.
     seconds, peak_memory_bytes: What it cost; see PeakMemory for what is counted on a CPU.
     repeated: Samples that overflowed in FP16 and were repeated at a lower scale.
     overlap: What the planner's stability came to, where one was asked for.
     """
 
-    trace: dict[str, Tensor]
-    standard_error: dict[str, Tensor]
+    scores: dict[Curvature, dict[str, Tensor]]
+    errors: dict[Curvature, dict[str, Tensor]]
     samples: int
     seconds: float
     peak_memory_bytes: int
     repeated: int = 0
     overlap: float | None = None
+
+    @property
+    def trace(self) -> dict[str, Tensor]:
+        """Parameter name to (C_out,) float64 on the CPU, in loss units per squared weight unit."""
+        return self.scores["trace"]
+
+    @property
+    def standard_error(self) -> dict[str, Tensor]:
+        """The standard errors of ``trace``."""
+        return self.errors["trace"]
 
 
 def channel_traces(
@@ -60,7 +71,7 @@ def channel_traces(
         model: On the device of the images.
         images: (N, 3, H, W), normalised.
         labels: (N,) int64.
-        settings: Estimator, precision, samples, scale and micro-batch.
+        settings: Estimator, criteria, precision, samples, scale and micro-batch.
         seed: Of the random vectors; the same seed gives the same result on a CPU with the same thread count.
         keeper: Keeps the state when it is due; an estimate that goes on from it is that of an unbroken run.
         planner: With settings.until, says which channels traces would keep; hutchinson ends when that is stable.
@@ -93,7 +104,7 @@ def partial_traces(
     with precision_context("fp32", images.device), PeakMemory(images.device) as memory:
         work: Exact | Hutchinson
         if settings.estimator == "exact":
-            work = Exact(model, images, settings, seed, shard=(shard, settings.shards))
+            work = Exact(model, images, labels, settings, seed, (shard, settings.shards))
             label, steps = "chunks of images", work.chunks
         else:
             bounds = [settings.samples * number // settings.shards for number in (shard, shard + 1)]
@@ -130,20 +141,20 @@ def merged_traces(
     """
     whole = merge(parts)
     exact = settings.estimator == "exact"
-    mean, error = image_sum(whole, images) if exact else sample_mean(whole.rows)
+    found = {name: image_sum(whole, name, images) if exact else sample_mean(rows) for name, rows in whole.rows.items()}
     overlap = None
     if settings.until and planner:
-        overlap = stability(whole.rows, lambda values: planner(by_layer(model, values)), settings.until.confidence)
+        overlap = _stability(model, whole.rows["trace"], planner, settings.until)
         if overlap < settings.until.overlap:
             logger.warning(
                 "%d samples are not enough: the kept channels overlap by %.3f, not by %.3f; take more samples or "
                 "estimator exact",
-                *(len(whole.rows), overlap, settings.until.overlap),
+                *(len(whole), overlap, settings.until.overlap),
             )
     return ChannelTraces(
-        trace=by_layer(model, mean),
-        standard_error=by_layer(model, error),
-        samples=0 if exact else len(whole.rows),
+        scores={name: by_layer(model, score) for name, (score, _) in found.items()},
+        errors={name: by_layer(model, error) for name, (_, error) in found.items()},
+        samples=0 if exact else len(whole),
         seconds=whole.seconds,
         peak_memory_bytes=whole.peak_memory_bytes,
         repeated=whole.repeated,
@@ -152,21 +163,17 @@ def merged_traces(
 
 
 def channel_scores(
-    model: nn.Module, images: Tensor, settings: Trace, criteria: Sequence[Criterion], seed: int = 0
-) -> dict[Criterion, dict[str, Tensor]]:
-    """Compute several exact second-order scores of every channel in one pass; see Criterion.
+    model: nn.Module, images: Tensor, labels: Tensor, *criteria: Curvature, seed: int = 0
+) -> dict[Curvature, dict[str, Tensor]]:
+    """Compute several scores of every channel, exactly and in one pass; see Curvature for what each is.
 
-    Args and errors as for ``channel_traces``; no labels are needed.
+    The short form of ``channel_traces`` with estimator exact, whose settings have all choices. Errors as there.
 
     Returns:
         Criterion to parameter name to (C_out,) float64, in loss units (trace: per squared weight unit).
     """
-    _check_batch(model, images)
-    work = Exact(model, images, settings, seed, criteria)
-    with precision_context("fp32", images.device):
-        for _ in track(work.run(), "chunks of images", work.chunks):
-            pass
-    return {name: by_layer(model, image_sum(work.result(name), len(images))[0]) for name in criteria}
+    settings = Trace(batch_size=len(images), estimator="exact", criteria=criteria)
+    return channel_traces(model, images, labels, settings, seed).scores
 
 
 @torch.no_grad()
@@ -218,7 +225,9 @@ def _stable(model: nn.Module, settings: Trace, planner: Planner | None) -> Calla
     if until is None or planner is None:
         return None
 
-    def stable(rows: Tensor) -> bool:
-        return stability(rows, lambda values: planner(by_layer(model, values)), until.confidence) >= until.overlap
+    return lambda rows: _stability(model, rows, planner, until) >= until.overlap
 
-    return stable
+
+def _stability(model: nn.Module, rows: Tensor, planner: Planner, until: Until) -> float:
+    widths = [weight.shape[0] for weight in channel_weights(model).values()]
+    return stability(rows, lambda values: planner(by_layer(model, values)), until.confidence, widths)

@@ -6,6 +6,14 @@ from typing import Literal
 from ehap.errors import SettingsError
 from ehap.settings.checks import Precision, at_least, positive, share
 
+Curvature = Literal["trace", "diagonal", "block", "gate", "fisher", "taylor"]
+"""What the derivatives on a Hessian batch say of a channel with weights w_c and Hessian block H_cc, whose output (its
+BatchNorm included) is multiplied by a gate g_c = 1:
+
+trace: of H_cc. diagonal: ½ Σ_i H_ii w_i². block: ½ w_cᵀ H_cc w_c. gate: ½ ∂²L/∂g_c². fisher: ½ mean_n (∂l_n/∂g_c)², the
+gate's empirical Fisher information. taylor: mean_n |∂l_n/∂g_c|, first order (Molchanov et al. 2017, arXiv:1611.06440).
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Until:
@@ -34,7 +42,8 @@ class Trace:
     estimator: hutchinson = random ±1 vectors (Algorithms 1 and 2 of the paper); exact = first derivatives of every
         image, no randomness.
     precision: fp32, or autocast to fp16 or bf16. FP16 is some 80 times slower on a CPU and refused there.
-    samples: Random vectors; the standard error falls as 1/√samples. With ``until``, at most so many.
+    criteria: What exact computes in its one pass; hutchinson has the trace only.
+    samples: Random vectors of hutchinson; the standard error falls as 1/√samples. With ``until``, at most so many.
     scale: The gradients are multiplied by it before the second backward pass and each sample is divided by it
         (the paper's 2⁸), so that FP16 neither underflows nor overflows. dynamic: it follows the samples; one that is
         not finite is repeated with the same vectors at a lower scale (the paper's future work).
@@ -53,6 +62,7 @@ class Trace:
     batch_size: int
     estimator: Literal["hutchinson", "exact"] = "hutchinson"
     precision: Precision = "fp32"
+    criteria: tuple[Curvature, ...] = ("trace",)
     samples: int = 300
     scale: float | Literal["dynamic"] = 1.0
     micro_batch: int | None = None
@@ -73,6 +83,14 @@ class Trace:
         at_least("shards", self.shards, 1)
         if self.estimator == "exact" and (self.until or self.as_published or self.scale == "dynamic"):
             raise SettingsError("estimator exact has no samples: until, as_published and scale dynamic do not apply.")
+        if self.scale != 1 and (self.estimator == "exact" or self.as_published):
+            raise SettingsError(
+                "scale is for hutchinson with samples of one scale; exact and as_published have their own."
+            )
+        if not self.criteria or len(set(self.criteria)) < len(self.criteria):
+            raise SettingsError(f"criteria: expected at least one, each once, got {list(self.criteria)}.")
+        if self.estimator == "hutchinson" and self.criteria != ("trace",):
+            raise SettingsError(f"criteria: hutchinson has the trace only, got {list(self.criteria)}; take exact.")
         if self.until and self.shards > 1:
             raise SettingsError("until needs all samples in one job, got shards above 1.")
         if self.as_published and (self.scale == "dynamic" or self.until):

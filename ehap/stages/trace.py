@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +57,12 @@ def run(
         else:
             plan = planner(work.network) if planner else None
             result = channel_traces(work.network, work.images, work.labels, settings, job.seed, resume, plan)
-    tensors = {f"trace.{name}": values for name, values in result.trace.items()}
-    tensors |= {f"standard_error.{name}": values for name, values in result.standard_error.items()}
+    tensors = {
+        f"{prefix}{criterion}.{name}": values
+        for prefix, scores in (("", result.scores), ("standard_error.", result.errors))
+        for criterion, by_layer in scores.items()
+        for name, values in by_layer.items()
+    }
     write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
     write_record(record, job, _values(result, len(work.images)), settings, work.device)
     resume.remove()
@@ -80,7 +85,8 @@ def run_part(
         folder, job, settings, [data, checkpoint], work.device, machine.seconds_between_states
     ).listening() as resume:
         found = partial_traces(work.network, work.images, work.labels, settings, job.seed, resume, shard=shard)
-    tensors = {"rows": found.rows} | ({} if found.sketch is None else {"sketch": found.sketch})
+    tensors = {f"rows.{name}": rows for name, rows in found.rows.items()}
+    tensors |= {f"sketch.{name}": sketch for name, sketch in found.sketch.items()}
     numbers = {name: value for name, value in vars(found).items() if name not in ("rows", "sketch")}
     write_tensors(part, tensors, {**architecture(job, None), "curvature": job.curvature, "part": numbers})
     resume.remove()
@@ -115,7 +121,11 @@ def _work(data: Path, checkpoint: Path, job: Job, settings: Trace, machine: Mach
 def _read_part(path: Path, job: Job) -> Partial:
     tensors, metadata = read_tensors(path)
     check_cell(path, metadata, job)
-    return Partial(rows=tensors["rows"], sketch=tensors.get("sketch"), **metadata["part"])
+    kinds: dict[str, dict[Any, Tensor]] = {"rows": {}, "sketch": {}}
+    for name, tensor in tensors.items():
+        kind, criterion = name.split(".")
+        kinds[kind][criterion] = tensor
+    return Partial(rows=kinds["rows"], sketch=kinds["sketch"], **metadata["part"])
 
 
 def _values(result: ChannelTraces, images: int) -> dict[str, Value]:
