@@ -95,6 +95,7 @@ def refuse_slow_traces(jobs):
 
 
 def final_targets():
-    """What a whole run delivers: every table, and the learning curves of every cell."""
+    """What a whole run delivers: every table, and every cell's learning curves and shapes."""
     cells = {"dataset": GRID.datasets, "model": GRID.models, "seed": GRID.seeds}
-    return [*rules.tables.output, *expand(rules.curves.output, **cells)]
+    pictures = [*rules.curves.output, *rules.shapes.output]
+    return [*rules.tables.output, *expand(pictures, **cells)]

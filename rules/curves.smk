@@ -29,3 +29,30 @@ rule curves:
     shell:
         "{PYTHON} {SCRIPTS}/curves.py --picture {output.picture} --log {log}"
         " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input}"
+
+
+rule shapes:
+    """One picture a cell: which share of every layer each method keeps."""
+    input:
+        dense=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+        plans=expand(
+            f"{RESULTS}/prune/{CELL}/{{method}}/plan.json",
+            method=GRID.methods,
+            allow_missing=True,
+        ),
+    output:
+        picture=f"{RESULTS}/curves/{CELL}/kept_shares.svg",
+    log:
+        f"{LOGS}/shapes/{CELL}.log",
+    benchmark:
+        f"{BENCHMARKS}/shapes/{CELL}.tsv"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        code=digest("shapes.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/shapes.py --dense {input.dense} --picture {output.picture} --log {log}"
+        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input.plans}"

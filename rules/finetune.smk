@@ -1,8 +1,19 @@
+def parent_of(wildcards):
+    """The dense network, where the method learns from it."""
+    settings = RUN.finetune(wildcards.dataset, wildcards.model, wildcards.method)
+    return (
+        f"{RESULTS}/pretrain/{CELL.format(**wildcards)}/model.safetensors"
+        if settings.distill
+        else []
+    )
+
+
 rule finetune:
     """The pruned network trained on (the paper's Table VIII)."""
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         pruned=f"{RESULTS}/prune/{CELL}/{{method}}/model.safetensors",
+        parent=parent_of,
     output:
         checkpoint=f"{RESULTS}/finetune/{CELL}/{{method}}/model.safetensors",
         history=f"{RESULTS}/finetune/{CELL}/{{method}}/history.csv",
@@ -19,8 +30,11 @@ rule finetune:
         runtime=24 * 60,
     params:
         settings=settings_of("finetune"),
+        parent=lambda wildcards, input: (
+            f"--parent {input.parent}" if input.parent else ""
+        ),
         code=digest("finetune.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/finetune.py --data {input.data} --pruned {input.pruned} --checkpoint {output.checkpoint}"
+        "{PYTHON} {SCRIPTS}/finetune.py --data {input.data} --pruned {input.pruned} {params.parent} --checkpoint {output.checkpoint}"
         " --history {output.history} --record {output.record} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

@@ -1,25 +1,42 @@
-def traces_of(wildcards):
-    """The traces that the method ranks by; none for criteria that need none."""
+def prune_settings(wildcards):
+    """What the method's prune script takes: how traces are computed, too, where it computes them anew."""
+    names = wildcards.dataset, wildcards.model, wildcards.method
+    settings = RUN.rounds(*names) if in_rounds(wildcards) else RUN.prune(*names)
+    return canonical(asdict(settings))
+
+
+def in_rounds(wildcards):
+    return RUN.prune(wildcards.dataset, wildcards.model, wildcards.method).rounds > 1
+
+
+def prune_script(wildcards):
+    """Only pruning in rounds depends on the code of curvature."""
+    return "prune_rounds.py" if in_rounds(wildcards) else "prune.py"
+
+
+def prune_inputs(wildcards):
+    """The files that a method is pruned from, by the option that names them on the command line."""
+    cell = CELL.format(**wildcards)
+    found = {"checkpoint": f"{RESULTS}/pretrain/{cell}/model.safetensors"}
     curvature = RUN.curvature(wildcards.method)
-    if curvature is None:
-        return []
-    return f"{RESULTS}/trace/{CELL.format(**wildcards)}/{curvature}/traces.safetensors"
+    if curvature is not None:
+        found["traces"] = f"{RESULTS}/trace/{cell}/{curvature}/traces.safetensors"
+    if in_rounds(wildcards):
+        found["data"] = f"{RESULTS}/prepare/{wildcards.dataset}/data.safetensors"
+    return found
 
 
-def traces_arguments(wildcards, input):
-    """Name the traces on the command line where the method has them."""
-    return (
-        f"--traces {input.traces} --curvature {RUN.curvature(wildcards.method)}"
-        if input.traces
-        else ""
-    )
+def prune_arguments(wildcards, input):
+    """The input files on the command line, and the curvature where there are traces."""
+    files = [f"--{name} {path}" for name, path in input.items()]
+    curvature = RUN.curvature(wildcards.method)
+    return " ".join(files + ([f"--curvature {curvature}"] if curvature else []))
 
 
 rule prune:
     """Channels ranked, a plan within the budget, and the smaller network."""
     input:
-        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
-        traces=traces_of,
+        unpack(prune_inputs),
     output:
         plan=f"{RESULTS}/prune/{CELL}/{{method}}/plan.json",
         pruned=f"{RESULTS}/prune/{CELL}/{{method}}/model.safetensors",
@@ -30,15 +47,18 @@ rule prune:
         f"{BENCHMARKS}/prune/{CELL}/{{method}}.tsv"
     threads: 1
     resources:
-        gpu=0,
-        gpu_percent=0,
+        gpu=lambda wildcards: GPU if in_rounds(wildcards) else 0,
+        gpu_percent=lambda wildcards: (
+            gpu_percent("trace")(wildcards) if in_rounds(wildcards) else 0
+        ),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
-        settings=settings_of("prune"),
-        traces=traces_arguments,
-        code=digest("prune.py"),
+        script=prune_script,
+        settings=prune_settings,
+        files=prune_arguments,
+        code=lambda wildcards: digest(prune_script(wildcards)),
     shell:
-        "{PYTHON} {SCRIPTS}/prune.py --checkpoint {input.checkpoint} {params.traces} --plan {output.plan}"
-        " --pruned {output.pruned} --record {output.record} --settings {params.settings:q}"
-        " --method {wildcards.method}" + JOB
+        "{PYTHON} {SCRIPTS}/{params.script} {params.files} --plan {output.plan} --pruned {output.pruned}"
+        " --record {output.record} --settings {params.settings:q} --method {wildcards.method}"
+        + JOB

@@ -1,4 +1,11 @@
-TABLES = ("pruned_accuracy", "trace_cost", "quantized_accuracy", "sizes", "overview")
+TABLES = (
+    "pruned_accuracy",
+    "trace_cost",
+    "quantized_accuracy",
+    "sizes",
+    "comparison",
+    "overview",
+)
 
 
 rule tables:
@@ -10,6 +17,7 @@ rule tables:
     output:
         csv=[f"{RESULTS}/tables/{name}.csv" for name in (*TABLES, "settings")],
         markdown=[f"{RESULTS}/tables/{name}.md" for name in TABLES],
+        picture=f"{RESULTS}/tables/accuracy_by_size.svg",
         summary=f"{RESULTS}/tables/summary.json",
     log:
         f"{LOGS}/tables.log",

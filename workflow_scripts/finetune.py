@@ -3,7 +3,7 @@
 from ehap.settings import Finetune
 from ehap.workflow.script import arguments, logged
 
-args = arguments("data", "pruned", "checkpoint", "history", "record", settings=Finetune)
+args = arguments("data", "pruned", "checkpoint", "history", "record", settings=Finetune, optional=("parent",))
 with logged(args):
     from ehap.stages import finetune  # only now: torchao starts CUDA, which settles what GPU it sees
 
@@ -18,4 +18,5 @@ with logged(args):
         machine=args.machine,
         states=args.states,
         events=args.events,
+        parent=args.parent,
     )

@@ -51,7 +51,22 @@ LINEAR_FUNCTIONS = (
     functional.adaptive_max_pool2d,
     getattr,
 )
-LINEAR_METHODS = ("add", "add_", "relu", "relu_", "view", "reshape", "flatten", "mean", "size", "contiguous", "permute")
+LINEAR_METHODS = (
+    "index_add",
+    "index_copy",
+    "new_zeros",
+    "add",
+    "add_",
+    "relu",
+    "relu_",
+    "view",
+    "reshape",
+    "flatten",
+    "mean",
+    "size",
+    "contiguous",
+    "permute",
+)
 PRODUCTS = (operator.mul, operator.imul, operator.truediv, torch.mul, torch.div)
 PRODUCT_METHODS = ("mul", "mul_", "div", "div_")
 DIVISIONS = (operator.truediv, torch.div, "div", "div_")

@@ -1,7 +1,20 @@
 """From channel scores to a smaller network."""
 
-from ehap.pruning.plan import PruningPlan, plan
-from ehap.pruning.sensitivity import Scores, magnitude, random_scores, sensitivity
+from ehap.pruning.plan import Planner, PruningPlan, plan
+from ehap.pruning.sensitivity import Scores, bn_scale, lamp, magnitude, random_scores, sensitivity
 from ehap.pruning.surgery import UnionAdd, mask_, prune
 
-__all__ = ["PruningPlan", "Scores", "UnionAdd", "magnitude", "mask_", "plan", "prune", "random_scores", "sensitivity"]
+__all__ = [
+    "Planner",
+    "PruningPlan",
+    "Scores",
+    "UnionAdd",
+    "bn_scale",
+    "lamp",
+    "magnitude",
+    "mask_",
+    "plan",
+    "prune",
+    "random_scores",
+    "sensitivity",
+]

@@ -74,6 +74,20 @@ class ChannelGraph:
         """Return the name and dense width of each convolution and linear layer, in forward order."""
         return {step.module: self.dense[step.name] for step in self.steps if step.kind in ("conv", "linear")}
 
+    def tied(self) -> list[tuple[str, ...]]:
+        """Return the layers in groups: those that write to one residual stream together, every other one alone."""
+        group = {layer: {layer} for layer in self.layers()}
+        writers: dict[str, set[str]] = {}
+        for step in self.steps:
+            if step.kind in ("conv", "linear"):
+                writers[step.name] = {step.module}
+                continue
+            writers[step.name] = {writer for source in step.sources for writer in writers[source]}
+            if step.kind == "add":
+                together = set().union(*(group[writer] for writer in writers[step.name]))
+                group |= dict.fromkeys(together, together)
+        return list(dict.fromkeys(tuple(layer for layer in self.layers() if layer in each) for each in group.values()))
+
     def unpruned(self) -> tuple[str, ...]:
         """Return the layers whose rows all stay: those whose channels are outputs of the network."""
         sources = {step.name: step for step in self.steps}

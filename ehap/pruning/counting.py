@@ -1,28 +1,76 @@
-"""Parameters of a pruned network by arithmetic on kept channels; no network is built."""
+"""Size of a pruned network by arithmetic on kept channels; no network is built."""
 
-from torch import nn
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
 
 from ehap.pruning.channels import ChannelGraph, Kept
 
 
-class ParameterCounter:
-    """Count the parameters that a network has under a plan."""
+@dataclass(frozen=True)
+class Size:
+    """What a network is made of and takes.
 
-    def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
+    parameters: Weights and biases of convolutions, linear layers and BatchNorms.
+    flops: Of convolutions and linear layers for one image, 2 a multiply-add.
+    """
+
+    parameters: int
+    flops: int
+
+
+class Counter:
+    """Count parameters and FLOPs that a network has under a plan.
+
+    Args:
+        model: The dense network.
+        graph: Its channel graph.
+        input_shape: (C, H, W) of an image.
+    """
+
+    def __init__(self, model: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> None:
         self._graph = graph
         self._modules = {step.module: model.get_submodule(step.module) for step in graph.steps if step.module}
+        self._places = _output_places(model, graph, input_shape)
 
-    def __call__(self, kept: Kept) -> int:
-        """Return weights and biases of convolutions, linear layers and BatchNorms under ``kept``."""
+    def __call__(self, kept: Kept) -> Size:
+        """Return the size under ``kept``."""
         carried = self._graph.carried(kept)
-        total = 0
+        parameters = flops = 0
         for step in self._graph.steps:
             module = self._modules.get(step.module)
             if isinstance(module, nn.BatchNorm2d):
-                total += 2 * len(carried[step.name])
+                parameters += 2 * len(carried[step.name])
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                inputs = len(carried[step.sources[0]])
-                dense_inputs, rows = self._graph.dense[step.sources[0]], len(carried[step.name])
-                per_input = module.weight[0].numel() // dense_inputs
-                total += rows * (inputs * per_input + (module.bias is not None))
-        return total
+                inputs, rows = len(carried[step.sources[0]]), len(carried[step.name])
+                per_input = module.weight[0].numel() // self._graph.dense[step.sources[0]]
+                parameters += rows * (inputs * per_input + (module.bias is not None))
+                flops += 2 * rows * inputs * per_input * self._places[step.module]
+        return Size(parameters, flops)
+
+
+@torch.no_grad()
+def _output_places(model: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> Mapping[str, int]:
+    """Return, for each convolution and linear layer, at how many positions its output stands."""
+    places: dict[str, int] = {}
+
+    def note(name: str) -> "torch.utils.hooks.RemovableHandle":
+        def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+            places[name] = output[0].numel() // graph.layers()[name]
+
+        return model.get_submodule(name).register_forward_hook(hook)
+
+    handles = [note(name) for name in graph.layers()]
+    modes = {module: module.training for module in model.modules()}
+    parameter = next(model.parameters())
+    try:
+        model.eval()
+        model(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+    return places

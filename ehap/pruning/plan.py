@@ -1,14 +1,16 @@
 """From scores and a budget to the channels that stay."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy
 from torch import Tensor, nn
 
 from ehap.errors import NumericsError, PlanError
-from ehap.pruning.channels import ChannelGraph, channel_graph
-from ehap.pruning.counting import ParameterCounter
+from ehap.pruning.channels import ChannelGraph, Kept, channel_graph
+from ehap.pruning.counting import Counter, Size
+from ehap.pruning.sensitivity import lamp
 from ehap.settings import Prune
 
 
@@ -17,62 +19,154 @@ class PruningPlan:
     """The channels that stay.
 
     kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
-    parameters: Of the pruned network. dense_parameters: Of the original one.
+    parameters, flops: Of the pruned network; FLOPs for one image, 2 a multiply-add.
+    dense_parameters, dense_flops: Of the original one.
     """
 
     kept: dict[str, list[int]]
     parameters: int
     dense_parameters: int
+    flops: int
+    dense_flops: int
 
 
 @dataclass(frozen=True)
-class _Channel:
-    score: float
-    layer: str
-    index: int
-    removable: bool
+class _Unit:
+    """Layers that keep the same channels: one layer, or with residual "tied" all writers of a stream.
+
+    values: The score of each channel. best_first: Channels in the order in which they are worth keeping.
+    floor: Channels that always stay.
+    """
+
+    layers: tuple[str, ...]
+    values: Sequence[float]
+    best_first: Sequence[int]
+    floor: int
 
 
-def plan(model: nn.Module, scores: Mapping[str, Tensor], settings: Prune) -> PruningPlan:
+class Planner:
+    """Plan the pruning of one network, for any scores and settings.
+
+    Args:
+        model: The dense network; not changed.
+        input_shape: (C, H, W) of an image.
+
+    Raises:
+        ArchitectureError: The network has an operation that pruning does not know.
+    """
+
+    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
+        self._graph = channel_graph(model)
+        self._count = Counter(model, self._graph, input_shape)
+        self._dense = self._count({layer: range(width) for layer, width in self._graph.layers().items()})
+
+    def __call__(self, scores: Mapping[str, Tensor], settings: Prune, before: Kept | None = None) -> PruningPlan:
+        """Return the plan; see ``plan``, which this is for one network.
+
+        Args:
+            scores: Layer name to (C_out,).
+            settings: The budget and the limits.
+            before: What an earlier round has kept; all else is gone already, whatever its scores.
+        """
+        values = {layer: _checked(layer, width, scores) for layer, width in self._graph.layers().items()}
+        if settings.rule == "as_published":
+            kept = _as_published(self._graph, values, settings)
+        else:
+            kept = self._planned(self._units(values, settings, before), settings)
+        size = self._count(kept)
+        return PruningPlan(kept, size.parameters, self._dense.parameters, size.flops, self._dense.flops)
+
+    def _units(self, values: Mapping[str, Sequence[float]], settings: Prune, before: Kept | None) -> list[_Unit]:
+        final = self._graph.unpruned()
+        groups = self._graph.tied() if settings.residual == "tied" else [(layer,) for layer in values]
+        units = []
+        for group in groups:
+            sums = [math.fsum(items) for items in zip(*(values[layer] for layer in group), strict=True)]
+            gone = set(range(len(sums))) - set(before[group[0]]) if before else set()
+            sums = [-math.inf if index in gone else value for index, value in enumerate(sums)]
+            if settings.normalise == "lamp":
+                sums = lamp(sums)
+            best_first = [index for _, index in sorted(zip(sums, range(len(sums)), strict=True), reverse=True)]
+            least = max(settings.min_channels, len(sums) - math.floor(settings.prune_ratio_limit * len(sums)))
+            floor = len(sums) if set(group) & set(final) else min(least, len(sums))
+            units.append(_Unit(group, sums, best_first, floor))
+        return units
+
+    def _planned(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
+        owners = numpy.repeat(numpy.arange(len(units)), [len(unit.values) for unit in units])
+        order = numpy.argsort(numpy.concatenate([unit.values for unit in units]), kind="stable")  # ties: layer, index
+        ranked = owners[order]
+
+        def kept(removed: int) -> dict[str, list[int]]:
+            """Return what stays when the lowest ``removed`` of the ranking go, as far as the limits let them."""
+            losses = numpy.bincount(ranked[:removed], minlength=len(units))
+            found: dict[str, list[int]] = {}
+            for unit, loss in zip(units, losses, strict=True):
+                width = len(unit.values)
+                count = max(unit.floor, width - int(loss))
+                count = min(width, -(-count // settings.round_to) * settings.round_to)
+                found |= dict.fromkeys(unit.layers, sorted(unit.best_first[:count]))
+            return {layer: found[layer] for layer in self._graph.layers()}
+
+        if settings.prune_ratio is not None:
+            return kept(math.floor(settings.prune_ratio * len(ranked)))
+        self._check_reachable(self._count(kept(len(ranked))), settings)
+        low, high = 0, len(ranked)  # both sizes fall with the number removed
+        while low < high:
+            middle = (low + high) // 2
+            if self._within(self._count(kept(middle)), settings):
+                high = middle
+            else:
+                low = middle + 1
+        return kept(low)
+
+    def _within(self, size: Size, settings: Prune) -> bool:
+        return all(
+            share is None or found <= share * dense
+            for share, found, dense in (
+                (settings.params, size.parameters, self._dense.parameters),
+                (settings.flops, size.flops, self._dense.flops),
+            )
+        )
+
+    def _check_reachable(self, smallest: Size, settings: Prune) -> None:
+        if self._within(smallest, settings):
+            return
+        for share, name, least, dense in (
+            (settings.params, "params", smallest.parameters, self._dense.parameters),
+            (settings.flops, "flops", smallest.flops, self._dense.flops),
+        ):
+            if share is not None and least > share * dense:
+                raise PlanError(
+                    f"expected a budget that can be met: {name} {share:g} asks for at most {share * dense:.0f} of "
+                    f"{dense}, but the limits of each layer leave at least {least} ({least / dense:.4f}); raise {name} "
+                    "or prune_ratio_limit, or lower min_channels or round_to."
+                )
+
+
+def plan(
+    model: nn.Module, scores: Mapping[str, Tensor], settings: Prune, input_shape: tuple[int, int, int]
+) -> PruningPlan:
     """Choose the channels to keep from one global ranking of all channels.
 
     The lowest channels of the ranking go: floor(prune_ratio · N) of the N ranked ones, or, for a budget, the
-    fewest that bring the parameters to at most ``params`` of the original. A layer always keeps its
-    max(1, C − floor(prune_ratio_limit · C)) best channels and the final layer all its rows; those count in the
-    ranking but never go. Ties break by layer order, then by channel index.
+    fewest that bring parameters and FLOPs to at most the wanted shares of the original. A layer always keeps its
+    max(min_channels, C − floor(prune_ratio_limit · C)) best channels and the final layer all its rows; those count in
+    the ranking but never go. Ties break by layer order, then by channel index. With residual "tied" all writers of a
+    stream stand in the ranking as one layer, whose scores are the sums of theirs.
 
     Args:
         model: The dense network.
         scores: Layer name to (C_out,), one entry for each convolution and linear layer.
-        settings: The budget and the limit per layer.
+        settings: The budget and the limits.
+        input_shape: (C, H, W) of an image, on which FLOPs depend.
 
     Raises:
-        PlanError: Scores are missing or of a wrong shape, or the budget lies below what the limit lets reach.
+        PlanError: Scores are missing or of a wrong shape, or the budget lies below what the limits let reach.
         NumericsError: A score is NaN or infinite.
+        ArchitectureError: The network has an operation that pruning does not know.
     """
-    graph = channel_graph(model)
-    ranking = _ranking(graph, scores, settings.prune_ratio_limit)
-    counter = ParameterCounter(model, graph)
-    dense = counter(_kept(graph, ranking, 0))
-    if settings.prune_ratio is not None:
-        removed = math.floor(settings.prune_ratio * len(ranking))
-    else:
-        assert settings.params is not None  # exactly one is given, see Prune
-        removed = _fewest(graph, ranking, counter, settings.params * dense)
-    kept = _kept(graph, ranking, removed)
-    return PruningPlan(kept, counter(kept), dense)
-
-
-def _ranking(graph: ChannelGraph, scores: Mapping[str, Tensor], limit: float) -> list[_Channel]:
-    """Return all channels, lowest score first."""
-    channels: list[_Channel] = []
-    final = graph.unpruned()
-    for layer, width in graph.layers().items():
-        values = _checked(layer, width, scores)
-        best_first = sorted(range(width), key=lambda index: (-values[index], -index))
-        protected = set(best_first if layer in final else best_first[: max(1, width - math.floor(limit * width))])
-        channels += [_Channel(values[index], layer, index, index not in protected) for index in range(width)]
-    return sorted(channels, key=lambda channel: channel.score)  # stable: ties by layer order, then index
+    return Planner(model, input_shape)(scores, settings)
 
 
 def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
@@ -85,27 +179,20 @@ def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float
     return values
 
 
-def _kept(graph: ChannelGraph, ranking: list[_Channel], removed: int) -> dict[str, list[int]]:
-    gone = {(channel.layer, channel.index) for channel in ranking[:removed] if channel.removable}
-    return {
-        layer: [index for index in range(width) if (layer, index) not in gone]
-        for layer, width in graph.layers().items()
-    }
+def _as_published(graph: ChannelGraph, values: Mapping[str, Sequence[float]], settings: Prune) -> dict[str, list[int]]:
+    """Return what the published pruner keeps: by thresholds, which removes int(prune_ratio · N) + 1 channels."""
+    assert settings.prune_ratio is not None  # see Prune
+    ranking = sorted(value for each in values.values() for value in each)
+    threshold = ranking[int(settings.prune_ratio * len(ranking))]
+    kept = {}
+    for layer, each in values.items():
+        above = _above(each, threshold)
+        if 1 - len(above) / len(each) > settings.prune_ratio_limit:
+            above = _above(each, sorted(each)[int(settings.prune_ratio_limit * len(each))])
+        kept[layer] = list(range(len(each))) if layer in graph.unpruned() else above
+    return kept
 
 
-def _fewest(graph: ChannelGraph, ranking: list[_Channel], counter: ParameterCounter, budget: float) -> int:
-    """Return the smallest number of removed channels that meets the budget; parameters fall with that number."""
-    smallest = counter(_kept(graph, ranking, len(ranking)))
-    if smallest > budget:
-        raise PlanError(
-            f"expected a budget that can be met: {budget:.0f} parameters asked for, but the limit per layer leaves at "
-            f"least {smallest}; raise params or prune_ratio_limit."
-        )
-    low, high = 0, len(ranking)
-    while low < high:
-        middle = (low + high) // 2
-        if counter(_kept(graph, ranking, middle)) <= budget:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def _above(values: Sequence[float], threshold: float) -> list[int]:
+    """Return the channels above a threshold; where there is none, channel 0, best or not."""
+    return [index for index, value in enumerate(values) if value > threshold] or [0]

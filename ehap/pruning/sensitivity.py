@@ -1,11 +1,12 @@
 """How much a channel matters: one score for each output channel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ehap.errors import NumericsError, PlanError
+from ehap.errors import ArchitectureError, NumericsError, PlanError
+from ehap.pruning.channels import channel_graph
 
 Scores = dict[str, Tensor]
 """Layer name to (C_out,): the higher, the more the channel matters."""
@@ -44,6 +45,48 @@ def sensitivity(traces: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> 
 def magnitude(weights: Mapping[str, Tensor]) -> Scores:
     """Return the mean squared weight of each channel: layer name to (C_out,) float64."""
     return {name: weight.detach().double().flatten(1).square().mean(1) for name, weight in weights.items()}
+
+
+def bn_scale(model: nn.Module) -> Scores:
+    """Return |γ| of the BatchNorm behind each channel; where a layer has none, one for every channel.
+
+    Source: Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, arXiv:1708.06519.
+
+    Raises:
+        ArchitectureError: A convolution has no BatchNorm of its own, or pruning does not know the network.
+    """
+    graph = channel_graph(model)
+    writers = {step.name: step.module for step in graph.steps if step.kind in ("conv", "linear")}
+    norms = {
+        writers[step.sources[0]]: step for step in graph.steps if step.kind == "norm" and step.sources[0] in writers
+    }
+    scores = {}
+    for layer, width in graph.layers().items():
+        if layer in norms:
+            scores[layer] = model.get_parameter(f"{norms[layer].module}.weight").detach().double().abs()
+        elif layer in graph.unpruned():
+            scores[layer] = torch.ones(width, dtype=torch.float64)  # never removed
+        else:
+            raise ArchitectureError(
+                f"{layer}: criterion bn-scale expects a BatchNorm behind it; take another criterion."
+            )
+    return scores
+
+
+def lamp(scores: Sequence[float]) -> list[float]:
+    """Return each score of a layer divided by the sum of the scores in the layer that are no smaller.
+
+    So the best channel of every layer has the score 1 and layers are balanced. Negative scores, as noisy traces give,
+    count as 0; 0 / 0 is 0. What is gone already (−inf) stays so.
+
+    Source: Lee et al. 2021, Layer-adaptive Sparsity for the Magnitude-based Pruning, arXiv:2010.07611, for channels.
+    """
+    values = torch.tensor(scores, dtype=torch.float64)
+    positive = values.clamp_min(0)
+    above = ((values.unsqueeze(0) >= values.unsqueeze(1)) * positive).sum(1)
+    shares = torch.where(positive > 0, positive / above, 0.0)
+    found: list[float] = torch.where(values.isneginf(), values, shares).tolist()
+    return found
 
 
 def random_scores(weights: Mapping[str, Tensor], seed: int) -> Scores:

@@ -1,12 +1,15 @@
 """Make the smaller network of a plan, or mask the original one for comparison."""
 
 import copy
+from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import PlanError
 from ehap.pruning.channels import ChannelGraph, Kept, channel_graph, trace_forward
+
+Order = Literal["sorted", "set"]
 
 
 class UnionAdd(nn.Module):
@@ -37,7 +40,7 @@ class UnionAdd(nn.Module):
         return right.index_add(1, self.left, left)
 
 
-def prune(model: nn.Module, kept: Kept) -> nn.Module:
+def prune(model: nn.Module, kept: Kept, order: Order = "sorted") -> nn.Module:
     """Return the smaller network that a plan leaves: a plain module with the remaining weights.
 
     Its outputs equal those of ``model`` after ``mask_``, to float tolerance. The original is not changed.
@@ -45,6 +48,8 @@ def prune(model: nn.Module, kept: Kept) -> nn.Module:
     Args:
         model: The dense network.
         kept: Layer name to sorted kept output channels, for every convolution and linear layer.
+        order: Of the channels in a union. "set", the order of a Python set, is that of the published code: readers of
+            the stream expect sorted channels, so they get others where the two orders differ.
 
     Raises:
         PlanError: The plan names other layers, or channels that a layer does not have.
@@ -61,7 +66,8 @@ def prune(model: nn.Module, kept: Kept) -> nn.Module:
             module = pruned.get_submodule(step.module)
             _shrink_(module, inputs[0], carried[step.name], graph.dense[step.sources[0]])
         elif step.kind == "add" and inputs[0] != inputs[1]:
-            _replace_add_(pruned, nodes[step.name], inputs[0], inputs[1], carried[step.name])
+            union = tuple(set(inputs[0] + inputs[1])) if order == "set" else carried[step.name]
+            _replace_add_(pruned, nodes[step.name], inputs[0], inputs[1], union)
     pruned.graph.lint()
     pruned.recompile()
     pruned.train(model.training)
@@ -129,9 +135,11 @@ def _select_(module: nn.Module, name: str, axis: int, indices: list[int]) -> Non
 def _replace_add_(
     model: fx.GraphModule, node: fx.Node, left: tuple[int, ...], right: tuple[int, ...], union: tuple[int, ...]
 ) -> None:
-    position = {channel: index for index, channel in enumerate(union)}
     name = f"union_{node.name}"
-    add = UnionAdd([position[item] for item in left], [position[item] for item in right], len(union))
+    of_left, of_right = (
+        [index for index, channel in enumerate(union) if channel in side] for side in (set(left), set(right))
+    )
+    add = UnionAdd(of_left, of_right, len(union))
     model.add_submodule(name, add)
     with model.graph.inserting_after(node):
         call = model.graph.call_module(name, args=tuple(node.args[:2]))

@@ -1,35 +1,82 @@
 """Settings of the prune stage."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ehap.errors import SettingsError
-from ehap.settings.checks import share
+from ehap.settings.checks import at_least, share
+from ehap.settings.trace import Curvature, Trace
 
-Criterion = Literal["trace", "magnitude", "random"]
+Criterion = Literal[
+    "trace", "diagonal", "block", "gate", "fisher", "taylor", "magnitude", "bn-scale", "random"
+]  # those of Curvature, and three that need no images
+FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prune:
     """How channels are ranked and how many go.
 
-    criterion: trace = the paper's sensitivity (Eq. 8), magnitude = mean squared weight, random = a seeded draw.
+    criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see Curvature;
+        magnitude = mean squared weight; bn-scale = |γ| of the BatchNorm behind the channel (network slimming, Liu
+        et al. 2017, arXiv:1708.06519); random = a seeded draw.
+    normalise: lamp divides each score by the sum of the scores in its layer that are no smaller (Lee et al. 2021,
+        arXiv:2010.07611), which balances layers; none is the paper's.
+    residual: union = residual branches are pruned independently, a stream carries what any branch writes (HAP's);
+        tied = all writers of a stream keep the same channels, their scores are added (dependency-graph pruners').
     prune_ratio: Share of the channels in the global ranking that is removed (the paper's way to say how much).
-    params: Budget: remaining parameters / original parameters. Exactly one of prune_ratio and params is given.
+    params, flops: Budgets: what remains / what there was. Give prune_ratio, or one budget, or both budgets.
     prune_ratio_limit: A layer loses at most this share of its channels.
+    min_channels: A layer keeps at least so many channels, or all that it has.
+    round_to: Widths are rounded up to multiples of it, as far as a layer has channels.
+    rounds: The channels go in so many rounds, with the scores of what is left computed anew in each.
+    weights: new = the pruned network starts from new weights and trains for the pretraining epochs, too: what the
+        architecture alone is worth.
+    rule: as_published removes channels as the published code does, its slips included: one channel more, the limit by
+        a threshold that keeps channel 0 where it leaves none, and unions in the order of a Python set.
     """
 
     criterion: Criterion
+    normalise: Literal["none", "lamp"] = "none"
+    residual: Literal["union", "tied"] = "union"
     prune_ratio: float | None = None
     params: float | None = None
+    flops: float | None = None
     prune_ratio_limit: float = 0.95
+    min_channels: int = 1
+    round_to: int = 1
+    rounds: int = 1
+    weights: Literal["kept", "new"] = "kept"
+    rule: Literal["exact", "as_published"] = "exact"
 
     def __post_init__(self) -> None:
         share("prune_ratio", self.prune_ratio, zero=True, one=False)
         share("params", self.params, zero=False, one=True)
+        share("flops", self.flops, zero=False, one=True)
         share("prune_ratio_limit", self.prune_ratio_limit, zero=True, one=True)
-        if (self.prune_ratio is None) == (self.params is None):
+        at_least("min_channels", self.min_channels, 1)
+        at_least("round_to", self.round_to, 1)
+        at_least("rounds", self.rounds, 1)
+        if (self.prune_ratio is None) == (self.params is None and self.flops is None):
             raise SettingsError(
-                "give exactly one of prune_ratio (share of channels removed) and params (share of parameters kept), "
-                f"got prune_ratio={self.prune_ratio} and params={self.params}."
+                "give either prune_ratio (share of channels removed) or a budget, params, flops or both (shares kept), "
+                f"got prune_ratio={self.prune_ratio}, params={self.params} and flops={self.flops}."
             )
+        if self.rounds > 1 and self.criterion not in FROM_CURVATURE:
+            raise SettingsError(
+                f"rounds: the scores of criterion {self.criterion} stay what they are; expected 1, got {self.rounds}."
+            )
+        plain = (self.residual, self.min_channels, self.round_to, self.rounds) == ("union", 1, 1, 1)
+        if self.rule == "as_published" and (self.prune_ratio is None or not plain):
+            raise SettingsError(
+                "rule as_published knows prune_ratio and prune_ratio_limit only; leave out budgets, residual, "
+                "min_channels, round_to and rounds."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """What pruning in several rounds takes: the settings of the prune stage, and how each round is scored."""
+
+    prune: Prune
+    trace: Trace

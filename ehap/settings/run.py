@@ -10,7 +10,7 @@ from ehap.errors import SettingsError
 from ehap.settings.build import build, check_keys, unknown
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
-from ehap.settings.prune import Prune
+from ehap.settings.prune import FROM_CURVATURE, Prune, Rounds
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain, Qat
 
@@ -25,7 +25,7 @@ STAGES: dict[str, type] = {
     "finetune": Finetune,
     "qat": Qat,
 }
-BUDGETS = ("prune_ratio", "params")
+BUDGETS = ("prune_ratio", "params", "flops")
 SEEDS = 2**31
 Kind = TypeVar("Kind")
 
@@ -61,14 +61,15 @@ class Run:
 
     The blocks ``prepare``, ``pretrain``, ``trace``, ``prune``, ``finetune`` and ``qat`` hold settings by selector:
     ``all``, a dataset, a model, or ``dataset/model``; the more specific selector wins. A method may override
-    ``prune``, ``finetune`` and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``.
+    ``prune``, ``finetune`` and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``. A method whose
+    budget is a list stands for one method a value: ``gate`` with ``params: [0.3, 0.1]`` for ``gate-30``, ``gate-10``.
 
     Raises:
         SettingsError: Anything in the mapping is unknown, missing, of a wrong type or out of range, for any cell.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
+        self._config = config = _with_sweeps(config)
         known = ("name", "grid", "machine", "also_read", *STAGES, "curvatures", "methods", "schemes")
         for key in config:
             if key not in known:
@@ -106,10 +107,21 @@ class Run:
             (f"methods.{method}.prune", self._override(method, "prune")),
         )
 
+    def rounds(self, dataset: str, model: str, method: str) -> Rounds:
+        """Return the criterion and the budget of a method that prunes in rounds, and how each round is scored."""
+        curvature = self.curvature(method)
+        assert curvature is not None  # see Prune: only criteria from a curvature have rounds
+        return Rounds(prune=self.prune(dataset, model, method), trace=self.trace(dataset, model, curvature))
+
     def finetune(self, dataset: str, model: str, method: str) -> Finetune:
-        """Return how the pruned network is trained on."""
-        override = (f"methods.{method}.finetune", self._override(method, "finetune"))
-        return self._built(Finetune, "finetune", dataset, model, override)
+        """Return how the pruned network is trained on: from new weights, as in pretraining, for the epochs of both."""
+        override = self._override(method, "finetune")
+        settings = self._built(Finetune, "finetune", dataset, model, (f"methods.{method}.finetune", override))
+        if self.prune(dataset, model, method).weights == "kept":
+            return settings
+        first = self.pretrain(dataset, model)
+        own = {name: getattr(settings, name) for name in override}
+        return Finetune(**asdict(first) | own | {"epochs": first.epochs + settings.epochs})
 
     def qat(self, dataset: str, model: str, method: str, scheme: str) -> Qat:
         """Return how the fine-tuned network is quantized."""
@@ -200,13 +212,31 @@ class Run:
             check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
         if "criterion" in block.get("prune", {}):
             raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
-        curvature, traced = block.get("curvature"), block.get("criterion") == "trace"
+        curvature, criterion = block.get("curvature"), block.get("criterion")
         if curvature is not None:
             _check_all(f"{where}.curvature", [curvature], _mapping(self._config, "curvatures"), "curvature")
-        if traced and curvature is None:
-            raise SettingsError(f"{where}: criterion trace needs a curvature; name one of the block curvatures.")
-        if curvature is not None and not traced:
-            raise SettingsError(f"{where}: only criterion trace uses a curvature, got {block.get('criterion')!r}.")
+        if criterion in FROM_CURVATURE and curvature is None:
+            raise SettingsError(f"{where}: criterion {criterion} needs a curvature; name one of the block curvatures.")
+        if curvature is not None and criterion not in FROM_CURVATURE:
+            raise SettingsError(
+                f"{where}: only the criteria {', '.join(FROM_CURVATURE)} use a curvature, got {criterion!r}."
+            )
+
+    def _check_criterion(self, dataset: str, model: str, method: str) -> None:
+        curvature, criterion = self.curvature(method), self.prune(dataset, model, method).criterion
+        if curvature is None:
+            return
+        trace = self.trace(dataset, model, curvature)
+        if criterion not in trace.criteria:
+            raise SettingsError(
+                f"methods.{method}: criterion {criterion} needs a curvature that computes it, and {curvature} computes "
+                f"{', '.join(trace.criteria)}; add it to curvatures.{curvature}.criteria (estimator exact)."
+            )
+        if self.prune(dataset, model, method).rounds > 1 and trace.estimator != "exact":
+            raise SettingsError(
+                f"methods.{method}: rounds above 1 compute traces anew in each; expected a curvature of estimator "
+                f"exact, got {curvature} of estimator {trace.estimator}."
+            )
 
     def _every_setting(self) -> Iterator[object]:
         grid = self.grid
@@ -216,8 +246,41 @@ class Run:
             yield from (self.trace(dataset, model, str(name)) for name in _mapping(self._config, "curvatures"))
             for method in map(str, _mapping(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)
+                self._check_criterion(dataset, model, method)
                 yield self.finetune(dataset, model, method)
                 yield from (self.qat(dataset, model, method, str(name)) for name in _mapping(self._config, "schemes"))
+
+
+def _with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with one method for each value of a method's budget that is a list, grid included."""
+    methods: dict[Any, Any] = {}
+    swept: dict[Any, list[str]] = {}
+    for name, block in _mapping(config, "methods").items():
+        found = block.get("prune") if isinstance(block, Mapping) else None
+        prune = found if isinstance(found, Mapping) else {}
+        budgets = [key for key in BUDGETS if isinstance(prune.get(key), list)]
+        if not budgets:
+            methods[name] = block
+            continue
+        if len(budgets) > 1 or not prune[budgets[0]]:
+            raise SettingsError(f"methods.{name}.prune: expected one list of budgets with at least one value.")
+        for value in prune[budgets[0]]:
+            one = f"{name}-{_percent(f'methods.{name}.prune.{budgets[0]}', value)}"
+            methods[one] = {**block, "prune": {**prune, budgets[0]: value}}
+            swept.setdefault(name, []).append(one)
+    grid = config.get("grid")
+    if not swept or not isinstance(grid, Mapping) or not isinstance(grid.get("methods"), list):
+        return {**config, "methods": methods} if swept else dict(config)
+    named = [one for name in grid["methods"] for one in swept.get(name, [name])]
+    return {**config, "methods": methods, "grid": {**grid, "methods": named}}
+
+
+def _percent(where: str, value: Any) -> str:
+    """Return a share as it stands in a name: 0.125 as 12_5."""
+    try:
+        return f"{100 * float(value):g}".replace(".", "_")
+    except (TypeError, ValueError):
+        raise SettingsError(f"{where}: expected numbers, got {value!r}.") from None
 
 
 def _name(config: Mapping[str, Any]) -> str:

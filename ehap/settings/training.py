@@ -42,7 +42,22 @@ class Pretrain(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(Training):
-    """How the pruned network is trained on (the paper's Table VIII)."""
+    """How the pruned network is trained on (the paper's Table VIII).
+
+    recalibrate: Training images that BatchNorm takes its statistics from before the first epoch; 0 keeps the old ones.
+    distill: Weight in the loss of what the dense network says of the same images; 0 trains on labels alone.
+    temperature: Of the softmax in distillation.
+    """
+
+    recalibrate: int = 0
+    distill: float = 0.0
+    temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("recalibrate", self.recalibrate, 0)
+        share("distill", self.distill, zero=True, one=True)
+        positive("temperature", self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,16 @@
-"""Stage curves: the histories of a cell's trainings as one picture."""
+"""Stage curves: the histories of a cell's trainings as one picture, the shapes of its pruned networks as another."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas
+from safetensors import safe_open
 
 from ehap.errors import DataError
 from ehap.runtime import write_atomically
-from ehap.tables import learning_curves
+from ehap.tables import kept_shares, learning_curves
 
 PANELS = {"pretrain": "pretrain", "finetune": "fine-tune", "quantize": "quantization-aware"}
 
@@ -25,3 +27,14 @@ def run(histories: Sequence[Path], picture: Path, title: str) -> None:
         label = " ".join(parts[at + 4 : -1]) or "dense"
         curves.append((PANELS[parts[at]], label, pandas.read_csv(path)))
     write_atomically(picture, learning_curves(curves, title))
+
+
+def run_shapes(plans: Sequence[Path], dense: Path, picture: Path, title: str) -> None:
+    """Draw which share of every layer each plan, ``…/<method>/plan.json``, keeps of the network in ``dense``."""
+    with safe_open(dense, framework="numpy") as file:
+        widths = {name: file.get_slice(name).get_shape()[0] for name in file.keys()}  # noqa: SIM118 (not a dict)
+    shares = {}
+    for path in plans:
+        kept = json.loads(path.read_text())["kept"]
+        shares[path.parent.name] = {layer: len(kept[layer]) / widths[f"{layer}.weight"] for layer in kept}
+    write_atomically(picture, kept_shares(shares, title))

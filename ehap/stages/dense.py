@@ -15,8 +15,8 @@ from ehap.models import build_model
 from ehap.records import Job, read_tensors, write_tensors
 
 
-def save_model(path: Path, model: nn.Module, job: Job, kept: Mapping[str, list[int]] | None = None) -> None:
-    """Write the weights of a dense or pruned network with what is needed to build it again.
+def save_model(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write the weights of a dense or pruned network with what is needed to build it again, see ``architecture``.
 
     Raises:
         NumericsError: A weight is NaN or infinite.
@@ -24,7 +24,7 @@ def save_model(path: Path, model: nn.Module, job: Job, kept: Mapping[str, list[i
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise NumericsError(f"{name} holds NaN or Inf after training; lower the learning rate.")
-    write_tensors(path, model.state_dict(), architecture(job, kept))
+    write_tensors(path, model.state_dict(), metadata)
 
 
 def architecture(job: Job, kept: Mapping[str, list[int]] | None) -> dict[str, Any]:

@@ -1,14 +1,16 @@
-"""Stage finetune: the pruned network trained on."""
+"""Stage finetune: the pruned network trained on, with what the settings ask for to make it recover."""
 
 from pathlib import Path
 
+from ehap.errors import CheckpointError
 from ehap.records import Job
 from ehap.runtime import choose_device
 from ehap.settings import Finetune, Machine
-from ehap.stages.dense import save_model
+from ehap.stages.dense import load_dense, save_model
 from ehap.stages.fitting import fit_and_record
 from ehap.stages.prepared import load_data
 from ehap.stages.pruned import load_model
+from ehap.training import Distillation, Objective, recalibrate_, true_labels
 
 
 def run(
@@ -22,14 +24,28 @@ def run(
     machine: Machine,
     states: Path | None = None,
     events: Path | None = None,
+    parent: Path | None = None,
 ) -> None:
-    """Train the pruned network of a cell; its weights, history and record are written."""
+    """Train the pruned network of a cell; its weights, history and record are written.
+
+    ``parent`` is the dense network, the teacher where the settings say ``distill``.
+    """
+    if settings.distill and parent is None:
+        raise CheckpointError("finetune.distill needs the dense network; give --parent.")
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
-    network, kept = load_model(pruned, job)
+    network, structure = load_model(pruned, job)
     network.to(device)
+    if settings.recalibrate:
+        recalibrate_(network, images.train[0], images.info, settings.recalibrate, job.seed)
+    inputs = [data, pruned]
+    objective: Objective = true_labels
+    if settings.distill and parent is not None:
+        teacher = load_dense(parent, job).to(device)
+        objective = Distillation(teacher, settings.distill, settings.temperature, settings.precision)
+        inputs.append(parent)
     resume = fit_and_record(
-        network, images, job, settings, device, history, record, states, machine, events, [data, pruned]
+        network, images, job, settings, device, history, record, states, machine, events, inputs, objective
     )
-    save_model(checkpoint, network, job, kept)
+    save_model(checkpoint, network, structure)
     resume.remove()

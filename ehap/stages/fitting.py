@@ -20,7 +20,7 @@ from ehap.settings import Machine, Qat, Training
 from ehap.settings.machine import Step
 from ehap.stages.prepared import Data
 from ehap.stages.resume import Resume, job_folder
-from ehap.training import Epoch, fit
+from ehap.training import Epoch, Objective, fit, true_labels
 
 
 def fit_and_record(
@@ -35,11 +35,11 @@ def fit_and_record(
     machine: Machine,
     events: Path | None,
     inputs: Sequence[Path],
+    objective: Objective = true_labels,
 ) -> Resume:
     """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
 
-    A job that was cut off goes on from its last state in the folder ``states``;
-    ``inputs`` are the files that the
+    A job that was cut off goes on from its last state in the folder ``states``; ``inputs`` are the files that the
     job starts from. The caller removes the state once its own files are written.
     """
     resume = Resume(states, job, settings, inputs, device, machine.seconds_between_states)
@@ -50,7 +50,9 @@ def fit_and_record(
     if step != machine.step:
         logger.info("quantization-aware steps are launched eagerly: their observers look at values on the host")
     with resume.listening(), event_writer(events, job) as report:
-        epochs = fit(network, data.train, data.info, settings, job.seed, test, job.stage, resume, step, report)
+        epochs = fit(
+            *(network, data.train, data.info, settings, job.seed, test, job.stage, resume, step, report, objective)
+        )
     write_history(history, epochs)
     values = {
         "accuracy": Value(epochs[-1].test_accuracy, "percent"),

@@ -8,7 +8,7 @@ from ehap.models import build_model
 from ehap.records import Job
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Pretrain
-from ehap.stages.dense import save_model
+from ehap.stages.dense import architecture, save_model
 from ehap.stages.fitting import fit_and_record
 from ehap.stages.prepared import load_data
 
@@ -31,5 +31,5 @@ def run(
     # On a CPU a fifth faster than contiguous; pruned networks, with their odd widths, are a fifth slower with it.
     network.to(device).to(memory_format=torch.channels_last)
     resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events, [data])
-    save_model(checkpoint, network, job)
+    save_model(checkpoint, network, architecture(job, None))
     resume.remove()

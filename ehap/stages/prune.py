@@ -1,18 +1,25 @@
 """Stage prune: from a dense network and its traces to a smaller network."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ehap.errors import CheckpointError
-from ehap.pruning import Scores, magnitude, plan, prune, random_scores, sensitivity
+from ehap.models import INPUT_SHAPE
+from ehap.models.resnet import initialise_
+from ehap.pruning import Planner, PruningPlan, Scores, bn_scale, magnitude, prune, random_scores, sensitivity
 from ehap.records import Job, Value, read_tensors, write_record
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine, Prune
-from ehap.stages.dense import check_cell, load_dense, save_model
+from ehap.settings.prune import FROM_CURVATURE
+from ehap.stages.dense import architecture, check_cell, load_dense, save_model
+
+Planning = Callable[[nn.Module, Scores], PruningPlan]
+"""From the dense network and the scores of its channels to the plan."""
 
 
 def run(
@@ -24,36 +31,72 @@ def run(
     job: Job,
     settings: Prune,
     machine: Machine,
+    planning: Planning | None = None,
 ) -> None:
-    """Rank the channels, plan to the budget, write the plan and the pruned weights."""
+    """Rank the channels, plan to the budget, write the plan and the pruned weights.
+
+    ``planning`` is given where one ranking is not all, see ``rounds``.
+    """
     choose_device("cpu", machine.threads)
     network = load_dense(checkpoint, job)
     scores = _scores(network, traces, job, settings)
-    chosen = plan(network, scores, settings)
-    smaller = prune(network, chosen.kept)
+    chosen = planning(network, scores) if planning else Planner(network, INPUT_SHAPE)(scores, settings)
+    order = {"order": "set"} if settings.rule == "as_published" else {}
+    smaller = prune(network, chosen.kept, **order)  # type: ignore[arg-type]  # a literal
+    if settings.weights == "new":
+        reinitialise_(smaller, job.seed)
     write_atomically(plan_file, (json.dumps(asdict(chosen)) + "\n").encode())
-    save_model(pruned, smaller, job, chosen.kept)
-    channels = sum(map(len, scores.values()))
+    save_model(pruned, smaller, {**architecture(job, chosen.kept), **order})
     values = {
         "parameters": Value(chosen.parameters, "parameters"),
         "dense_parameters": Value(chosen.dense_parameters, "parameters"),
-        "channels": Value(channels, "channels"),
+        "flops": Value(chosen.flops, "flop"),
+        "dense_flops": Value(chosen.dense_flops, "flop"),
+        "channels": Value(sum(map(len, scores.values())), "channels"),
         "kept_channels": Value(sum(map(len, chosen.kept.values())), "channels"),
     }
     write_record(record, job, values, settings, torch.device("cpu"))
 
 
-def _scores(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
+def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor]) -> Scores:
+    """Return the scores that a curvature's values of ``criterion`` give: parameter name to layer name."""
+    weights = layer_weights(network)
+    by_layer = {name: found.get(f"{name}.weight", torch.empty(0)) for name in weights}
+    return sensitivity(by_layer, weights) if criterion == "trace" else by_layer
+
+
+def layer_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return layer name to weight of every convolution and linear layer."""
     kinds = (nn.Conv2d, nn.Linear)
-    weights = {name: module.weight for name, module in network.named_modules() if isinstance(module, kinds)}
+    return {name: module.weight for name, module in network.named_modules() if isinstance(module, kinds)}
+
+
+def reinitialise_(network: nn.Module, seed: int) -> None:
+    """Draw new weights for a network, in place, BatchNorm's too."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    initialise_(network, torch.Generator().manual_seed(seed))
+
+
+def _scores(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
+    weights = layer_weights(network)
     if settings.criterion == "magnitude":
         return magnitude(weights)
-    if settings.criterion == "random":
+    if settings.criterion == "bn-scale":
+        return bn_scale(network)
+    if settings.criterion not in FROM_CURVATURE:
         return random_scores(weights, job.seed)
     if traces is None:
-        raise CheckpointError("criterion trace needs a traces file; give --traces.")
+        raise CheckpointError(f"criterion {settings.criterion} needs a traces file; give --traces.")
     tensors, metadata = read_tensors(traces)
     check_cell(traces, metadata, job)
     if metadata.get("curvature") != job.curvature:
         raise CheckpointError(f"{traces}: expected the curvature {job.curvature}, got {metadata.get('curvature')}.")
-    return sensitivity({name: tensors.get(f"trace.{name}.weight", torch.empty(0)) for name in weights}, weights)
+    prefix = f"{settings.criterion}."
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not found:
+        raise CheckpointError(
+            f"{traces}: holds no scores of criterion {settings.criterion}; name it in the curvature's criteria."
+        )
+    return scores_from(network, settings.criterion, found)

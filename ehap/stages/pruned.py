@@ -11,8 +11,8 @@ from ehap.records import Job, read_tensors
 from ehap.stages.dense import blank_dense, check_cell, load_weights_
 
 
-def load_model(path: Path, job: Job) -> tuple[nn.Module, dict[str, list[int]] | None]:
-    """Build the network that a weights file holds, on the CPU, and return it with its kept channels (None: dense).
+def load_model(path: Path, job: Job) -> tuple[nn.Module, dict[str, Any]]:
+    """Build the network that a weights file holds, on the CPU, and return it with the metadata that describe it.
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another cell than the job's.
@@ -20,7 +20,7 @@ def load_model(path: Path, job: Job) -> tuple[nn.Module, dict[str, list[int]] | 
     tensors, metadata = read_tensors(path)
     model = blank_model(path, metadata, job)
     load_weights_(path, model, tensors, job)
-    return model, metadata["kept"]
+    return model, metadata
 
 
 def blank_model(path: Path, metadata: Mapping[str, Any], job: Job) -> nn.Module:
@@ -31,4 +31,5 @@ def blank_model(path: Path, metadata: Mapping[str, Any], job: Job) -> nn.Module:
     """
     check_cell(path, metadata, job)
     model = blank_dense(job)
-    return model if metadata["kept"] is None else prune(model, metadata["kept"])
+    kept = metadata["kept"]
+    return model if kept is None else prune(model, kept, metadata.get("order", "sorted"))

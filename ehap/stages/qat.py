@@ -7,7 +7,6 @@ from ehap.quantization import pack, simulate
 from ehap.records import Job, write_tensors
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Qat
-from ehap.stages.dense import architecture
 from ehap.stages.fitting import fit_and_record
 from ehap.stages.prepared import load_data
 from ehap.stages.pruned import load_model
@@ -28,12 +27,12 @@ def run(
     """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written."""
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
-    network, kept = load_model(checkpoint, job)
+    network, structure = load_model(checkpoint, job)
     network.to(device)
     simulated = simulate(network, settings, INPUT_SHAPE)
     resume = fit_and_record(
         simulated, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]
     )
-    metadata = {**architecture(job, kept), "bits": settings.bits, "scheme": job.scheme}
+    metadata = {**structure, "bits": settings.bits, "scheme": job.scheme}
     write_tensors(weights, pack(simulated, network), metadata)
     resume.remove()

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ehap import pruning
 from ehap.curvature.traces import Planner
-from ehap.pruning import plan, sensitivity
+from ehap.models import INPUT_SHAPE
 from ehap.settings import Prune, Trace
 from ehap.stages.trace import PlannerOf
 
@@ -21,10 +22,11 @@ def planner_of(settings: Trace) -> PlannerOf:
     def for_network(network: nn.Module) -> Planner:
         kinds = (nn.Conv2d, nn.Linear)
         weights = {name: module.weight.cpu() for name, module in network.named_modules() if isinstance(module, kinds)}
+        planner = pruning.Planner(network, INPUT_SHAPE)
 
         def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
-            scores = sensitivity({name.removesuffix(".weight"): value for name, value in traces.items()}, weights)
-            return plan(network, scores, budget).kept
+            by_layer = {name.removesuffix(".weight"): value for name, value in traces.items()}
+            return planner(pruning.sensitivity(by_layer, weights), budget).kept
 
         return planned
 

@@ -1,13 +1,25 @@
 """Records and the paper's values to tables."""
 
-from ehap.tables.build import overview, pruned_accuracy, quantized_accuracy, settings_table, sizes, trace_cost
+from ehap.tables.build import (
+    comparison,
+    overview,
+    pruned_accuracy,
+    quantized_accuracy,
+    settings_table,
+    sizes,
+    trace_cost,
+)
 from ehap.tables.collect import collect
-from ehap.tables.curves import learning_curves
+from ehap.tables.curves import accuracy_by_size, kept_shares, learning_curves
 from ehap.tables.paper import paper_values
-from ehap.tables.render import markdown, overview_markdown
+from ehap.tables.render import comparison_markdown, markdown, overview_markdown
 
 __all__ = [
+    "accuracy_by_size",
     "collect",
+    "comparison",
+    "comparison_markdown",
+    "kept_shares",
     "learning_curves",
     "markdown",
     "overview",

@@ -5,6 +5,8 @@ import pandas
 from ehap.tables.collect import over_seeds
 from ehap.tables.paper import ORIGINAL, beside_paper
 
+COMPARED = ["pruned_accuracy", "recalibrated_accuracy", "accuracy", "compression_ratio", "flops_ratio"]
+
 
 def pruned_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
     """Return accuracy before and after pruning and fine-tuning (Tables I, II), with the share of size that is left."""
@@ -72,6 +74,28 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
     table.columns = pandas.Index([name if kind == "mean" else f"{name}_std" for kind, name in names], dtype="str")
     counts = rows[rows["column"] == "accuracy"].groupby(keys, sort=False).size().rename("n")
     return table.join(counts).reset_index()
+
+
+def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
+    """Return one row a pruned network: what it is worth at each step of its repair, and its size.
+
+    Returns:
+        dataset, model, method, device, n, and mean and std (``…_std``) over seeds of pruned_accuracy,
+        recalibrated_accuracy and accuracy (percent; right after pruning, with BatchNorm recalibrated, and after
+        fine-tuning), compression_ratio and flops_ratio (percent); the best accuracy of a dataset and model first.
+    """
+    rows = _evaluated(values)
+    rows = rows[(rows["scheme"] == "") & rows["quantity"].isin(["accuracy", "compression_ratio", "flops_ratio"])]
+    rows = pandas.concat([rows, values[values["stage"] == "assess"]])
+    rows = rows[rows["method"] != ORIGINAL]
+    keys = ["dataset", "model", "method", "device"]
+    grouped = rows.groupby([*keys, "quantity"], sort=False)["value"].agg(mean="mean", std="std", n="count")
+    table = grouped["mean"].unstack().reindex(columns=COMPARED)
+    spread = grouped["std"].unstack().reindex(columns=COMPARED).add_suffix("_std")
+    counts = grouped["n"].unstack().reindex(columns=["accuracy"])["accuracy"].fillna(0).astype(int).rename("n")
+    whole: pandas.DataFrame = table.join(spread).join(counts).reset_index()
+    order = ["dataset", "model", "accuracy"]
+    return whole.sort_values(order, ascending=[True, True, False], kind="stable", ignore_index=True)
 
 
 def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:

@@ -89,6 +89,28 @@ def number(value: float, *rest: float | str, sign: bool = False) -> str:
     return f"{text} {'%' if unit == 'percent' else 'points' if unit == 'percentage points' else unit}"
 
 
+def comparison_markdown(frame: pandas.DataFrame) -> str:
+    """Return the comparison of methods as Markdown, a section for each dataset and model."""
+    labels = {
+        "pruned_accuracy": "right after pruning",
+        "recalibrated_accuracy": "BatchNorm recalibrated",
+        "accuracy": "fine-tuned",
+        "compression_ratio": "parameters kept",
+        "flops_ratio": "FLOPs kept",
+    }
+    lines = ["# Methods compared", ""]
+    for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
+        shown = part[["method"]].copy()
+        for name, label in labels.items():
+            cells = zip(part[name], part[f"{name}_std"], strict=True)
+            shown[label] = [number(value, deviation, "percent") for value, deviation in cells]
+        shown["n"] = part["n"]
+        shown["device"] = part["device"]
+        table = shown.to_markdown(index=False, disable_numparse=True)
+        lines += [f"## {model}, {DATASETS.get(str(dataset), dataset)}", "", table, ""]
+    return "\n".join(lines)
+
+
 def overview_markdown(frame: pandas.DataFrame) -> str:
     """Return the main table: one row a network, dense first."""
     names = [str(name) for name in frame.columns]

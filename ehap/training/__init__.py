@@ -1,5 +1,7 @@
 """Training a network on a dataset."""
 
 from ehap.training.loop import Epoch, State, fit
+from ehap.training.objective import Distillation, Objective, true_labels
+from ehap.training.recalibration import recalibrate_
 
-__all__ = ["Epoch", "State", "fit"]
+__all__ = ["Distillation", "Epoch", "Objective", "State", "fit", "recalibrate_", "true_labels"]

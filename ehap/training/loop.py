@@ -14,6 +14,7 @@ from ehap.errors import NumericsError
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, track
 from ehap.settings import Training
 from ehap.settings.machine import Step
+from ehap.training.objective import Objective, true_labels
 from ehap.training.step import Stepper
 
 
@@ -63,6 +64,7 @@ def fit(
     keeper: Keeper = KEEP_NOTHING,
     step: Step = "eager",
     report: Callable[[Epoch], None] | None = None,
+    objective: Objective = true_labels,
 ) -> list[Epoch]:
     """Train ``model`` in place by SGD with a cosine schedule and return the history.
 
@@ -78,13 +80,14 @@ def fit(
             the weights of an unbroken run.
         step: How a step is launched; see Machine.
         report: Called with every epoch, also with those before a state that the run goes on from.
+        objective: What is minimised: cross-entropy with the true labels, or Distillation.
 
     Raises:
         NumericsError: The loss is NaN or infinite.
         StoppedError: The keeper was told to stop; the state is kept.
         DeviceError: ``step`` is graphs, but the model is not on a GPU.
     """
-    run = _Run(model, train, info, settings, seed, step)
+    run = _Run(model, train, info, settings, seed, step, objective)
     state = keeper.read()
     if state is not None:
         run.restore(state)
@@ -110,10 +113,17 @@ class _Run:
     """A training run and where it stands."""
 
     def __init__(
-        self, model: nn.Module, train: Split, info: DatasetInfo, settings: Training, seed: int, step: Step
+        self,
+        model: nn.Module,
+        train: Split,
+        info: DatasetInfo,
+        settings: Training,
+        seed: int,
+        step: Step,
+        objective: Objective,
     ) -> None:
         self.model, self.train, self.info, self.settings = model, train, info, settings
-        self.stepper = Stepper(model, train[0].device, settings, step)
+        self.stepper = Stepper(model, train[0].device, settings, step, objective)
         self.generator = torch.Generator().manual_seed(seed)
         self.history: list[Epoch] = []
         self._start_epoch()

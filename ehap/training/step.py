@@ -4,12 +4,12 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ehap.errors import DeviceError
 from ehap.runtime import precision_context
 from ehap.settings import Training
 from ehap.settings.machine import Step
+from ehap.training.objective import Objective, true_labels
 
 INITIAL_SCALE, LOWEST_SCALE = 2.0**16, 2.0**-8
 
@@ -23,12 +23,20 @@ class Stepper:
         settings: Learning rate, momentum, weight decay, precision, batch size.
         step: eager; compile (torch.compile); graphs (CUDA graphs, for networks whose kernels are shorter than their
             launch).
+        objective: What a step minimises.
 
     Raises:
         DeviceError: ``step`` is graphs and ``device`` no GPU.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device, settings: Training, step: Step = "eager") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        settings: Training,
+        step: Step = "eager",
+        objective: Objective = true_labels,
+    ) -> None:
         if step == "graphs" and device.type != "cuda":
             raise DeviceError(f"expected a GPU for machine.step graphs, got the device {device}; set it to eager.")
         self.optimizer = torch.optim.SGD(
@@ -41,6 +49,7 @@ class Stepper:
         )
         self.scaler = torch.amp.GradScaler(device.type, init_scale=INITIAL_SCALE, enabled=settings.precision == "fp16")
         self._model, self._device, self._settings, self._graphs = model, device, settings, step == "graphs"
+        self._objective = objective
         # A captured model gets a new forward of one shape; its own one takes the last, smaller batch.
         self._plain = torch.compile(model) if step == "compile" else model.forward if self._graphs else model
         self._graphed_shape: torch.Size | None = None
@@ -52,7 +61,7 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         with precision_context(self._settings.precision, self._device):
             logits = self._model(inputs) if inputs.shape == self._graphed_shape else self._plain(inputs)
-        loss = cross_entropy(logits.float(), targets)
+        loss = self._objective(inputs, logits.float(), targets)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()

@@ -11,7 +11,18 @@ from typing import Any
 from ehap.settings import Finetune, Pretrain, Qat, Run, Trace
 from ehap.settings.run import DENSE
 
-STAGE_ORDER = ("prepare", "pretrain", "trace", "prune", "finetune", "quantize", "evaluate", "curves", "tables")
+STAGE_ORDER = (
+    "prepare",
+    "pretrain",
+    "trace",
+    "prune",
+    "assess",
+    "finetune",
+    "quantize",
+    "evaluate",
+    "curves",
+    "tables",
+)
 GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
 """Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has."""
 PER_MODEL = ("pretrain", "trace", "finetune", "quantize")

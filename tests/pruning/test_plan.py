@@ -1,14 +1,18 @@
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import NumericsError, PlanError
-from ehap.models import MODELS, build_model
-from ehap.pruning import magnitude, plan, prune, random_scores, sensitivity
+from ehap.errors import ArchitectureError, NumericsError, PlanError
+from ehap.evaluation import flops, parameters
+from ehap.models import INPUT_SHAPE, MODELS, build_model
+from ehap.pruning import Planner, PruningPlan, bn_scale, lamp, magnitude, plan, prune, random_scores, sensitivity
 from ehap.pruning.channels import channel_graph
-from ehap.pruning.counting import ParameterCounter
-from ehap.pruning.plan import _kept, _ranking
 from ehap.settings import Prune
+from tests.conftest import TinyResNet
+
+SMALL = (1, 8, 8)
 
 
 def _chain() -> nn.Module:
@@ -27,49 +31,157 @@ def test_the_papers_ratio_on_a_hand_worked_example() -> None:
     # output stay), 1, 2, 3 (all of layer 2) and 4 (layer 0). Limit 0.7: layer 2 loses at most floor(2.1) = 2 of its
     # 3, so it keeps its best, channel 1.
     scores = _scores([0, 9, 4, 8], [1, 3, 2], [0.1, 7])
-    chosen = plan(_chain(), scores, Prune(criterion="trace", prune_ratio=0.7, prune_ratio_limit=0.7))
+    chosen = plan(_chain(), scores, Prune(criterion="trace", prune_ratio=0.7, prune_ratio_limit=0.7), SMALL)
     assert chosen.kept == {"0": [1, 3], "2": [1], "5": [0, 1]}
 
 
 def test_ties_go_by_layer_order_then_index_and_a_layer_keeps_its_first_best() -> None:
     scores = _scores([1, 1, 1, 1], [1, 1, 1], [9, 9])
-    chosen = plan(_chain(), scores, Prune(criterion="trace", prune_ratio=0.34, prune_ratio_limit=0.5))
+    chosen = plan(_chain(), scores, Prune(criterion="trace", prune_ratio=0.34, prune_ratio_limit=0.5), SMALL)
     # floor(0.34 · 9) = 3 lowest: channels 0, 1, 2 of layer 0; its limit floor(0.5 · 4) = 2 protects the best two,
     # which among equals are those that the ranking would remove last: 2 and 3.
     assert chosen.kept == {"0": [2, 3], "2": [0, 1, 2], "5": [0, 1]}
 
 
 def test_one_channel_always_stays() -> None:
-    chosen = plan(
-        _chain(), _scores([1] * 4, [1] * 3, [0] * 2), Prune(criterion="trace", prune_ratio=0.99, prune_ratio_limit=1.0)
-    )
+    everything = Prune(criterion="trace", prune_ratio=0.99, prune_ratio_limit=1.0)
+    chosen = plan(_chain(), _scores([1] * 4, [1] * 3, [0] * 2), everything, SMALL)
     assert [len(channels) for channels in chosen.kept.values()] == [1, 1, 2]
 
 
+def _with_one_more(chosen: PruningPlan, scores: dict[str, Tensor]) -> dict[str, list[int]]:
+    """The plan with the channel that was removed last back in."""
+    gone = [
+        (values[index].item(), layer, index)
+        for layer, values in scores.items()
+        for index in set(range(len(values))) - set(chosen.kept[layer])
+    ]
+    _, layer, index = max(gone)
+    return chosen.kept | {layer: sorted([*chosen.kept[layer], index])}
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_a_budget_is_met_to_within_one_channel(name: str) -> None:
+@pytest.mark.parametrize("wanted", [("params",), ("flops",), ("params", "flops")])
+def test_a_budget_is_met_to_within_one_channel(name: str, wanted: tuple[str, ...]) -> None:
     model = build_model(name, 10, seed=0)
-    graph, scores = channel_graph(model), random_scores(_weights(model), seed=1)
-    counter = ParameterCounter(model, graph)
+    planner, scores = Planner(model, INPUT_SHAPE), random_scores(_weights(model), seed=1)
     for budget in (0.05, 0.1, 0.3, 0.5, 0.95):
-        chosen = plan(model, scores, Prune(criterion="random", params=budget))
-        removed = sum(graph.layers().values()) - sum(map(len, chosen.kept.values()))
-        ranking = [channel for channel in _ranking(graph, scores, 0.95) if channel.removable]
-        one_fewer = counter(_kept(graph, ranking, removed - 1))
-        assert chosen.parameters <= budget * chosen.dense_parameters < one_fewer, budget
+        chosen = planner(scores, Prune(criterion="random", **dict.fromkeys(wanted, budget)))  # type: ignore[arg-type]
+        more = planner._count(_with_one_more(chosen, scores))
+        sizes = {
+            "params": (chosen.parameters, more.parameters, chosen.dense_parameters),
+            "flops": (chosen.flops, more.flops, chosen.dense_flops),
+        }
+        assert all(sizes[key][0] <= budget * sizes[key][2] for key in wanted), budget
+        assert any(sizes[key][1] > budget * sizes[key][2] for key in wanted), budget
 
 
-def test_the_predicted_size_is_the_built_size() -> None:
+@pytest.mark.parametrize("settings", [{"params": 0.1}, {"flops": 0.2}, {"prune_ratio": 0.6, "residual": "tied"}])
+def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> None:
     model = build_model("resnet20", 10, seed=0)
-    chosen = plan(model, magnitude(_weights(model)), Prune(criterion="magnitude", params=0.1))
-    assert sum(parameter.numel() for parameter in prune(model, chosen.kept).parameters()) == chosen.parameters
+    chosen = plan(model, magnitude(_weights(model)), Prune(criterion="magnitude", **settings), INPUT_SHAPE)  # type: ignore[arg-type]
+    built = prune(model, chosen.kept)
+    assert (parameters(built), flops(built, INPUT_SHAPE)) == (chosen.parameters, chosen.flops)
+    assert (parameters(model), flops(model, INPUT_SHAPE)) == (chosen.dense_parameters, chosen.dense_flops)
 
 
-def test_a_budget_out_of_reach_says_what_can_be_reached() -> None:
+@pytest.mark.parametrize(("key", "asked"), [("params", "2725 of 272474"), ("flops", r"\d+ of 816\d+")])
+def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) -> None:
     model = build_model("resnet20", 10, seed=0)
-    settings = Prune(criterion="random", params=0.01, prune_ratio_limit=0.5)
-    with pytest.raises(PlanError, match=r"2725 parameters asked for, but the limit per layer leaves at least \d+"):
-        plan(model, random_scores(_weights(model), 0), settings)
+    scores, limit = random_scores(_weights(model), 0), {"criterion": "random", "prune_ratio_limit": 0.5}
+    with pytest.raises(PlanError, match=rf"{key} 0.01 asks for at most {asked}, but .* leave at least \d+") as error:
+        plan(model, scores, Prune(**limit, **{key: 0.01}), INPUT_SHAPE)  # type: ignore[arg-type]
+    least, dense = (int(number) for number in re.findall(r"of (\d+), .* at least (\d+)", str(error.value))[0][::-1])
+    smallest = plan(model, scores, Prune(**limit, **{key: least / dense}), INPUT_SHAPE)  # type: ignore[arg-type]
+    assert least == (smallest.parameters if key == "params" else smallest.flops)
+
+
+def test_layers_keep_the_least_that_is_asked_for_and_widths_are_rounded_up() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    scores = random_scores(_weights(model), seed=2)
+    free, least, rounded = (
+        plan(model, scores, Prune(criterion="random", params=0.1, **more), INPUT_SHAPE)  # type: ignore[arg-type]
+        for more in ({}, {"min_channels": 6}, {"round_to": 8})
+    )
+    assert min(map(len, free.kept.values())) < 6
+    assert min(map(len, least.kept.values())) == 6
+    assert {len(kept) % 8 for layer, kept in rounded.kept.items() if layer != "fc"} == {0}
+    assert rounded.parameters <= 0.1 * rounded.dense_parameters
+    for layer, kept in rounded.kept.items():  # the best channels of each layer
+        best = scores[layer].argsort(descending=True)[: len(kept)]
+        assert layer == "fc" or kept == sorted(best.tolist())
+
+
+def test_lamp_divides_by_what_is_no_smaller_and_balances_layers() -> None:
+    assert lamp([1, 3, 2, 2]) == pytest.approx([1 / 8, 1, 2 / 7, 2 / 7])
+    assert lamp([-5, 0, 4]) == [0, 0, 1]
+    assert lamp([0, 0]) == [0, 0]
+    # Layer 2 has tiny scores: without lamp it loses all that it may, with it the shares within the layers decide.
+    scores = _scores([10, 20, 30, 40], [0.1, 0.2, 0.3], [1, 1])
+    plain, balanced = (
+        plan(_chain(), scores, Prune(criterion="gate", normalise=how, prune_ratio=0.3, prune_ratio_limit=0.7), SMALL)  # type: ignore[arg-type]
+        for how in ("none", "lamp")
+    )
+    # floor(0.3 · 9) = 2: the two lowest are 0.1 and 0.2 of layer 2; with lamp 10/100 of layer 0 and 0.1/0.6 of layer 2.
+    assert plain.kept == {"0": [0, 1, 2, 3], "2": [2], "5": [0, 1]}
+    assert balanced.kept == {"0": [1, 2, 3], "2": [1, 2], "5": [0, 1]}
+
+
+def test_tied_layers_keep_the_same_channels_by_the_sum_of_their_scores() -> None:
+    model = TinyResNet()
+    assert channel_graph(model).tied() == [
+        ("conv1", "block1.conv2"),
+        ("block1.conv1",),
+        ("block2.conv1",),
+        ("block2.conv2", "block2.downsample.0"),
+        ("fc",),
+    ]
+    scores = {layer: torch.full((width,), 100.0) for layer, width in channel_graph(model).layers().items()}
+    scores["conv1"], scores["block1.conv2"] = torch.tensor([1.0, 2, 3, 4]), torch.tensor([9.0, 1, 0, 0])
+    # N = 25 channels in five groups; sums 10, 3, 3, 4: the two lowest go, of equals the first first.
+    settings = Prune(criterion="trace", prune_ratio=0.08, residual="tied")
+    chosen = plan(model, scores, settings, (3, 8, 8))
+    assert chosen.kept["conv1"] == chosen.kept["block1.conv2"] == [0, 3]
+    free = plan(model, scores, Prune(criterion="trace", prune_ratio=0.08), (3, 8, 8))
+    assert free.kept["conv1"] != free.kept["block1.conv2"]
+
+
+def test_a_later_round_takes_from_what_an_earlier_one_has_left() -> None:
+    planner = Planner(_chain(), SMALL)
+    first = planner(_scores([1, 2, 3, 4], [5, 6, 7], [9, 9]), Prune(criterion="gate", prune_ratio=0.12))
+    assert first.kept["0"] == [1, 2, 3]
+    half = Prune(criterion="gate", prune_ratio=0.34)
+    second = planner(_scores([100, 8, 8, 1], [3, 7, 7], [9, 9]), half, first.kept)
+    assert second.kept == {"0": [1, 2], "2": [1, 2], "5": [0, 1]}  # channel 0 of layer 0 stays gone, whatever its score
+
+
+def test_the_published_rule_with_its_slips() -> None:
+    # 16, 32 and 64 channels, all under the threshold: 0.95 of 16 is position 15, above which there is none, so that
+    # channel 0 stays though it is the worst; of 32 one stays, of 64 three.
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 16, 1), nn.Conv2d(16, 32, 1), nn.Conv2d(32, 64, 1), nn.Conv2d(64, 64, 1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)),
+    )
+    scores = {str(layer): torch.arange(float(width)) for layer, width in ((0, 16), (1, 32), (2, 64))}
+    scores |= {"3": 1000 + torch.arange(64.0), "6": torch.tensor([2000.0, 2001.0])}
+    chosen = plan(model, scores, Prune(criterion="trace", prune_ratio=0.625, rule="as_published"), SMALL)
+    assert (chosen.kept["0"], chosen.kept["1"], chosen.kept["2"]) == ([0], [31], [61, 62, 63])
+    # int(0.625 · 178) = 111: all up to the value at that position go, 112 of them, so channel 0 of layer 3 still stays
+    assert chosen.kept["3"] == list(range(64))
+    more = plan(model, scores, Prune(criterion="trace", prune_ratio=0.63, rule="as_published"), SMALL)
+    assert more.kept["3"] == list(range(1, 64))  # int(0.63 · 178) = 112: one channel more than 112
+    assert more.kept["6"] == [0, 1]
+
+
+def test_bn_scale_is_the_size_of_gamma() -> None:
+    model = TinyResNet()
+    with torch.no_grad():
+        model.bn1.weight.copy_(torch.tensor([-3.0, 0, 1, 2]))
+    scores = bn_scale(model)
+    assert scores["conv1"].tolist() == [3, 0, 1, 2]
+    assert set(scores) == set(channel_graph(model).layers())
+    with pytest.raises(ArchitectureError, match="0: criterion bn-scale expects a BatchNorm behind it"):
+        bn_scale(_chain())
 
 
 def test_sensitivity_is_equation_8() -> None:
@@ -93,9 +205,9 @@ def test_random_scores_follow_their_seed() -> None:
 def test_bad_scores_and_traces_are_refused() -> None:
     budget = Prune(criterion="trace", prune_ratio=0.5)
     with pytest.raises(NumericsError, match="0: the scores hold NaN or Inf"):
-        plan(_chain(), _scores([float("nan"), 0, 0, 0], [0] * 3, [0] * 2), budget)
+        plan(_chain(), _scores([float("nan"), 0, 0, 0], [0] * 3, [0] * 2), budget, SMALL)
     with pytest.raises(PlanError, match=r"2: expected scores of shape \(3,\), got shape \(2,\)"):
-        plan(_chain(), _scores([0] * 4, [0] * 2, [0] * 2), budget)
+        plan(_chain(), _scores([0] * 4, [0] * 2, [0] * 2), budget, SMALL)
     with pytest.raises(NumericsError, match="layer: the traces hold NaN or Inf"):
         sensitivity({"layer": torch.tensor([float("inf")])}, {"layer": torch.ones(1, 2)})
     with pytest.raises(PlanError, match="layer: expected one trace for each of 1 channels, got none"):

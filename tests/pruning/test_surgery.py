@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ehap.errors import ArchitectureError, PlanError
-from ehap.models import MODELS, build_model
+from ehap.evaluation import flops, parameters
+from ehap.models import INPUT_SHAPE, MODELS, build_model
 from ehap.pruning import UnionAdd, mask_, prune
 from ehap.pruning.channels import channel_graph
-from ehap.pruning.counting import ParameterCounter
+from ehap.pruning.counting import Counter, Size
 
 Kept = dict[str, list[int]]
 
@@ -59,11 +60,11 @@ def test_pruned_equals_masked_on_the_real_networks(name: str, few: bool, enliven
 @pytest.mark.parametrize("name", MODELS)
 def test_counting_agrees_with_the_network_that_is_built(name: str) -> None:
     model = build_model(name, 100, seed=0)
-    graph = channel_graph(model)
+    counter = Counter(model, channel_graph(model), INPUT_SHAPE)
     for seed in range(3):
         kept = _random_plan(model, seed)
-        built = sum(parameter.numel() for parameter in prune(model, kept).parameters())
-        assert ParameterCounter(model, graph)(kept) == built
+        built = prune(model, kept)
+        assert counter(kept) == Size(parameters(built), flops(built, INPUT_SHAPE))
 
 
 def test_a_stream_carries_the_sorted_union_of_its_branches(tiny: nn.Module) -> None:
@@ -73,6 +74,24 @@ def test_a_stream_carries_the_sorted_union_of_its_branches(tiny: nn.Module) -> N
     add = next(module for module in pruned.modules() if isinstance(module, UnionAdd))
     assert (add.width, add.left.tolist(), add.right.tolist()) == (3, [1, 2], [0, 2])
     assert pruned.get_submodule("block2.conv1").in_channels == 3
+
+
+def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels(
+    tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    few = kept | {"conv1": [1], "block1.conv2": [0, 3]}
+    assert list({0, 3} | {1}) == [0, 1, 3]  # small sets of small numbers are sorted: nothing is scrambled
+    assert torch.equal(prune(tiny, few, "set")(batch[0]), prune(tiny, few)(batch[0]))
+    model = build_model("resnet20", 10, seed=0).eval()
+    kept = {name: list(range(width)) for name, width in channel_graph(model).layers().items()}
+    kept |= {"conv1": [8], "layer1.0.conv2": [1]}
+    assert list({1} | {8}) == [8, 1]  # in a table of eight places 8 stands before 1
+    images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    right, published = prune(model, kept), prune(model, kept, "set")
+    adds = [next(each for each in one.modules() if isinstance(each, UnionAdd)) for one in (right, published)]
+    assert [(add.left.tolist(), add.right.tolist()) for add in adds] == [([0], [1]), ([1], [0])]
+    assert not torch.allclose(right(images), published(images), rtol=1e-3)
 
 
 def test_keeping_everything_changes_nothing(tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -1,0 +1,28 @@
+"""Stage assess: what a pruned network is worth before it is trained on, and with BatchNorm recalibrated."""
+
+from pathlib import Path
+
+from ehap.evaluation import accuracy
+from ehap.records import Job, Value, write_record
+from ehap.runtime import choose_device
+from ehap.settings import Machine
+from ehap.stages.prepared import load_data
+from ehap.stages.pruned import load_model
+from ehap.training import recalibrate_
+
+RECALIBRATION_IMAGES = 2048
+
+
+def run(data: Path, pruned: Path, record: Path, job: Job, machine: Machine) -> None:
+    """Measure the pruned network as it is, and after its BatchNorms have seen training images, without labels."""
+    device = choose_device(machine.device, machine.threads)
+    images = load_data(data, job, device)
+    network, _ = load_model(pruned, job)
+    network.to(device)
+    as_it_is = accuracy(network, images.test, images.info)
+    recalibrate_(network, images.train[0], images.info, RECALIBRATION_IMAGES, job.seed)
+    values = {
+        "pruned_accuracy": Value(as_it_is, "percent"),
+        "recalibrated_accuracy": Value(accuracy(network, images.test, images.info), "percent"),
+    }
+    write_record(record, job, values, None, device)

@@ -1,0 +1,22 @@
+rule assess:
+    """Accuracy right after pruning, and after BatchNorm has been recalibrated."""
+    input:
+        data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
+        pruned=f"{RESULTS}/prune/{CELL}/{{method}}/model.safetensors",
+    output:
+        record=f"{RESULTS}/assess/{CELL}/{{method}}/record.json",
+    log:
+        f"{LOGS}/assess/{CELL}/{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/assess/{CELL}/{{method}}.tsv"
+    threads: RUN.machine.threads
+    resources:
+        gpu=GPU,
+        gpu_percent=gpu_percent("evaluate"),
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        code=digest("assess.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/assess.py --data {input.data} --pruned {input.pruned} --record {output.record}"
+        " --method {wildcards.method}" + JOB

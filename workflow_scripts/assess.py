@@ -1,0 +1,9 @@
+"""Measure one pruned network before it is trained on."""
+
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "pruned", "record")
+with logged(args):
+    from ehap.stages import assess  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    assess.run(args.data, args.pruned, args.record, job=args.job, machine=args.machine)

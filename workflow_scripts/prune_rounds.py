@@ -1,0 +1,23 @@
+"""Prune one network in several rounds, with the scores of what is left computed anew in each."""
+
+from dataclasses import replace
+
+from ehap.settings.prune import Rounds
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "checkpoint", "traces", "plan", "pruned", "record", settings=Rounds)
+with logged(args):
+    from ehap.stages import prune, rounds  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    job = replace(args.job, stage="prune")
+    prune.run(
+        args.checkpoint,
+        args.traces,
+        args.plan,
+        args.pruned,
+        args.record,
+        job=job,
+        settings=args.settings.prune,
+        machine=args.machine,
+        planning=rounds.planning(args.data, job, args.settings.prune, args.settings.trace, args.machine),
+    )
