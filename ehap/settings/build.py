@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
@@ -19,8 +19,8 @@ def build(
 
     Args:
         kind: A dataclass whose fields are int, float, bool, str, Literal, tuple[..., ...] or None unions.
-        mapping: Field name to value. A number written as text (YAML reads ``1e-3`` as text) becomes a float
-            where a float is expected.
+        mapping: Field name to value. A number, true or false that comes as text (YAML reads ``1e-3`` so, and
+            Snakemake all that stands in ``--config a={b: 1}``) becomes what is expected.
         where: Path of the mapping inside the configuration, for messages, e.g. ``pretrain.resnet32``.
         origins: Key to the path of the block it came from, where the mapping was merged from several.
 
@@ -98,10 +98,10 @@ def _one_of(where: str, value: Any, hints: list[Any]) -> Any:
 
 
 def _scalar(where: str, value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, str):
+    if isinstance(value, str) and kind in _FROM_TEXT:  # YAML reads 1e-3 as text, and --config gives nested values so
         try:
-            return float(value)
-        except ValueError:
+            value = _FROM_TEXT[kind](value)
+        except (ValueError, KeyError):
             pass
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -110,4 +110,9 @@ def _scalar(where: str, value: Any, kind: type) -> Any:
     return value
 
 
+_FROM_TEXT: dict[type, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    bool: {"true": True, "false": False}.__getitem__,
+}
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

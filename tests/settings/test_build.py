@@ -9,6 +9,12 @@ def test_a_mapping_becomes_checked_settings() -> None:
     assert (settings.epochs, settings.learning_rate, settings.weight_decay, settings.batch_size) == (3, 0.001, 0.0, 128)
 
 
+def test_what_a_command_line_gives_as_text_becomes_what_is_expected() -> None:
+    settings = build(Pretrain, {"epochs": "3", "learning_rate": "0.1", "nesterov": "false"})
+    assert (settings.epochs, settings.learning_rate, settings.nesterov) == (3, 0.1, False)
+    assert build(Prune, {"criterion": "random", "params": "0.1", "round_to": "8"}).round_to == 8
+
+
 @pytest.mark.parametrize(
     ("kind", "mapping", "message"),
     [
@@ -18,6 +24,8 @@ def test_a_mapping_becomes_checked_settings() -> None:
         (Pretrain, {"epochs": True, "learning_rate": 0.1}, "pretrain.epochs: expected a whole number, got True"),
         (Pretrain, {"epochs": 3, "learning_rate": "fast"}, "pretrain.learning_rate: expected a number, got 'fast'"),
         (Pretrain, {"epochs": 3, "learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        (Pretrain, {"epochs": "3.5", "learning_rate": 0.1}, "pretrain.epochs: expected a whole number, got '3.5'"),
+        (Pretrain, {"epochs": 3, "learning_rate": 1, "nesterov": "no"}, "nesterov: expected true or false, got 'no'"),
         (Pretrain, {"epochs": 0, "learning_rate": 0.1}, "epochs must be at least 1, got 0"),
         (Pretrain, [], "pretrain: expected a mapping of settings, got \\[\\]"),
         (Trace, {"batch_size": 8, "precision": "fp8"}, "trace.precision: unknown value 'fp8'; expected one of fp32"),
