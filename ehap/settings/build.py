@@ -1,5 +1,6 @@
 """Plain mappings, as YAML gives them, to checked settings."""
 
+import contextlib
 import dataclasses
 import difflib
 import types
@@ -99,10 +100,8 @@ def _one_of(where: str, value: Any, hints: list[Any]) -> Any:
 
 def _scalar(where: str, value: Any, kind: type) -> Any:
     if isinstance(value, str) and kind in _FROM_TEXT:  # YAML reads 1e-3 as text, and --config gives nested values so
-        try:
+        with contextlib.suppress(ValueError, KeyError):
             value = _FROM_TEXT[kind](value)
-        except (ValueError, KeyError):
-            pass
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
