@@ -9,7 +9,7 @@ ARGS ?=
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo paper repro next keep bench-train bench-trace test check format install lock clean
+.PHONY: demo paper repro next keep bench-train bench-trace bench-prune test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -34,6 +34,10 @@ bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<
 bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
 	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
 	python workflow_scripts/bench_trace.py $(ARGS)
+
+bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
+	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
+	PYTHONPATH=.peers python workflow_scripts/bench_prune.py $(ARGS)
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal

@@ -32,9 +32,9 @@ def run(histories: Sequence[Path], picture: Path, title: str) -> None:
 def run_shapes(plans: Sequence[Path], dense: Path, picture: Path, title: str) -> None:
     """Draw which share of every layer each plan, ``…/<method>/plan.json``, keeps of the network in ``dense``."""
     with safe_open(dense, framework="numpy") as file:
-        widths = {name: file.get_slice(name).get_shape()[0] for name in file.keys()}  # noqa: SIM118 (not a dict)
-    shares = {}
-    for path in plans:
-        kept = json.loads(path.read_text())["kept"]
-        shares[path.parent.name] = {layer: len(kept[layer]) / widths[f"{layer}.weight"] for layer in kept}
+        shares = {}
+        for path in plans:
+            kept = json.loads(path.read_text())["kept"]
+            widths = {layer: file.get_slice(f"{layer}.weight").get_shape()[0] for layer in kept}
+            shares[path.parent.name] = {layer: len(kept[layer]) / width for layer, width in widths.items()}
     write_atomically(picture, kept_shares(shares, title))

@@ -111,3 +111,39 @@ def _set(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
 def test_a_wrong_configuration_is_named(demo: dict[str, Any], path: str, value: object, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Run(_set(demo, path, value))
+
+
+def test_a_list_of_budgets_is_one_method_a_value(demo: dict[str, Any]) -> None:
+    config = demo
+    config["methods"]["random"] = {"criterion": "random", "prune": {"params": [0.5, 0.125]}}
+    run = Run(config)
+    assert run.grid.methods == ("hap", "ehap-bf16", "magnitude", "random-50", "random-12_5")
+    assert run.prune("digits", "resnet20", "random-12_5").params == 0.125
+    config["methods"]["random"]["prune"]["params"] = [0.5, "half"]
+    with pytest.raises(SettingsError, match=r"methods.random.prune.params: expected numbers, got 'half'"):
+        Run(config)
+    config["methods"]["random"]["prune"] = {"params": [0.5], "flops": [0.5]}
+    with pytest.raises(SettingsError, match=r"methods.random.prune: expected one list of budgets"):
+        Run(config)
+
+
+def test_a_network_from_new_weights_trains_as_in_pretraining_for_the_epochs_of_both(demo: dict[str, Any]) -> None:
+    config = demo
+    config["methods"]["random"] = {"criterion": "random", "prune": {"weights": "new"}, "finetune": {"distill": 0.5}}
+    settings, first = Run(config).finetune("digits", "resnet20", "random"), Run(config).pretrain("digits", "resnet20")
+    usual = Run(config).finetune("digits", "resnet20", "magnitude")
+    assert settings.epochs == first.epochs + usual.epochs
+    assert (settings.learning_rate, settings.distill) == (first.learning_rate, 0.5)
+
+
+def test_a_criterion_must_be_one_that_its_curvature_computes(demo: dict[str, Any]) -> None:
+    config = demo
+    config["methods"]["gate"] = {"criterion": "gate", "curvature": "hutchinson-fp32"}
+    with pytest.raises(SettingsError, match="criterion gate needs a curvature that computes it, and hutchinson-fp32"):
+        Run(config)
+    config["curvatures"]["all"] = {"estimator": "exact", "criteria": ["gate", "block"]}
+    config["methods"]["gate"]["curvature"] = "all"
+    assert Run(config).trace("digits", "resnet20", "all").criteria == ("gate", "block")
+    config["methods"]["hap"]["prune"] = {"rounds": 2}
+    with pytest.raises(SettingsError, match=r"methods.hap: rounds above 1 .* expected a curvature of estimator exact"):
+        Run(config)

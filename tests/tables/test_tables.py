@@ -125,6 +125,43 @@ def test_sizes_are_compared_with_a_dense_network_that_was_tested_elsewhere(value
     assert (row["mean"], row["n"]) == (10, 2)
 
 
+def test_methods_are_compared_at_each_step_of_their_repair_the_best_first(
+    values: pandas.DataFrame, tmp_path: Path
+) -> None:
+    steps = {"pruned_accuracy": (10.0, "percent"), "recalibrated_accuracy": (40.0, "percent")}
+    where = {"stage": "assess", "seed": 0, "method": "random"}
+    assessed, _ = tables.collect([_record(tmp_path, "assess", steps, **where)])
+    frame = tables.comparison(pandas.concat([values, assessed]))
+    assert list(frame["method"]) == ["hap", "random"]  # neither dense nor quantized networks
+    assert (frame["accuracy"][0], frame["compression_ratio"][0], frame["flops_ratio"][0], frame["n"][0]) == (
+        88.5,
+        10,
+        10,
+        2,
+    )
+    assert (frame["pruned_accuracy"][1], frame["recalibrated_accuracy"][1]) == (10, 40)
+    assert frame["accuracy_std"][1] == pytest.approx(0.5**0.5)
+    text = tables.comparison_markdown(frame)
+    assert "| random | 10.00 % | 40.00 % | 80.50 ± 0.71 % |" in " ".join(text.split()).replace(" |  |", " |")
+    picture = tables.accuracy_by_size(frame).decode()
+    for label in ("hap", "random", "parameters kept, %", "FLOPs kept, %", "resnet32 on cifar10"):
+        assert f">{label}<" in picture
+
+
+def test_budgets_of_a_sweep_are_one_line(values: pandas.DataFrame) -> None:
+    swept = values.replace({"method": {"hap": "gate-30", "random": "gate-12_5"}})
+    picture = tables.accuracy_by_size(tables.comparison(swept)).decode()
+    assert ">gate<" in picture
+    assert "gate-30" not in picture
+
+
+def test_the_shares_that_each_layer_keeps_are_shown() -> None:
+    picture = tables.kept_shares(
+        {"hap": {"conv1": 0.5, "fc": 1.0}, "gate": {"conv1": 0.25, "fc": 1.0}}, "title"
+    ).decode()
+    assert all(f">{label}<" in picture for label in ("conv1", "fc", "hap", "gate", "title", "channels kept, %"))
+
+
 def test_the_overview_has_one_row_a_network(values: pandas.DataFrame) -> None:
     frame = tables.overview(values)
     row = _row(frame, method="hap")

@@ -42,7 +42,10 @@ def test_every_stage_leaves_its_files(finished: Path) -> None:
         "tables/quantized_accuracy.md",
         "tables/settings.csv",
         "tables/summary.json",
+        "tables/comparison.md",
+        "tables/accuracy_by_size.svg",
         f"curves/{CELL}/learning_curves.svg",
+        f"curves/{CELL}/kept_shares.svg",
     ):
         assert (results / path).stat().st_size > 0, path
     assert not list(results.rglob("*.tmp"))
@@ -52,12 +55,13 @@ def test_every_stage_leaves_its_files(finished: Path) -> None:
 
 def test_a_run_says_first_what_it_will_do(finished: Path) -> None:
     said = (finished / "said.txt").read_text()
-    plan = said[said.index("To do:") :].splitlines()[1:10]
-    assert [line.split()[:2] for line in plan[:7]] == [
+    plan = said[said.index("To do:") :].splitlines()[1:11]
+    assert [line.split()[:2] for line in plan[:8]] == [
         ["prepare", "1"],
         ["pretrain", "1"],
         ["trace", "1"],
         ["prune", "2"],
+        ["assess", "2"],
         ["finetune", "2"],
         ["quantize", "2"],
         ["evaluate", "5"],
@@ -104,7 +108,7 @@ def test_what_comes_next_is_said_with_its_time(project: Path) -> None:
 
 def test_records_of_another_device_stand_in_the_tables_beside_ours(project: Path) -> None:
     elsewhere = project / "measurements/a-gpu/small"
-    for stage in ("pretrain", "trace", "prune", "finetune", "evaluate"):
+    for stage in ("pretrain", "trace", "prune", "assess", "finetune", "evaluate"):
         shutil.copytree(project / f"results/small/{stage}", elsewhere / stage)
     for path in elsewhere.rglob("record.json"):
         record = json.loads(path.read_text())
@@ -151,6 +155,51 @@ def test_exact_traces_and_a_stable_plan_from_the_configuration(project: Path) ->
     assert stable["values"]["stable_overlap"]["value"] >= 20
     tensors, _ = read_tensors(project / f"results/small/trace/{CELL}/exact/traces.safetensors")
     assert all((tensor == 0).all() for name, tensor in tensors.items() if name.startswith("standard_error"))
+
+
+def test_every_way_to_prune_and_to_recover_from_the_configuration(project: Path) -> None:
+    config = _config("curvatures|exact", {"estimator": "exact", "criteria": ["trace", "gate", "taylor"]})
+    config["methods"] |= {
+        "rounds": {"criterion": "gate", "curvature": "exact", "prune": {"normalise": "lamp", "rounds": 3}},
+        "once": {"criterion": "gate", "curvature": "exact", "prune": {"normalise": "lamp"}},
+        "tied": {"criterion": "taylor", "curvature": "exact", "prune": {"residual": "tied", "flops": 0.4}},
+        "slips": {"criterion": "trace", "curvature": "exact", "prune": {"rule": "as_published", "prune_ratio": 0.9}},
+        "slim": {"criterion": "bn-scale", "finetune": {"recalibrate": 32, "distill": 0.5}},
+        "scratch": {"criterion": "random", "prune": {"weights": "new"}},
+    }
+    methods = ["rounds", "once", "tied", "slips", "slim", "scratch"]
+    config["grid"] |= {"methods": methods, "schemes": []}
+    write_config(project, config)
+    result = snakemake_in(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    plans = {
+        method: json.loads((project / f"results/small/prune/{CELL}/{method}/plan.json").read_text())
+        for method in methods
+    }
+    assert plans["rounds"]["kept"] != plans["once"]["kept"]
+    for method in ("rounds", "once", "slim", "scratch"):
+        assert plans[method]["parameters"] <= 0.3 * plans[method]["dense_parameters"]
+    assert plans["tied"]["flops"] <= 0.4 * plans["tied"]["dense_flops"]
+    assert plans["tied"]["kept"]["conv1"] == plans["tied"]["kept"]["layer1.1.conv2"]
+    for method in methods:
+        evaluated = read_record(project, f"evaluate/{CELL}/{method}")["values"]
+        assert (evaluated["parameters"]["value"], evaluated["flops"]["value"]) == (
+            plans[method]["parameters"],
+            plans[method]["flops"],
+        )
+        assert set(read_record(project, f"assess/{CELL}/{method}")["values"]) == {
+            "pruned_accuracy",
+            "recalibrated_accuracy",
+        }
+    _, metadata = read_tensors(project / f"results/small/finetune/{CELL}/slips/model.safetensors")
+    assert metadata["order"] == "set"
+    assert read_record(project, f"finetune/{CELL}/scratch")["settings"]["epochs"] == 2  # of pretraining, too
+    old, _ = read_tensors(project / f"results/small/pretrain/{CELL}/model.safetensors")
+    new, _ = read_tensors(project / f"results/small/prune/{CELL}/scratch/model.safetensors")
+    kept = plans["scratch"]["kept"]["conv1"]
+    assert not torch.isclose(old["conv1.weight"][kept], new["conv1.weight"]).any()
+    with (project / "results/small/tables/comparison.csv").open() as file:
+        assert sorted(row["method"] for row in csv.DictReader(file)) == sorted(methods)
 
 
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
@@ -237,11 +286,13 @@ def test_a_criterions_code_reruns_from_prune_and_the_surgerys_no_training_before
     path.write_text(path.read_text().replace("(2 * rows.shape[1])", "(3 * rows.shape[1])"))
     assert set(planned(project)) == {
         "prune",
+        "assess",
         "finetune",
         "evaluate_pruned",
         "qat",
         "evaluate_quantized",
         "curves",
+        "shapes",
         "tables",
         "all",
     }

@@ -1,0 +1,86 @@
+"""Pruners of other libraries, brought to the same number of parameters, for comparison."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ehap.errors import PlanError
+
+HALVINGS = 20  # of the interval in which a pruning ratio is looked for
+MCT_BATCHES = 16
+
+Pruner = Callable[[nn.Module, float, Tensor], nn.Module]
+"""From a dense network, the share of its parameters to keep at most, and images (N, 3, H, W) to the pruned network.
+
+Raises PlanError where the library cannot get there.
+"""
+
+
+def torch_pruning_global(model: nn.Module, share: float, images: Tensor) -> nn.Module:
+    """Return what torch-pruning's dependency-graph pruner leaves by the L2 norm of channel groups, ranked globally."""
+    return _torch_pruning(model, share, images, everywhere=True)
+
+
+def torch_pruning_uniform(model: nn.Module, share: float, images: Tensor) -> nn.Module:
+    """Return what torch-pruning's dependency-graph pruner leaves with the same ratio in every layer."""
+    return _torch_pruning(model, share, images, everywhere=False)
+
+
+def model_compression_toolkit(model: nn.Module, share: float, images: Tensor) -> nn.Module:
+    """Return what model-compression-toolkit leaves: groups of channels by a label-free Hessian score."""
+    import model_compression_toolkit as mct  # type: ignore[import-not-found, unused-ignore]
+
+    def batches() -> Iterator[list[Tensor]]:
+        yield from ([part] for part in images.split(-(-len(images) // MCT_BATCHES)))
+
+    budget = mct.core.ResourceUtilization(weights_memory=share * 4 * _parameters(model))  # bytes, of float32
+    try:
+        pruned, _ = mct.pruning.pytorch_pruning_experimental(copy.deepcopy(model).eval(), budget, batches)
+    except Exception as error:  # it raises plain Exceptions
+        raise PlanError(f"model-compression-toolkit: {error}") from None
+    found: nn.Module = pruned
+    return found
+
+
+PEERS: dict[str, Pruner] = {
+    "torch-pruning, group L2, global": torch_pruning_global,
+    "torch-pruning, group L2, uniform": torch_pruning_uniform,
+    "model-compression-toolkit": model_compression_toolkit,
+}
+
+
+def _torch_pruning(model: nn.Module, share: float, images: Tensor, everywhere: bool) -> nn.Module:
+    import torch_pruning  # type: ignore[import-not-found, unused-ignore]
+
+    def pruned(ratio: float) -> nn.Module:
+        smaller = copy.deepcopy(model).eval()
+        final = [module for module in smaller.modules() if isinstance(module, nn.Linear)][-1:]
+        pruner = torch_pruning.pruner.BasePruner(
+            smaller,
+            images[:1],
+            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            pruning_ratio=ratio,
+            global_pruning=everywhere,
+            ignored_layers=final,
+        )
+        pruner.step()
+        return smaller
+
+    low, high = 0.0, 1.0  # pruning by high is enough, by low it is not
+    with torch.enable_grad():
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            if _parameters(pruned(middle)) <= share * _parameters(model):
+                high = middle
+            else:
+                low = middle
+        smallest = pruned(high)
+    if _parameters(smallest) > share * _parameters(model):
+        raise PlanError(f"torch-pruning: leaves at least {_parameters(smallest)} parameters.")
+    return smallest
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,127 @@
+"""Pruning beside other libraries: the same trained network, the same number of parameters, the same fine-tuning."""
+
+import argparse
+import copy
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas
+from torch import nn
+
+from ehap.curvature import channel_scores
+from ehap.data import DATASETS, hessian_batch
+from ehap.errors import PlanError
+from ehap.evaluation import accuracy, flops, parameters
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.pruning import Planner, magnitude, prune
+from ehap.pruning.peers import PEERS
+from ehap.records import read_tensors
+from ehap.runtime import choose_device, device_name, slug, write_atomically
+from ehap.settings import Finetune, Prune
+from ehap.stages.prune import layer_weights, scores_from
+from ehap.training import fit, recalibrate_
+
+OURS = {
+    "ours, trace": {"criterion": "trace"},
+    "ours, gate + lamp": {"criterion": "gate", "normalise": "lamp"},
+    "ours, gate + lamp, tied": {"criterion": "gate", "normalise": "lamp", "residual": "tied"},
+    "ours, L2 + lamp": {"criterion": "magnitude", "normalise": "lamp"},
+}
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--checkpoint", type=Path, required=True, help="a trained network, as pretrain leaves it")
+parser.add_argument("--data", type=Path, required=True, help="its images, as prepare leaves them")
+parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
+parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
+parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of fine-tuning")
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+parser.add_argument("--threads", type=int, default=0, help="0: all")
+parser.add_argument("--folder", type=Path, default=Path("measurements"))
+parser.add_argument("--name", default="bench_prune")
+args = parser.parse_args()
+device = choose_device(args.device, args.threads or len(os.sched_getaffinity(0)))
+settings = Finetune(epochs=args.epochs, learning_rate=0.05, weight_decay=1e-3, precision=args.precision)
+
+weights, metadata = read_tensors(args.checkpoint)
+tensors, _ = read_tensors(args.data)
+info = DATASETS[metadata["dataset"]]
+dense = build_model(metadata["model"], info.classes)
+dense.load_state_dict(weights)
+train = tensors["train_images"].to(device), tensors["train_labels"].to(device)
+test = tensors["test_images"].to(device), tensors["test_labels"].to(device)
+batch = hessian_batch(tensors["train_images"], tensors["train_labels"], info, args.images, args.seed)
+dense_accuracy = accuracy(copy.deepcopy(dense).to(device), test, info)
+planner = Planner(dense, INPUT_SHAPE)
+
+
+def ours(name: str, share: float) -> nn.Module:
+    """Return what one of our methods leaves."""
+    chosen = Prune(params=share, **OURS[name])  # type: ignore[arg-type]
+    if chosen.criterion == "magnitude":
+        return prune(dense, planner(magnitude(layer_weights(dense)), chosen).kept)
+    found = channel_scores(dense, *batch, chosen.criterion)[chosen.criterion]  # type: ignore[arg-type, index]
+    return prune(dense, planner(scores_from(dense, chosen.criterion, found), chosen).kept)
+
+
+def measured(share: float, name: str, pruned: Callable[[], nn.Module]) -> dict[str, object]:
+    """Prune, recalibrate and fine-tune; return the row of a contender."""
+    began = time.perf_counter()
+    try:
+        network = pruned()
+    except (PlanError, ModuleNotFoundError) as error:
+        print(f"{name}, {share:g}: left out ({error})", file=sys.stderr)
+        return {"params": share, "pruner": name, "note": str(error)}
+    seconds = time.perf_counter() - began
+    size = parameters(network), flops(network, INPUT_SHAPE)
+    network.to(device)
+    as_it_is = accuracy(network, test, info)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    recalibrate_(network, train[0], info, 2048, args.seed)
+    recalibrated = accuracy(network, test, info)
+    network.load_state_dict(before)
+    history = fit(network, train, info, settings, args.seed, partial(accuracy, test=test, info=info))
+    row = {
+        "params": share,
+        "pruner": name,
+        "parameters_kept_percent": round(100 * size[0] / parameters(dense), 2),
+        "flops_kept_percent": round(100 * size[1] / flops(dense, INPUT_SHAPE), 2),
+        "right_after_pruning": round(as_it_is, 2),
+        "recalibrated": round(recalibrated, 2),
+        "fine_tuned": round(history[-1].test_accuracy, 2),
+        "seconds_to_prune": round(seconds, 1),
+        "note": "",
+    }
+    print(json.dumps(row), file=sys.stderr)
+    return row
+
+
+def write(rows: list[dict[str, object]]) -> Path:
+    """Write CSV and Markdown and return the Markdown's path."""
+    folder = args.folder / slug(device_name(device))
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pandas.DataFrame(rows)
+    write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
+    command = " ".join(["python", "workflow_scripts/bench_prune.py", *sys.argv[1:]])
+    title = f"# Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
+    about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
+    path = folder / f"{args.name}.md"
+    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.fillna('').to_markdown(index=False)}\n"
+    write_atomically(path, text.encode())
+    return path
+
+
+rows: list[dict[str, object]] = []
+for kept in args.params:
+    for label, peer in PEERS.items():
+        rows.append(measured(kept, label, partial(peer, dense, kept, batch[0])))
+        write(rows)
+    for label in OURS:
+        rows.append(measured(kept, label, partial(ours, label, kept)))
+        written = write(rows)
+print(written.read_text())
