@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import json
 import os
 import sys
 import time
@@ -36,6 +35,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--checkpoint", type=Path, required=True, help="a trained network, as pretrain leaves it")
 parser.add_argument("--data", type=Path, required=True, help="its images, as prepare leaves them")
 parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
+parser.add_argument("--pruners", nargs="+", default=[""], help="those whose names begin so; all where left out")
 parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
 parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
 parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of fine-tuning")
@@ -97,7 +97,6 @@ def measured(share: float, name: str, pruned: Callable[[], nn.Module]) -> dict[s
         "seconds_to_prune": round(seconds, 1),
         "note": "",
     }
-    print(json.dumps(row), file=sys.stderr)
     return row
 
 
@@ -110,7 +109,7 @@ def write(rows: list[dict[str, object]]) -> Path:
     command = " ".join(["python", "workflow_scripts/bench_prune.py", *sys.argv[1:]])
     title = f"# Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
     about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
-    path = folder / f"{args.name}.md"
+    path: Path = folder / f"{args.name}.md"
     text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.fillna('').to_markdown(index=False)}\n"
     write_atomically(path, text.encode())
     return path
@@ -118,10 +117,9 @@ def write(rows: list[dict[str, object]]) -> Path:
 
 rows: list[dict[str, object]] = []
 for kept in args.params:
-    for label, peer in PEERS.items():
-        rows.append(measured(kept, label, partial(peer, dense, kept, batch[0])))
-        write(rows)
-    for label in OURS:
-        rows.append(measured(kept, label, partial(ours, label, kept)))
-        written = write(rows)
-print(written.read_text())
+    pruners = {label: partial(peer, dense, kept, batch[0]) for label, peer in PEERS.items()}
+    pruners |= {label: partial(ours, label, kept) for label in OURS}
+    for label, pruner in pruners.items():
+        if label.startswith(tuple(args.pruners)):
+            rows.append(measured(kept, label, pruner))
+            print(write(rows).read_text())
