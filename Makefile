@@ -4,12 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= all
+# The run that repro, push and pull are about, and a DVC remote other than the default one.
+RUN ?= demo
+REMOTE ?=
 # Of the benchmarks, e.g. make bench-trace ARGS="--models resnet32 --checkpoint … --data …"
 ARGS ?=
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo paper repro next keep bench-train bench-trace bench-prune test check format install lock clean
+.PHONY: demo paper repro push pull next keep bench-train bench-trace bench-prune test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -19,8 +22,18 @@ paper: $(READY) ## the paper's full grid; wants GPUs
 	snakemake --cores $(CORES) --configfile config/config.yaml
 	@python workflow_scripts/show.py results/paper
 
-repro: $(READY) ## the demo under DVC, which records its outputs by content
-	dvc repro
+repro: $(READY) ## a run (RUN=demo) under DVC, which records its outputs by content
+	dvc repro run@$(RUN)
+
+push: $(READY) ## share a run (RUN=demo) that is finished here: its outputs go to a DVC remote (REMOTE=name), dvc.lock to git
+	python -m ehap.workflow pack results/$(RUN)
+	dvc commit --force run@$(RUN)
+	dvc push $(if $(REMOTE),--remote $(REMOTE)) run@$(RUN)
+	@echo "Now commit dvc.lock and push it with git."
+
+pull: $(READY) ## fetch a run (RUN=demo) that somebody pushed (REMOTE=name): Snakemake then has nothing to do
+	dvc pull $(if $(REMOTE),--remote $(REMOTE)) run@$(RUN)
+	python -m ehap.workflow restore results/$(RUN)
 
 next: $(READY) ## which of the paper's rows come next, and how long each should take
 	@python workflow_scripts/next.py

@@ -7,6 +7,7 @@ EhapError
 ├── ArchitectureError   a network has a part that cannot be pruned or quantized
 ├── PlanError           a pruning plan or budget does not fit the network
 ├── NumericsError       NaN or Inf where a finite number was expected
+├── ProvenanceError     the notes on how outputs came to be are absent or not to be trusted
 ├── DeviceError         the asked-for device is not there
 ├── BusyError           another process is at work on the same job
 └── StoppedError        the job was told to stop; it says where its state is
@@ -41,6 +42,10 @@ class PlanError(EhapError):
 
 class NumericsError(EhapError):
     """NaN or Inf where a finite number was expected."""
+
+
+class ProvenanceError(EhapError):
+    """The notes on how outputs came to be are absent or not to be trusted."""
 
 
 class DeviceError(EhapError):

@@ -1,0 +1,131 @@
+"""Snakemake's notes on how each output came to be, in a file that DVC can carry.
+
+Snakemake decides what to rerun by notes in ``.snakemake/metadata``: the settings, code and input checksums of every
+output. They do not travel with the outputs, so that a colleague who pulled these would compute everything again.
+``pack`` writes a run's notes into one file, each with the checksum of its output; ``restore`` puts back those whose
+output is here and unchanged.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ehap.errors import ProvenanceError
+from ehap.runtime import write_atomically
+
+SNAKEMAKE = Path(".snakemake")
+METADATA = SNAKEMAKE / "metadata"
+NAME = "provenance.json"
+NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
+"""What differs from machine to machine; no decision rests on it. The command line names local paths."""
+LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that begin with @
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What ``restore`` has done.
+
+    notes: Put back. absent: Of them, outputs that are not here (a partial pull). changed: Outputs whose content is not
+    that of the notes; theirs are not put back; once deleted, Snakemake makes them again. touched: Inputs that are
+    newer in content than what was made from them.
+    """
+
+    notes: int
+    absent: tuple[str, ...]
+    changed: tuple[str, ...]
+    touched: tuple[str, ...]
+
+
+def pack(results: Path) -> int:
+    """Write the notes on every output of a run to ``<results>/provenance.json`` and return how many there are.
+
+    Notes of outputs that were not pulled are kept.
+
+    Args:
+        results: ``results/<run>``, relative to the project, in which Snakemake ran.
+
+    Raises:
+        ProvenanceError: A run is going on or was killed, or there is nothing to pack.
+    """
+    busy = [path for folder in ("locks", "incomplete") for path in (SNAKEMAKE / folder).rglob("*") if path.is_file()]
+    if busy:
+        raise ProvenanceError(
+            "expected no run of Snakemake under way, but its folder holds locks or marks of unfinished outputs; wait "
+            "for it, or, if it was killed, say snakemake --unlock and run it again."
+        )
+    target = results / NAME
+    known = json.loads(target.read_text()) if target.exists() else {}
+    found = {}
+    for output, path in _notes():
+        if Path(output).is_file() and results in Path(output).parents:
+            note = {key: value for key, value in json.loads(path.read_text()).items() if key not in NOT_OURS}
+            found[output] = note | {"sha256": _sha256(output)}
+    found |= {output: note for output, note in known.items() if output not in found and not Path(output).exists()}
+    if not found:
+        raise ProvenanceError(f"expected outputs of a run under {results}, but Snakemake knows of none; run it first.")
+    text = json.dumps(found, indent=0, sort_keys=True) + "\n"
+    if not target.exists() or target.read_text() != text:
+        write_atomically(target, text.encode())
+    return len(found)
+
+
+def restore(results: Path, delete: bool = False) -> Restored:
+    """Put the notes on a run's outputs back where Snakemake reads them.
+
+    Args:
+        results: ``results/<run>``, relative to the project.
+        delete: Whether outputs whose content is not that of the notes are deleted.
+
+    Raises:
+        ProvenanceError: There is no ``provenance.json``, or it is damaged.
+    """
+    source = results / NAME
+    try:
+        notes: dict[str, dict[str, Any]] = json.loads(source.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ProvenanceError(f"{source}: expected the notes of a run ({error}); pull it with its outputs.") from None
+    sha256 = cache(_sha256)  # an output is the input of many others
+    changed = [output for output, note in notes.items() if Path(output).exists() and sha256(output) != note["sha256"]]
+    for output in changed:
+        _note_path(output).unlink(missing_ok=True)
+        if delete:
+            Path(output).unlink()
+    good = {output: note for output, note in notes.items() if output not in changed}
+    for output, note in good.items():
+        path = _note_path(output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {key: value for key, value in note.items() if key != "sha256"}
+        write_atomically(path, json.dumps(kept | {"incomplete": False}).encode())
+    # Snakemake compares checksums only of inputs that are newer than the output, and a checkout may give any time.
+    seen = [pair for note in good.values() for pair in (note.get("input_checksums") or {}).items()]
+    touched = sorted({path for path, checksum in seen if Path(path).exists() and checksum != f"sha256:{sha256(path)}"})
+    for path in touched:
+        os.utime(path, follow_symlinks=False)
+    absent = tuple(output for output in good if not Path(output).exists())
+    return Restored(len(good), absent, tuple(changed), tuple(touched))
+
+
+def _notes() -> Iterator[tuple[str, Path]]:
+    """Return every output that Snakemake has a note on, with the note's file."""
+    for path in METADATA.rglob("*"):
+        if path.is_file():
+            *folders, last = path.relative_to(METADATA).parts
+            coded = "".join(folder.removeprefix("@") for folder in folders) + last
+            yield base64.urlsafe_b64decode(coded).decode(), path
+
+
+def _note_path(output: str) -> Path:
+    coded = base64.urlsafe_b64encode(output.encode()).decode()
+    parts = [coded[start : start + LONGEST - 1] for start in range(0, len(coded), LONGEST - 1)]
+    return METADATA.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+def _sha256(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
