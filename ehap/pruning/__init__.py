@@ -2,7 +2,8 @@
 
 from ehap.pruning.plan import Planner, PruningPlan, plan
 from ehap.pruning.sensitivity import Scores, bn_scale, lamp, magnitude, random_scores, sensitivity
-from ehap.pruning.surgery import UnionAdd, mask_, prune
+from ehap.pruning.surgery import mask_, prune
+from ehap.pruning.union import UnionAdd, unions_by_matrix
 
 __all__ = [
     "Planner",
@@ -17,4 +18,5 @@ __all__ = [
     "prune",
     "random_scores",
     "sensitivity",
+    "unions_by_matrix",
 ]

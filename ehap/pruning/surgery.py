@@ -4,40 +4,13 @@ import copy
 from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from ehap.errors import PlanError
 from ehap.pruning.channels import ChannelGraph, Kept, channel_graph, trace_forward
+from ehap.pruning.union import UnionAdd
 
 Order = Literal["sorted", "set"]
-
-
-class UnionAdd(nn.Module):
-    """Add two tensors that carry different channels; the sum carries their union, in sorted order.
-
-    Args:
-        left, right: Positions of each input's channels in the union.
-        width: Channels of the union.
-    """
-
-    left: Tensor
-    right: Tensor
-
-    def __init__(self, left: list[int], right: list[int], width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.whole = (len(left) == width, len(right) == width)  # then the positions are 0, 1, …: both are sorted
-        self.register_buffer("left", torch.tensor(left), persistent=False)
-        self.register_buffer("right", torch.tensor(right), persistent=False)
-
-    def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Map (N, L, H, W) and (N, R, H, W) to (N, width, H, W)."""
-        if self.whole[0]:
-            return left.index_add(1, self.right, right)
-        if not self.whole[1]:
-            empty = right.new_zeros(right.shape[0], self.width, right.shape[2], right.shape[3])
-            right = empty.index_copy(1, self.right, right)
-        return right.index_add(1, self.left, left)
 
 
 def prune(model: nn.Module, kept: Kept, order: Order = "sorted") -> nn.Module:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import torch
+
 from ehap.errors import CheckpointError
+from ehap.pruning import unions_by_matrix
 from ehap.records import Job
 from ehap.runtime import choose_device
 from ehap.settings import Finetune, Machine
@@ -35,17 +38,18 @@ def run(
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network, structure = load_model(pruned, job)
-    network.to(device)
+    network.to(device).to(memory_format=torch.channels_last)
     if settings.recalibrate:
         recalibrate_(network, images.train[0], images.info, settings.recalibrate, job.seed)
     inputs = [data, pruned]
     objective: Objective = true_labels
     if settings.distill and parent is not None:
-        teacher = load_dense(parent, job).to(device)
+        teacher = load_dense(parent, job).to(device).to(memory_format=torch.channels_last)
         objective = Distillation(teacher, settings.distill, settings.temperature, settings.precision)
         inputs.append(parent)
-    resume = fit_and_record(
-        network, images, job, settings, device, history, record, states, machine, events, inputs, objective
-    )
+    with unions_by_matrix(network):
+        resume = fit_and_record(
+            network, images, job, settings, device, history, record, states, machine, events, inputs, objective
+        )
     save_model(checkpoint, network, structure)
     resume.remove()

@@ -43,7 +43,7 @@ def fit_and_record(
     job starts from. The caller removes the state once its own files are written.
     """
     resume = Resume(states, job, settings, inputs, device, machine.seconds_between_states)
-    if device.type == "cuda":  # on a CPU the odd widths of pruned networks are slower with it
+    if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
         network.to(memory_format=torch.channels_last)
     test = partial(accuracy, test=data.test, info=data.info)
     step: Step = "eager" if machine.step == "graphs" and isinstance(settings, Qat) else machine.step

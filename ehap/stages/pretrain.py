@@ -28,7 +28,6 @@ def run(
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network = build_model(job.model, images.info.classes, seed=job.seed)
-    # On a CPU a fifth faster than contiguous; pruned networks, with their odd widths, are a fifth slower with it.
     network.to(device).to(memory_format=torch.channels_last)
     resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events, [data])
     save_model(checkpoint, network, architecture(job, None))

@@ -10,7 +10,7 @@ from torch import nn
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import UnionAdd, mask_, prune
+from ehap.pruning import UnionAdd, mask_, prune, unions_by_matrix
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
 
@@ -143,3 +143,22 @@ def test_what_pruning_does_not_know_is_named() -> None:
     shared = nn.Conv2d(4, 4, 3, padding=1)
     with pytest.raises(ArchitectureError, match="is used twice in the forward pass"):
         channel_graph(_network(nn.Sequential(shared, shared)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unions_by_matrix_give_the_same_sums_and_gradients_and_leave_no_trace(tiny: nn.Module, seed: int) -> None:
+    pruned = prune(copy.deepcopy(tiny).double(), _random_plan(tiny, seed)).train()
+    twin = copy.deepcopy(pruned).to(memory_format=torch.channels_last)
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    state = set(twin.state_dict())
+    counted = flops(copy.deepcopy(pruned).float(), (3, 8, 8))
+    with unions_by_matrix(twin):
+        outputs = [pruned(images), twin(images)]
+        assert set(twin.state_dict()) == state
+        assert any(add.left_matrix is not None for add in twin.modules() if isinstance(add, UnionAdd))
+    for output in outputs:
+        output.square().sum().backward()
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-10, atol=1e-10)
+    for one, other in zip(twin.parameters(), pruned.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-8, atol=1e-8)
+    assert flops(twin.float(), (3, 8, 8)) == counted
