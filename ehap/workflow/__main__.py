@@ -13,7 +13,6 @@ packing = commands.add_parser("pack", help="write the notes beside the outputs, 
 restoring = commands.add_parser("restore", help="put the notes back, after dvc pull or checkout")
 for command in (packing, restoring):
     command.add_argument("results", nargs="*", type=Path, metavar="results/RUN", help="all that there are if left out")
-restoring.add_argument("--delete-changed", action="store_true", help="delete outputs that are not what was packed")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -26,12 +25,15 @@ def main(args: argparse.Namespace) -> int:
         if args.command == "pack":
             print(f"{results}: packed the notes on {pack(results)} outputs")
             continue
-        done = restore(results, args.delete_changed)
+        done = restore(results)
         print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
         for path in done.changed:
-            what = "is deleted" if args.delete_changed else "stays: delete it, or say --delete-changed"
-            print(f"{path} is not what was packed and {what}, so that Snakemake makes it again", file=sys.stderr)
-            code = 0 if args.delete_changed else 1
+            print(
+                f"{path} is not what was packed: dvc checkout --force brings that back (then restore again), "
+                "snakemake makes it anew",
+                file=sys.stderr,
+            )
+            code = 1
         for path in done.touched:
             print(f"{path} is newer than what was made from it", file=sys.stderr)
     return code

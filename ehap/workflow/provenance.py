@@ -3,7 +3,7 @@
 Snakemake decides what to rerun by notes in ``.snakemake/metadata``: the settings, code and input checksums of every
 output. They do not travel with the outputs, so that a colleague who pulled these would compute everything again.
 ``pack`` writes a run's notes into one file, each with the checksum of its output; ``restore`` puts back those whose
-output is here and unchanged.
+output is here and unchanged, and marks what has changed as unfinished.
 """
 
 import base64
@@ -21,6 +21,7 @@ from ehap.runtime import write_atomically
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
+UNFINISHED = SNAKEMAKE / "incomplete"
 NAME = "provenance.json"
 NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
 """What differs from machine to machine; no decision rests on it. The command line names local paths."""
@@ -32,8 +33,8 @@ class Restored:
     """What ``restore`` has done.
 
     notes: Put back. absent: Of them, outputs that are not here (a partial pull). changed: Outputs whose content is not
-    that of the notes; theirs are not put back; once deleted, Snakemake makes them again. touched: Inputs that are
-    newer in content than what was made from them.
+    that of the notes; marked as unfinished, so that Snakemake makes them anew (a deleted output would do only where
+    what follows from it is gone, too). touched: Inputs that are newer in content than what was made from them.
     """
 
     notes: int
@@ -75,12 +76,11 @@ def pack(results: Path) -> int:
     return len(found)
 
 
-def restore(results: Path, delete: bool = False) -> Restored:
+def restore(results: Path) -> Restored:
     """Put the notes on a run's outputs back where Snakemake reads them.
 
     Args:
         results: ``results/<run>``, relative to the project.
-        delete: Whether outputs whose content is not that of the notes are deleted.
 
     Raises:
         ProvenanceError: There is no ``provenance.json``, or it is damaged.
@@ -92,16 +92,15 @@ def restore(results: Path, delete: bool = False) -> Restored:
         raise ProvenanceError(f"{source}: expected the notes of a run ({error}); pull it with its outputs.") from None
     sha256 = cache(_sha256)  # an output is the input of many others
     changed = [output for output, note in notes.items() if Path(output).exists() and sha256(output) != note["sha256"]]
+    UNFINISHED.mkdir(parents=True, exist_ok=True)
     for output in changed:
-        _note_path(output).unlink(missing_ok=True)
-        if delete:
-            Path(output).unlink()
+        _place(METADATA, output).unlink(missing_ok=True)
+        _write(_place(UNFINISHED, output), {"external_jobid": None})
     good = {output: note for output, note in notes.items() if output not in changed}
     for output, note in good.items():
-        path = _note_path(output)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _place(UNFINISHED, output).unlink(missing_ok=True)
         kept = {key: value for key, value in note.items() if key != "sha256"}
-        write_atomically(path, json.dumps(kept | {"incomplete": False}).encode())
+        _write(_place(METADATA, output), kept | {"incomplete": False})
     # Snakemake compares checksums only of inputs that are newer than the output, and a checkout may give any time.
     seen = [pair for note in good.values() for pair in (note.get("input_checksums") or {}).items()]
     touched = sorted({path for path, checksum in seen if Path(path).exists() and checksum != f"sha256:{sha256(path)}"})
@@ -120,10 +119,16 @@ def _notes() -> Iterator[tuple[str, Path]]:
             yield base64.urlsafe_b64decode(coded).decode(), path
 
 
-def _note_path(output: str) -> Path:
+def _place(folder: Path, output: str) -> Path:
+    """Return the file in which Snakemake keeps what it says in ``folder`` about an output."""
     coded = base64.urlsafe_b64encode(output.encode()).decode()
     parts = [coded[start : start + LONGEST - 1] for start in range(0, len(coded), LONGEST - 1)]
-    return METADATA.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+    return folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+def _write(path: Path, note: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(note).encode())
 
 
 def _sha256(path: str) -> str:

@@ -114,12 +114,10 @@ def test_an_output_that_is_not_what_was_packed_is_found_and_made_again(clone: Pa
     weights.write_bytes(bytes(content))
     done = _restore(clone)
     assert done.returncode == 1
-    name = str(weights.relative_to(clone))
-    assert f"{name} is not what was packed and stays: delete it, or say --delete-changed" in done.stderr
-    done = _restore(clone, "--delete-changed")
-    assert done.returncode == 0
-    assert not weights.exists()
-    assert planned(clone)["finetune"] == 1
+    assert f"{weights.relative_to(clone)} is not what was packed: dvc checkout --force" in done.stderr
+    jobs = planned(clone)
+    assert (jobs["finetune"], jobs["qat"], jobs["tables"]) == (1, 1, 1)
+    assert not {"pretrain", "trace", "prune"} & set(jobs)
     _run(clone, *DVC, "checkout", "--force", "--quiet")
     assert _restore(clone).returncode == 0
     assert planned(clone) == {}
