@@ -69,16 +69,18 @@ format: $(READY) ## what check complains about and a tool can mend
 
 install: $(READY)
 
-# One environment from the pinned lock; made again only when the lock or the package's metadata changes.
-$(READY): envs/lock.txt pyproject.toml
+# One environment from the pins of all that runs and tests need; made again only when they or the package's metadata change.
+$(READY): envs/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# lock.txt is what results depend on: a change of it makes every result anew. A test tool changes dev.txt only.
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --upgrade -o envs/lock.txt
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --upgrade -o envs/dev.txt
+	uv pip compile pyproject.toml -c envs/dev.txt --universal --python-version 3.11 --no-emit-index-url -o envs/lock.txt
 
 clean: ## results and logs of the demo; the environment stays
 	rm -rf results/demo logs/demo benchmarks/demo

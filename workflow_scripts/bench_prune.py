@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas
+import torch
 from torch import nn
 
 from ehap.curvature import channel_scores
@@ -17,7 +18,7 @@ from ehap.data import DATASETS, hessian_batch
 from ehap.errors import PlanError
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Planner, magnitude, prune
+from ehap.pruning import Planner, magnitude, prune, unions_by_matrix
 from ehap.pruning.peers import PEERS
 from ehap.records import read_tensors
 from ehap.runtime import choose_device, device_name, slug, write_atomically
@@ -79,13 +80,14 @@ def measured(share: float, name: str, pruned: Callable[[], nn.Module]) -> dict[s
         return {"params": share, "pruner": name, "note": str(error)}
     seconds = time.perf_counter() - began
     size = parameters(network), flops(network, INPUT_SHAPE)
-    network.to(device)
-    as_it_is = accuracy(network, test, info)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    recalibrate_(network, train[0], info, 2048, args.seed)
-    recalibrated = accuracy(network, test, info)
-    network.load_state_dict(before)
-    history = fit(network, train, info, settings, args.seed, partial(accuracy, test=test, info=info))
+    network.to(device).to(memory_format=torch.channels_last)
+    with unions_by_matrix(network):
+        as_it_is = accuracy(network, test, info)
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        recalibrate_(network, train[0], info, 2048, args.seed)
+        recalibrated = accuracy(network, test, info)
+        network.load_state_dict(before)
+        history = fit(network, train, info, settings, args.seed, partial(accuracy, test=test, info=info))
     row = {
         "params": share,
         "pruner": name,

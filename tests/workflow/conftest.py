@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ SMALL: dict[str, Any] = {
     "schemes": {"qat8": {"bits": 8}},
 }
 
-Snakemake = Callable[..., "subprocess.CompletedProcess[str]"]
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
+DVC = [sys.executable, "-m", "dvc"]
 
 
 def copy_project(folder: Path) -> Path:
@@ -73,6 +73,19 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
     return {row.split()[0]: int(row.split()[1]) for row in rows if len(row.split()) == 2}
 
 
+def run_in(folder: Path, *command: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def restored_in(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "ehap.workflow", "restore", *options]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small grid, run from beginning to end once; tests that change it copy it first."""
@@ -89,6 +102,41 @@ def project(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, times and Snakemake's records included."""
     folder = tmp_path / "project"
     shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run in a repository, packed, committed and pushed to a remote folder beside it."""
+    folder = tmp_path_factory.mktemp("shared") / "origin"
+    shutil.copytree(finished, folder, symlinks=True)
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())
+    stages["stages"]["run"]["foreach"] = {"small": {"config": "run.yaml"}}
+    stages.pop("plots")
+    stages["metrics"] = ["results/small/tables/summary.json"]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    (folder / ".gitignore").write_text("/results/\n/.snakemake/\n/logs/\n/benchmarks/\n/state/\n__pycache__/\n")
+    run_in(folder, *GIT, "init", "--quiet")
+    run_in(folder, *DVC, "init", "--quiet")
+    run_in(folder, *DVC, "remote", "add", "--default", "shared", "../remote")
+    run_in(folder, *DVC, "remote", "modify", "shared", "verify", "true")
+    run_in(folder, sys.executable, "-m", "ehap.workflow", "pack")
+    run_in(folder, *DVC, "commit", "--force", "--quiet", "run@small")
+    run_in(folder, *DVC, "push", "--quiet")
+    run_in(folder, *GIT, "add", "--all")
+    run_in(folder, *GIT, "commit", "--quiet", "--message", "run")
+    return folder
+
+
+@pytest.fixture
+def clone(origin: Path, tmp_path: Path) -> Path:
+    """A clone of the repository with everything pulled and the notes restored."""
+    folder = tmp_path / "clone"
+    run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
+    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
+    run_in(folder, *DVC, "pull", "--quiet")
+    done = restored_in(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
