@@ -12,7 +12,9 @@ ARGS ?=
 # Scripts and tests meet the tools of the environment, whatever else is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo paper repro push pull next keep bench-train bench-trace bench-prune test check format install lock clean
+CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
+
+.PHONY: demo paper report repro push pull next keep bench-train bench-trace bench-prune test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -21,6 +23,9 @@ demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two co
 paper: $(READY) ## the paper's full grid; wants GPUs
 	snakemake --cores $(CORES) --configfile config/config.yaml
 	@python workflow_scripts/show.py results/paper
+
+report: $(READY) ## Snakemake's own report of a run (RUN=demo) that is done: tables, pictures, run times, provenance
+	snakemake --report results/$(RUN)/snakemake_report.html --configfile $(CONFIG)
 
 repro: $(READY) ## a run (RUN=demo) under DVC, which records its outputs by content
 	dvc repro run@$(RUN)

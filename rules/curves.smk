@@ -14,7 +14,17 @@ rule curves:
             allow_missing=True,
         ),
     output:
-        picture=f"{RESULTS}/curves/{CELL}/learning_curves.svg",
+        picture=report(
+            f"{RESULTS}/curves/{CELL}/learning_curves.svg",
+            caption="report/learning_curves.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={
+                "shows": "learning_curves",
+                "model": "{model}",
+                "seed": "{seed}",
+            },
+        ),
     log:
         f"{LOGS}/curves/{CELL}.log",
     benchmark:
@@ -41,7 +51,17 @@ rule shapes:
             allow_missing=True,
         ),
     output:
-        picture=f"{RESULTS}/curves/{CELL}/kept_shares.svg",
+        picture=report(
+            f"{RESULTS}/curves/{CELL}/kept_shares.svg",
+            caption="report/kept_shares.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={
+                "shows": "kept_shares",
+                "model": "{model}",
+                "seed": "{seed}",
+            },
+        ),
     log:
         f"{LOGS}/shapes/{CELL}.log",
     benchmark:

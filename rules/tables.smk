@@ -8,6 +8,17 @@ TABLES = (
 )
 
 
+def shown(file, category):
+    """A file among the tables that `make report` shows, with the caption of its name."""
+    name = Path(file).stem
+    return report(
+        f"{RESULTS}/tables/{file}",
+        caption=f"report/{name}.rst",
+        category=category,
+        labels={"shows": name},
+    )
+
+
 rule tables:
     """Every table of the paper from the records of the run."""
     input:
@@ -15,9 +26,9 @@ rule tables:
         paper="config/paper_results.csv",
         paper_settings="config/paper_settings.csv",
     output:
-        csv=[f"{RESULTS}/tables/{name}.csv" for name in (*TABLES, "settings")],
+        csv=[shown(f"{name}.csv", "Tables") for name in (*TABLES, "settings")],
         markdown=[f"{RESULTS}/tables/{name}.md" for name in TABLES],
-        picture=f"{RESULTS}/tables/accuracy_by_size.svg",
+        picture=shown("accuracy_by_size.svg", "Pictures"),
         summary=f"{RESULTS}/tables/summary.json",
     log:
         f"{LOGS}/tables.log",

@@ -112,10 +112,8 @@ def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(finished, folder, symlinks=True)
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
     stages["stages"]["run"]["foreach"] = {"small": {"config": "run.yaml"}}
-    stages.pop("plots")
-    stages["metrics"] = ["results/small/tables/summary.json"]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
-    (folder / ".gitignore").write_text("/results/\n/.snakemake/\n/logs/\n/benchmarks/\n/state/\n__pycache__/\n")
+    shutil.copy(ROOT / ".gitignore", folder)
     run_in(folder, *GIT, "init", "--quiet")
     run_in(folder, *DVC, "init", "--quiet")
     run_in(folder, *DVC, "remote", "add", "--default", "shared", "../remote")

@@ -1,5 +1,6 @@
 """Results shared by DVC: what one clone pushes, another pulls, and neither computes again."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,24 @@ def test_what_one_clone_pushed_another_need_not_compute(clone: Path) -> None:
     assert planned(clone) == {}
     assert "up to date" in run_in(clone, *DVC, "status", "run@small")
     assert "small" in run_in(clone, *DVC, "metrics", "show", "--md")
+
+
+def test_metrics_of_commits_are_compared_without_a_remote(origin: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
+    own = sorted(str(path.relative_to(folder)) for path in (folder / "results").rglob("*") if path.is_file())
+    assert own == ["results/small/tables/comparison.csv", "results/small/tables/summary.json"]
+    path = folder / own[1]
+    summary = json.loads(path.read_text())
+    before = summary["digits"]["resnet20"]["hap"]["accuracy"]
+    summary["digits"]["resnet20"]["hap"]["accuracy"] = before + 1.5
+    path.write_text(json.dumps(summary))
+    (row,) = [line for line in run_in(folder, *DVC, "metrics", "diff", "--md").splitlines() if "summary" in line]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[2] == "digits.resnet20.hap.accuracy"
+    assert [float(cell) for cell in cells[3:6]] == pytest.approx([before, before + 1.5, 1.5])
+    run_in(folder, *DVC, "plots", "show", "--out", "plots")
+    assert "compression_ratio" in (folder / "plots/index.html").read_text()
 
 
 def test_notes_name_no_place_on_the_machine_that_made_them(origin: Path) -> None:
