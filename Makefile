@@ -7,6 +7,7 @@ CORES ?= all
 # The run that repro, push and pull are about, and a DVC remote other than the default one.
 RUN ?= demo
 REMOTE ?=
+FORCE ?=
 # Of the benchmarks, e.g. make bench-trace ARGS="--models resnet32 --checkpoint … --data …"
 ARGS ?=
 # Scripts and tests meet the tools of the environment, whatever else is installed.
@@ -36,8 +37,8 @@ push: $(READY) ## share a run (RUN=demo) that is finished here: its outputs go t
 	dvc push $(if $(REMOTE),--remote $(REMOTE)) run@$(RUN)
 	@echo "Now commit dvc.lock and push it with git."
 
-pull: $(READY) ## fetch a run (RUN=demo) that somebody pushed (REMOTE=name): Snakemake then has nothing to do
-	dvc pull $(if $(REMOTE),--remote $(REMOTE)) run@$(RUN)
+pull: $(READY) ## fetch a run (RUN=demo) that somebody pushed (REMOTE=name): Snakemake then has nothing to do; FORCE=1 replaces what differs
+	dvc pull $(if $(REMOTE),--remote $(REMOTE)) $(if $(FORCE),--force) run@$(RUN)
 	python -m ehap.workflow restore results/$(RUN)
 
 next: $(READY) ## which of the paper's rows come next, and how long each should take

@@ -9,6 +9,9 @@ if not workflow.config_settings.configfiles:
     configfile: "config/config.yaml"
 
 
+report: "rules/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/prepare.smk"
 include: "rules/pretrain.smk"
@@ -26,6 +29,14 @@ onstart:
     jobs = list(workflow.dag.needrun_jobs())
     refuse_slow_traces(jobs)
     print(plan_of(jobs), file=sys.stderr)
+
+
+# Where jobs go to a cluster, these run where snakemake itself does: seconds each, from records only.
+localrules:
+    all,
+    curves,
+    shapes,
+    tables,
 
 
 rule all:

@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
         for path in done.changed:
             print(
-                f"{path} is not what was packed: dvc checkout --force brings that back (then restore again), "
+                f"{path} is not what was packed: make pull FORCE=1 brings that back (dvc pull --force, then restore), "
                 "snakemake makes it anew",
                 file=sys.stderr,
             )

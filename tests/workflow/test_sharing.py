@@ -1,10 +1,14 @@
 """Results shared by DVC: what one clone pushes, another pulls, and neither computes again."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,11 +85,29 @@ def test_an_output_that_is_not_what_was_packed_is_found_and_made_again(clone: Pa
     weights.write_bytes(bytes(content))
     done = restored_in(clone)
     assert done.returncode == 1
-    assert f"{weights.relative_to(clone)} is not what was packed: dvc checkout --force" in done.stderr
+    assert f"{weights.relative_to(clone)} is not what was packed: make pull FORCE=1" in done.stderr
     jobs = planned(clone)
     assert (jobs["finetune"], jobs["qat"], jobs["tables"]) == (1, 1, 1)
     assert not {"pretrain", "trace", "prune"} & set(jobs)
-    run_in(clone, *DVC, "checkout", "--force", "--quiet")
+    run_in(clone, *DVC, "pull", "--force", "--quiet")
+    assert restored_in(clone).returncode == 0
+    assert planned(clone) == {}
+
+
+def test_a_damaged_object_in_the_cache_is_found_and_fetched_again(clone: Path) -> None:
+    weights = clone / f"results/small/finetune/{CELL}/hap/model.safetensors"
+    content = weights.read_bytes()
+    digest = hashlib.md5(content).hexdigest()
+    kept = clone / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    kept.chmod(0o644)
+    kept.write_bytes(content[:-1] + b"!")
+    weights.unlink()
+    run_in(clone, *DVC, "checkout", "--force")  # DVC takes it for good: it checks what it fetches only
+    done = restored_in(clone)
+    assert done.returncode == 1
+    assert str(weights.relative_to(clone)) in done.stderr
+    run_in(clone, *DVC, "pull", "--force", "--quiet")
+    assert weights.read_bytes() == content
     assert restored_in(clone).returncode == 0
     assert planned(clone) == {}
 
@@ -99,10 +121,14 @@ def test_a_damaged_object_in_the_remote_is_not_taken(origin: Path, tmp_path: Pat
     folder = tmp_path / "clone"
     run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
     run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(remote))
-    done = subprocess.run([*DVC, "pull"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([*DVC, "pull", "--verbose"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "corrupted" in done.stderr or "failed" in done.stderr.lower()
-    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
+    name = re.search(r"corrupted cache file '.*/(files/md5/\w\w/\w+)'", done.stdout + done.stderr)
+    assert name is not None, done.stderr
+    (remote / name.group(1)).unlink()  # then whoever has a good one pushes it again
+    good = tmp_path / "good"
+    shutil.copytree(origin, good, symlinks=True)
+    run_in(good, *DVC, "push", "--quiet", "run@small")
     run_in(folder, *DVC, "pull", "--quiet")
     assert restored_in(folder).returncode == 0
     assert planned(folder) == {}
@@ -147,11 +173,21 @@ def test_results_without_notes_are_said_to_have_none(project: Path) -> None:
     assert done.stderr.startswith("error: results/small/provenance.json: expected the notes of a run")
 
 
-def test_the_unlock_that_a_killed_run_needs_lets_it_go_on(project: Path) -> None:
-    shutil.rmtree(project / "results/small/tables")
-    (project / ".snakemake/locks").mkdir(exist_ok=True)
-    (project / ".snakemake/locks/0.output.lock").write_text("results/small/tables/sizes.csv\n")
+def test_a_run_that_was_killed_goes_on_after_an_unlock(project: Path) -> None:
+    write_config(project, _config("methods|random|finetune", {"epochs": 40}))
+    log = project / f"logs/small/finetune/{CELL}/random.log"
+    log.unlink()
+    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    killed = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    while not (log.exists() and "epoch 2:" in log.read_text()):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
     assert "--unlock" in snakemake_in(project).stderr
     assert snakemake_in(project, "--unlock").returncode == 0
-    assert snakemake_in(project).returncode == 0
+    done = snakemake_in(project)
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch" in log.read_text()
     assert planned(project) == {}
