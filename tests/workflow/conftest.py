@@ -74,7 +74,8 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
 
 
 def run_in(folder: Path, *command: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(folder)}
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # dvc.yaml calls snakemake by its name
+    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -43,6 +43,19 @@ def test_metrics_of_commits_are_compared_without_a_remote(origin: Path, tmp_path
     assert "compression_ratio" in (folder / "plots/index.html").read_text()
 
 
+def test_dvc_repro_runs_what_a_changed_number_asks_for_and_no_more(clone: Path) -> None:
+    records = {method: clone / f"results/small/finetune/{CELL}/{method}/record.json" for method in ("hap", "random")}
+    before = {method: record.read_bytes() for method, record in records.items()}
+    write_config(clone, _config("methods|random|finetune", {"epochs": 2}))
+    run_in(clone, *DVC, "repro", "run@small")
+    assert records["hap"].read_bytes() == before["hap"]
+    assert json.loads(records["random"].read_text())["settings"]["epochs"] == 2
+    assert "up to date" in run_in(clone, *DVC, "status", "run@small")
+    said = run_in(clone, *DVC, "repro", "run@small")
+    assert "didn't change, skipping" in said
+    assert planned(clone) == {}
+
+
 def test_notes_name_no_place_on_the_machine_that_made_them(origin: Path) -> None:
     text = (origin / "results/small" / NAME).read_text()
     assert str(origin) not in text
