@@ -213,9 +213,9 @@ def write(table: pandas.DataFrame, folder: Path) -> None:
         picture(table, folder / f"{args.name}.svg")
     clock = "of processor time of one thread, " if alone else ""
     note = (
-        f"Seconds are {clock}for {benchmark.PAPER_SAMPLES} samples (one, and the rest scaled from those that were run), or "
-        "for the exact traces. Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with "
-        "exact fp32, on the samples that were run; only of a trained network."
+        f"Seconds are {clock}for {benchmark.PAPER_SAMPLES} samples (one, and the rest scaled from those that were "
+        "run), or for the exact traces. Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) "
+        "are with exact fp32, on the samples that were run; only of a trained network."
     )
     command = " ".join(["python", "workflow_scripts/bench_trace.py", *sys.argv[1:]])
     weights = "a trained network" if args.checkpoint else "new weights"
