@@ -45,7 +45,7 @@ rule prune:
         f"{LOGS}/prune/{CELL}/{{method}}.log",
     benchmark:
         f"{BENCHMARKS}/prune/{CELL}/{{method}}.tsv"
-    threads: 1
+    threads: lambda wildcards: RUN.machine.threads if in_rounds(wildcards) else 1
     resources:
         gpu=lambda wildcards: GPU if in_rounds(wildcards) else 0,
         gpu_percent=lambda wildcards: (

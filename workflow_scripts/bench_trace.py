@@ -49,6 +49,8 @@ parser.add_argument("--folder", type=Path, default=Path("measurements"))
 parser.add_argument("--name", default="bench_trace")
 parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
 args = parser.parse_args()
+if min([args.samples, *args.fidelity_samples]) < 2:  # noqa: PLR2004
+    parser.error("expected at least 2 samples: what one costs is told by the difference")
 device = choose_device(args.device, args.threads or len(os.sched_getaffinity(0)))
 # Of a single thread the processor's own clock counts, which stands still while other processes have their turn.
 alone = device.type == "cpu" and torch.get_num_threads() == 1

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -24,7 +25,7 @@ from ehap.curvature.factors import loss_factors, sketch_of_rest
 from ehap.curvature.frozen import Layer, frozen_copy
 from ehap.curvature.linearity import check_linear
 from ehap.curvature.partial import Partial
-from ehap.curvature.samples import positions, squared_norms, tapped, unfolded, weighted_squares
+from ehap.curvature.samples import Taps, positions, squared_norms, tapped, unfolded, weighted_squares
 from ehap.errors import ArchitectureError, NumericsError
 from ehap.models.folding import FoldedConv
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
@@ -35,6 +36,7 @@ CPU_CHUNK, GPU_CHUNK = 16, 128
 EMPIRICAL: tuple[Curvature, ...] = ("fisher", "taylor")
 """Scores from the gradient of each image's own loss; the others come from the Hessian's columns."""
 AT_GATES: tuple[Curvature, ...] = ("gate", *EMPIRICAL)
+BLOCK_BYTES = (2**29, 2**32)  # of gradients that are held at once, on a CPU and on a GPU
 FP16_SCALE, LOWEST_SCALE, BACK_OFF = 2.0**8, 2.0**-16, 4.0
 
 
@@ -91,10 +93,12 @@ class Exact:
         if settings.approximate == "no":
             check_linear(quiet)
         self._model, layers = frozen_copy(quiet, channels_last=False)
+        _check_layers(quiet)
         self._model.requires_grad_(False)
         self._layers = {name.removesuffix(".weight"): _layer(layer) for name, layer in layers.items()}
         gates = [criterion for criterion in settings.criteria if criterion in AT_GATES]
-        if gates and any(isinstance(module, nn.BatchNorm2d) for module in self._model.modules()):
+        norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+        if gates and any(isinstance(module, norms) for module in self._model.modules()):
             raise ArchitectureError(
                 f"criterion {gates[0]}: expected every BatchNorm directly behind a convolution of its own."
             )
@@ -107,6 +111,7 @@ class Exact:
         self.chunks = -(-len(images) // self._size)
         bounds = [self.chunks * number // shard[1] for number in (shard[0], shard[0] + 1)]
         self._numbers = range(*bounds)
+        self._unused: set[str] = set()
         self._channels, channels = {}, 0
         for name, layer in self._layers.items():
             self._channels[name] = slice(channels, channels + len(layer.factor))
@@ -155,22 +160,59 @@ class Exact:
         columns = self._columns(logits.detach().to(_wide(logits)), self._labels[chunk], number)
         columns = (scale * columns).to(logits.dtype)
         outputs = [output for each in taps.outputs.values() for output in each]
-        gradients = iter(_gradients(logits, outputs, columns))
+        blocks = self._blocks(columns, outputs)
+        for rows in self._rows.values():
+            rows[row] = 0  # of a try at a higher scale
+        for block in blocks:
+            last = block is blocks[-1]
+            gradients = _gradients(logits, outputs, block, keep=not last)
+            self._add_columns(row, scale, taps, gradients, images, last)
+        return all(bool(rows[row].isfinite().all()) for rows in self._rows.values())
+
+    def _blocks(self, columns: Tensor, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the columns in blocks whose gradients fit into memory; a sketch and empirical ones in the last."""
+        each = sum(output.numel() * output.element_size() for output in outputs)
+        most = BLOCK_BYTES[self._images.device.type == "cuda"]
+        size = max(1, most // max(1, each))
+        special = bool(self._sketched) + self._empirical
+        count = len(columns) - special
+        firsts = list(range(0, max(1, count), size))
+        return [columns[first : first + size if first != firsts[-1] else None] for first in firsts]
+
+    def _add_columns(
+        self, row: int, scale: float, taps: Taps, found_gradients: list[Sequence[Tensor]], images: Tensor, last: bool
+    ) -> None:
+        """Add to a row what a block of columns says; the last block holds the sketch and the empirical columns."""
+        gradients = iter(found_gradients)
         for name, layer in self._layers.items():
             deltas = [next(gradients) for _ in taps.outputs[name]]  # one for each time that the layer is called
             if not deltas:
+                self._check_unused(name, layer, images)
                 continue
             if any(len(values) != len(images) for values in (*taps.inputs[name], *taps.outputs[name])):
                 raise ArchitectureError(f"{name}: expected one input and output for each image, in dimension 0.")
-            found = self._found(layer, taps.inputs[name], taps.outputs[name], deltas)
+            found = self._found(layer, taps.inputs[name], taps.outputs[name], deltas, last)
             channels = self._channels[name]
             for criterion, values in found.items():
                 each = values / (scale if criterion == "taylor" else scale**2) / len(self._images)
-                self._rows[criterion][row, channels] = each.sum((0, 1))
-                if criterion in self._sketched:
+                self._rows[criterion][row, channels] += each.sum((0, 1))
+                if last and criterion in self._sketched:
                     moments = torch.stack([each[-1].sum(0), each[-1].square().sum(0)])
                     self._sketch[criterion][row, :, channels] = moments
-        return all(bool(rows[row].isfinite().all()) for rows in self._rows.values())
+
+    def _check_unused(self, name: str, layer: _Layer, images: Tensor) -> None:
+        """Raise if a layer that is never called has a part in the logits all the same, by its weight alone."""
+        if name in self._unused:
+            return
+        weight = layer.geometry.weight
+        with torch.enable_grad():
+            weight.requires_grad_()
+            logits = self._model(images[:1])
+            used = logits.requires_grad and torch.autograd.grad(logits.sum(), weight, allow_unused=True)[0] is not None
+            weight.requires_grad_(False)
+        if used:
+            raise ArchitectureError(f"{name}: its weight is used outside the layer; take estimator hutchinson.")
+        self._unused.add(name)
 
     def _columns(self, logits: Tensor, labels: Tensor, number: int) -> Tensor:
         """Return what to differentiate, (K, N, C).
@@ -182,7 +224,8 @@ class Exact:
         if self._hessian:
             found.append(loss_factors(logits, self._settings.eigen_tolerance))
         if self._sketched:
-            generator = torch.Generator().manual_seed((self._seed << 24) + number)
+            words = numpy.random.SeedSequence((self._seed, number)).generate_state(2)
+            generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
             signs = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
             found.append(sketch_of_rest(logits, found[0], signs).unsqueeze(0))
         if self._empirical:
@@ -190,13 +233,13 @@ class Exact:
         return torch.cat(found)
 
     def _found(
-        self, layer: _Layer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]]
+        self, layer: _Layer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]], last: bool
     ) -> dict[Curvature, Tensor]:
-        """Return criterion → float64 (K, N, C), one for each column and image."""
+        """Return criterion → float64 (K, N, C), one a column and image; empirical scores of the last block only."""
         geometry = layer.geometry
         delta = torch.cat([torch.stack([positions(geometry, one) for one in each]) for each in deltas], dim=3)
         own = delta[-1:]  # of each image's own loss, where empirical scores are asked for
-        delta = delta[:-1] if self._empirical else delta
+        delta = delta[:-1] if self._empirical and last else delta
         found: dict[Curvature, Tensor] = {}
         if {"trace", "diagonal"} & set(self._criteria):
             patches = torch.cat([unfolded(geometry, each.to(delta.dtype)) for each in inputs], dim=3)
@@ -210,9 +253,9 @@ class Exact:
             found["gate"] = _inner(delta, value).square() / 2
         if "block" in self._criteria:
             found["block"] = _inner(delta, value - layer.bias.view(-1, 1)).square() / 2
-        if "fisher" in self._criteria:
+        if last and "fisher" in self._criteria:
             found["fisher"] = _inner(own, value).square() / 2
-        if "taylor" in self._criteria:
+        if last and "taylor" in self._criteria:
             found["taylor"] = _inner(own, value).abs()
         return found
 
@@ -235,6 +278,25 @@ class Exact:
         return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)
 
 
+def _check_layers(model: nn.Module) -> None:
+    """Raise where a layer's input and output, as hooks see them, do not say all about its weight.
+
+    Raises:
+        ArchitectureError: Names the module.
+    """
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ArchitectureError(
+                f"{name or 'the network'}: expected no forward hooks, which may change what a layer does; remove them."
+            )
+        for stock in (nn.Conv2d, nn.Linear):
+            if isinstance(module, stock) and type(module).forward is not stock.forward:
+                raise ArchitectureError(
+                    f"{name}: expected the forward pass of {stock.__name__}, got one of its own in "
+                    f"{type(module).__name__}; take estimator hutchinson."
+                )
+
+
 def _layer(module: Layer) -> _Layer:
     if isinstance(module, FoldedConv):
         factor = module.gamma / torch.sqrt(module.variance + module.eps)
@@ -244,14 +306,19 @@ def _layer(module: Layer) -> _Layer:
     return _Layer(module, module, weight, torch.ones_like(weight[:, 0]).double(), bias)
 
 
-def _gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor) -> list[Sequence[Tensor]]:
-    """Return, for each output, the gradients of s_kᵀ z there, (N, …) for each of the K columns."""
+def _gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor, keep: bool) -> list[Sequence[Tensor]]:
+    """Return, for each output, the gradients of s_kᵀ z there, (N, …) for each of the K columns.
+
+    ``keep`` the graph for more columns.
+    """
     if logits.device.type == "cuda":
-        batched = torch.autograd.grad(logits, outputs, columns, is_grads_batched=True, materialize_grads=True)
+        batched = torch.autograd.grad(
+            logits, outputs, columns, retain_graph=keep, is_grads_batched=True, materialize_grads=True
+        )
         return [tuple(each) for each in batched]
     last = len(columns) - 1
     by_column = [
-        torch.autograd.grad(logits, outputs, column, retain_graph=index < last, materialize_grads=True)
+        torch.autograd.grad(logits, outputs, column, retain_graph=keep or index < last, materialize_grads=True)
         for index, column in enumerate(columns)
     ]
     return list(zip(*by_column, strict=True))

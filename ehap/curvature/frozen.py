@@ -39,18 +39,21 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module
             )
     quiet = copy.deepcopy(model).eval()
     for name, module in quiet.named_modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None:
             raise ArchitectureError(f"{name}: expected BatchNorm with running statistics (track_running_stats=True).")
     try:
         twin: nn.Module = fold_norms(quiet)
     except Exception:  # torch.fx raises whatever the code of a network that it cannot trace raises
         twin = quiet
     every = dict(quiet.named_modules()) | dict(twin.named_modules())  # a layer that is never called is not traced
+    names = [name.removesuffix(".weight") for name in channel_weights(model)]
+    if not all(isinstance(every[name], (FoldedConv, nn.Conv2d, nn.Linear)) for name in names):
+        twin, every = quiet, dict(quiet.named_modules())  # the traced network holds the weight only, not its layer
     layers: dict[str, Layer] = {}
-    for name in channel_weights(model):
-        found = every[name.removesuffix(".weight")]
+    for name in names:
+        found = every[name]
         assert isinstance(found, (FoldedConv, nn.Conv2d, nn.Linear))
-        layers[name] = found
+        layers[f"{name}.weight"] = found
     for module in (twin, *layers.values()):
         module.eval().requires_grad_(False)
         if channels_last:

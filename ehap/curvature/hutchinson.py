@@ -78,7 +78,8 @@ class Hutchinson:
         self._weights: list[Tensor] = [geometry(layer).weight for layer in layers.values()]
         self._settings, self._seed, self._count, self._factor = settings, seed, len(images), loss_factor
         size = settings.micro_batch or (CPU_MICRO_BATCH if images.device.type == "cpu" else len(images))
-        images = images.contiguous(memory_format=torch.channels_last)
+        if images.dim() == 4:  # noqa: PLR2004 (N, C, H, W)
+            images = images.contiguous(memory_format=torch.channels_last)
         self._parts = list(zip(images.split(size), labels.split(size), strict=True))
         self._samples = range(settings.samples) if samples is None else samples
         self._stable, self._done = stable, 0

@@ -11,7 +11,8 @@ from ehap.errors import ArchitectureError
 LINEAR_MODULES = (
     nn.Conv2d,
     nn.Linear,
-    nn.BatchNorm2d,  # in eval mode, in which curvature is always taken
+    nn.BatchNorm1d,  # in eval mode, in which curvature is always taken
+    nn.BatchNorm2d,
     nn.ReLU,
     nn.ReLU6,
     nn.LeakyReLU,
@@ -39,6 +40,11 @@ LINEAR_FUNCTIONS = (
     torch.flatten,
     torch.mean,
     torch.relu,
+    torch.squeeze,
+    torch.sub,
+    torch.sum,
+    torch.transpose,
+    torch.unsqueeze,
     functional.relu,
     functional.relu6,
     functional.leaky_relu,
@@ -66,10 +72,19 @@ LINEAR_METHODS = (
     "size",
     "contiguous",
     "permute",
+    "amax",
+    "chunk",
+    "clamp",
+    "split",
+    "squeeze",
+    "sum",
+    "transpose",
+    "unsqueeze",
 )
 PRODUCTS = (operator.mul, operator.imul, operator.truediv, torch.mul, torch.div)
 PRODUCT_METHODS = ("mul", "mul_", "div", "div_")
 DIVISIONS = (operator.truediv, torch.div, "div", "div_")
+ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.truediv)
 ADVICE = "say approximate: gauss-newton to accept the Gauss–Newton traces, or take estimator hutchinson"
 
 
@@ -94,6 +109,8 @@ def check_linear(model: nn.Module) -> None:
     for node in graph.nodes:
         if node.op == "call_module":
             _check_module(str(node.target), modules[str(node.target)], used)
+        elif node.op == "get_attr" and _is_channel_weight(str(node.target), modules):
+            raise ArchitectureError(f"{node.target}: is used outside its layer; {ADVICE}.")
         elif node.op in ("call_function", "call_method") and not _linear(node):
             raise ArchitectureError(f"{_place(node)}: {_why(node)}; {ADVICE}.")
 
@@ -108,7 +125,14 @@ def _check_module(name: str, module: nn.Module, used: dict[int, str]) -> None:
         used[id(parameter)] = name
 
 
+def _is_channel_weight(target: str, modules: dict[str, nn.Module]) -> bool:
+    layer, _, name = target.rpartition(".")
+    return name == "weight" and isinstance(modules.get(layer), (nn.Conv2d, nn.Linear))
+
+
 def _linear(node: fx.Node) -> bool:
+    if node.all_input_nodes and all(map(_is_number, node.all_input_nodes)):
+        return True  # arithmetic of sizes
     if node.target in PRODUCTS or node.target in PRODUCT_METHODS:
         activations = [source for source in node.all_input_nodes if not _is_number(source)]
         divided = node.target in DIVISIONS and bool(activations) and activations[-1] is not node.args[0]
@@ -130,6 +154,8 @@ def _is_number(node: fx.Node) -> bool:
         return True
     if node.target is getattr:
         return bool(node.args[1] == "shape")
+    if node.target in ARITHMETIC and node.all_input_nodes:
+        return all(map(_is_number, node.all_input_nodes))
     return node.target is operator.getitem and isinstance(node.args[0], fx.Node) and _is_number(node.args[0])
 
 

@@ -19,7 +19,7 @@ class Partial:
         trace; the trace is their mean. exact: what each chunk of images adds to the score; the score is their sum.
     sketch: Criterion to (R, 2, C) float64, only of exact with a sketch: the sum over images of what the sketch adds,
         and of its square.
-    repeated: Samples that were not finite and were repeated at a lower scale.
+    repeated: Products that were not finite and were repeated at a lower scale: one a micro-batch of a sample and try.
     seconds, peak_memory_bytes: What it cost.
     """
 

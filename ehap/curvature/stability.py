@@ -1,11 +1,12 @@
 """How stable the channels that a noisy estimate would keep are."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-RESAMPLINGS = 40
+LEAST_RESAMPLINGS = 40
 
 
 def stability(
@@ -38,7 +39,7 @@ def stability(
     mean, truth = rows.mean(0), _with_true_spread(rows, widths)
     plan = planned(truth)
     overlaps = []
-    for _ in range(RESAMPLINGS):
+    for _ in range(max(LEAST_RESAMPLINGS, math.ceil(2 / (1 - confidence)))):  # a quantile must have values beyond it
         chosen = torch.randint(len(rows), (len(rows),), generator=generator)
         overlaps.append(jaccard(plan, planned(truth + rows[chosen].mean(0) - mean)))
     return float(torch.tensor(overlaps).quantile(1 - confidence, interpolation="lower"))

@@ -13,7 +13,7 @@ from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
 from ehap.curvature.stability import stability
-from ehap.errors import ArchitectureError, DataError
+from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
 from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, logger, precision_context, synchronize, track
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature, Until
@@ -30,7 +30,7 @@ class ChannelTraces:
     errors: The standard errors of ``scores``; zero where exact, infinite after a single sample.
     samples: Random vectors used; 0 where exact.
     seconds, peak_memory_bytes: What it cost; see PeakMemory for what is counted on a CPU.
-    repeated: Samples that overflowed in FP16 and were repeated at a lower scale.
+    repeated: Products that overflowed in FP16 and were repeated at a lower scale: one a micro-batch and try.
     overlap: What the planner's stability came to, where one was asked for.
     """
 
@@ -100,7 +100,11 @@ def partial_traces(
 
     Args and errors as for ``channel_traces``; shard counts from 0.
     """
-    _check_batch(model, images)
+    _check_batch(model, images, labels)
+    if settings.until and planner is None:
+        raise SettingsError(
+            "until: stopping when the kept channels are stable needs a planner; give one, or leave until out."
+        )
     with precision_context("fp32", images.device), PeakMemory(images.device) as memory:
         work: Exact | Hutchinson
         if settings.estimator == "exact":
@@ -177,18 +181,35 @@ def channel_scores(
 
 
 @torch.no_grad()
-def _check_batch(model: nn.Module, images: Tensor) -> None:
-    """Raise unless the images are finite and do not influence each other's logits in eval mode."""
+def _check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Raise unless network and batch go together: finite, one row of logits and one label for each image alone."""
     if not len(images) or not images.isfinite().all():
         raise DataError(
             f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
         )
+    if not channel_weights(model):
+        raise ArchitectureError("expected a network with at least one convolution or linear layer.")
+    broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise NumericsError(f"{broken[0]} holds NaN or Inf; expected a network whose training did not diverge.")
     quiet, pair = copy.deepcopy(model).eval(), images[:2]
-    together, alone = quiet(pair), torch.cat([quiet(image.unsqueeze(0)) for image in pair])
-    if together.shape != alone.shape or not torch.allclose(together, alone, 1e-2, 1e-3 * float(alone.abs().max())):
+    together, alone = quiet(pair), [quiet(image.unsqueeze(0)) for image in pair]
+    if not isinstance(together, Tensor) or together.dim() != 2:  # noqa: PLR2004 (images, classes)
+        shape = tuple(together.shape) if isinstance(together, Tensor) else type(together).__name__
+        raise ArchitectureError(f"expected logits of shape (images, classes), got {shape}.")
+    if not together.isfinite().all():
+        raise NumericsError("the logits hold NaN or Inf; check the network and the normalisation of the images.")
+    apart = torch.cat(alone)
+    if together.shape != apart.shape or not torch.allclose(together, apart, 1e-2, 1e-3 * float(apart.abs().max())):
         raise ArchitectureError(
             "expected a network in which images of a batch do not influence each other in eval mode; the logits of two "
             "images together are not those of each alone."
+        )
+    classes = together.shape[1]
+    if labels.shape != images.shape[:1] or bool((labels < 0).any()) or bool((labels >= classes).any()):
+        raise DataError(
+            f"expected one label from 0 to {classes - 1} for each of {len(images)} images, got labels of shape "
+            f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}."
         )
 
 

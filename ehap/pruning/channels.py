@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import ArchitectureError
+from ehap.pruning.union import UnionAdd
 
 Kept = Mapping[str, Sequence[int]]
 """Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
@@ -102,6 +103,13 @@ class ChannelGraph:
         return tuple(name for name in self.layers() if name in final)
 
 
+class _Tracer(fx.Tracer):
+    """Sees the union of a network that is pruned already as one operation."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, UnionAdd) or super().is_leaf_module(m, module_qualified_name)
+
+
 def trace_forward(model: nn.Module) -> fx.GraphModule:
     """Return the model's forward pass as an fx graph over the model's own modules.
 
@@ -109,7 +117,7 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
         ArchitectureError: The forward pass depends on values, so that it cannot be traced.
     """
     try:
-        return fx.symbolic_trace(model)
+        return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise ArchitectureError(
             f"the forward pass of {type(model).__name__} cannot be traced ({error}); "
@@ -126,10 +134,13 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
     traced = trace_forward(model)
     steps: list[Step] = []
     dense: dict[str, int] = {}
+    owners: dict[int, str] = {}
     for node in traced.graph.nodes:
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
         step = Step(_kind(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
-        _check(step, module, dense, {other.module for other in steps if other.kind in ("conv", "linear", "norm")})
+        _check(step, module, dense, steps)
+        if step.kind in ("conv", "linear", "norm") and module is not None:
+            _check_used_once(step, module, owners)
         dense[step.name] = _dense_width(step, module, dense, traced)
         steps.append(step)
     return ChannelGraph(tuple(steps), dense)
@@ -138,19 +149,28 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
 def _kind(node: fx.Node, module: nn.Module | None) -> str:
     if node.op in ("placeholder", "output"):
         return {"placeholder": "input", "output": "output"}[node.op]
-    for kind, types in (("conv", nn.Conv2d), ("linear", nn.Linear), ("norm", nn.BatchNorm2d), ("flatten", nn.Flatten)):
+    if isinstance(module, UnionAdd):
+        raise ArchitectureError(f"{node.target}: the network is pruned already; plan on the dense one, or in rounds.")
+    for kind, types in (("conv", nn.Conv2d), ("linear", nn.Linear), ("norm", nn.BatchNorm2d)):
         if isinstance(module, types):
             return kind
+    if isinstance(module, nn.Hardtanh) and not module.min_val <= 0 <= module.max_val:
+        raise ArchitectureError(
+            f"{node.target}: expected an activation that maps 0 to 0, as a removed channel is 0, got {module}."
+        )
     if isinstance(module, KEEPING_MODULES) or node.target in KEEPING_FUNCTIONS:
         return "keep"
-    if node.target in ADDS and all(isinstance(item, fx.Node) for item in node.args):
-        return "add"
-    if node.target in FLATTENS and node.args[1:] in ((1,), (1, -1)):
+    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
         return "flatten"
-    what = type(module).__name__ if module is not None else getattr(node.target, "__name__", node.target)
+    plain = not node.kwargs and all(isinstance(item, fx.Node) for item in node.args)
+    if node.target in ADDS and plain and len(node.args) == 2:  # noqa: PLR2004 (with alpha it is another sum)
+        return "add"
+    if node.target in FLATTENS and node.args[1:] in ((1,), (1, -1)) and not node.kwargs:
+        return "flatten"
+    what = module if module is not None else getattr(node.target, "__name__", node.target)
     raise ArchitectureError(
         f"{node.name}: {what} is not an operation that pruning knows; expected convolutions, linear layers, "
-        "BatchNorm2d, adds, flatten(1), ReLU-like activations and pooling."
+        "BatchNorm2d, adds of two feature maps, flatten(1), ReLU-like activations and pooling."
     )
 
 
@@ -159,21 +179,37 @@ def _sources(node: fx.Node) -> tuple[str, ...]:
     return tuple(source.name for source in reads)
 
 
-def _check(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: set[str]) -> None:
-    if step.module in seen:
-        raise ArchitectureError(
-            f"{step.module}: is used twice in the forward pass; pruning needs each layer used once."
-        )
+def _check(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step]) -> None:
     if isinstance(module, nn.Conv2d) and module.groups != 1:
         raise ArchitectureError(
             f"{step.module}: grouped convolutions cannot be pruned yet, got groups={module.groups}."
         )
     if isinstance(module, nn.BatchNorm2d) and not module.affine:
         raise ArchitectureError(f"{step.module}: expected BatchNorm2d with affine=True.")
-    if step.kind == "add" and len({dense[source] for source in step.sources}) != 1:
+    if step.kind == "input" and any(other.kind == "input" for other in seen):
+        raise ArchitectureError(f"{step.name}: expected a network of one input.")
+    if step.kind != "add":
+        return
+    if len({dense[source] for source in step.sources}) != 1:
         raise ArchitectureError(
             f"{step.name}: expected an add of equal widths, got {[dense[s] for s in step.sources]}."
         )
+    flat: set[str] = set()
+    for other in seen:
+        if other.kind in ("flatten", "linear") or flat & set(other.sources):
+            flat.add(other.name)
+    if flat & set(step.sources):
+        raise ArchitectureError(f"{step.name}: expected an add of two feature maps, got vectors, behind a flatten.")
+
+
+def _check_used_once(step: Step, module: nn.Module, owners: dict[int, str]) -> None:
+    """Raise if a layer's parameters are those of a layer before; note that they are this one's."""
+    for parameter in module.parameters(recurse=False):
+        if owners.setdefault(id(parameter), step.name) != step.name:
+            raise ArchitectureError(
+                f"{step.module}: is used twice in the forward pass, or shares a parameter with another layer; pruning "
+                "needs each layer used once."
+            )
 
 
 def _dense_width(step: Step, module: nn.Module | None, dense: Mapping[str, int], model: nn.Module) -> int:
@@ -181,6 +217,9 @@ def _dense_width(step: Step, module: nn.Module | None, dense: Mapping[str, int],
         return module.out_channels
     if isinstance(module, nn.Linear):
         return module.out_features
-    if step.kind == "input":
-        return next(item.in_channels for item in model.modules() if isinstance(item, nn.Conv2d))
-    return dense[step.sources[0]]
+    if step.kind != "input":
+        return dense[step.sources[0]]
+    first = next((item for item in model.modules() if isinstance(item, nn.Conv2d)), None)
+    if first is None:
+        raise ArchitectureError("expected a network with at least one convolution, whose channels could be pruned.")
+    return first.in_channels

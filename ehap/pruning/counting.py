@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.fx.passes.shape_prop import ShapeProp
 
-from ehap.pruning.channels import ChannelGraph, Kept
+from ehap.errors import ArchitectureError
+from ehap.pruning.channels import ChannelGraph, Kept, trace_forward
 
 
 @dataclass(frozen=True)
@@ -53,24 +55,25 @@ class Counter:
 
 @torch.no_grad()
 def _output_places(model: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> Mapping[str, int]:
-    """Return, for each convolution and linear layer, at how many positions its output stands."""
-    places: dict[str, int] = {}
+    """Return, for each convolution and linear layer, at how many positions its output stands.
 
-    def note(name: str) -> "torch.utils.hooks.RemovableHandle":
-        def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-            places[name] = output[0].numel() // graph.layers()[name]
-
-        return model.get_submodule(name).register_forward_hook(hook)
-
-    handles = [note(name) for name in graph.layers()]
+    Raises:
+        ArchitectureError: An add stretches one of its inputs over the other.
+    """
     modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters())
+    traced = trace_forward(model)
     try:
-        model.eval()
-        model(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+        traced.eval()
+        ShapeProp(traced).propagate(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
     finally:
-        for handle in handles:
-            handle.remove()
         for module, training in modes.items():
             module.training = training
-    return places
+    shapes = {node.name: node.meta["tensor_meta"].shape for node in traced.graph.nodes if node.op != "output"}
+    for step in graph.steps:
+        if step.kind == "add" and len({shapes[source] for source in step.sources}) != 1:
+            raise ArchitectureError(
+                f"{step.name}: expected an add of equal shapes, got {[tuple(shapes[s][1:]) for s in step.sources]}."
+            )
+    layers = [step for step in graph.steps if step.kind in ("conv", "linear")]
+    return {step.module: shapes[step.name].numel() // graph.dense[step.name] for step in layers}

@@ -13,17 +13,23 @@ from ehap.pruning.counting import Counter, Size
 from ehap.pruning.sensitivity import lamp
 from ehap.settings import Prune
 
+TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
+
 
 @dataclass(frozen=True)
 class PruningPlan:
     """The channels that stay.
 
+    A plan file (JSON) holds these fields: ``PruningPlan(**json.loads(text))`` reads one.
+
     kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
+    widths: Layer name to the output channels of the original, by which a plan for another network is known.
     parameters, flops: Of the pruned network; FLOPs for one image, 2 a multiply-add.
     dense_parameters, dense_flops: Of the original one.
     """
 
     kept: dict[str, list[int]]
+    widths: dict[str, int]
     parameters: int
     dense_parameters: int
     flops: int
@@ -35,13 +41,14 @@ class _Unit:
     """Layers that keep the same channels: one layer, or with residual "tied" all writers of a stream.
 
     values: The score of each channel. best_first: Channels in the order in which they are worth keeping.
-    floor: Channels that always stay.
+    floor, most: The least and the most channels that stay; fewer than all where an earlier round has taken some.
     """
 
     layers: tuple[str, ...]
     values: Sequence[float]
     best_first: Sequence[int]
     floor: int
+    most: int
 
 
 class Planner:
@@ -68,13 +75,19 @@ class Planner:
             settings: The budget and the limits.
             before: What an earlier round has kept; all else is gone already, whatever its scores.
         """
-        values = {layer: _checked(layer, width, scores) for layer, width in self._graph.layers().items()}
+        if settings.rounds > 1:
+            raise PlanError(
+                f"expected settings of one round, got rounds {settings.rounds}: scores are computed anew between them; "
+                "plan each round with what the one before has kept, as the workflow's prune stage does."
+            )
+        widths = self._graph.layers()
+        values = {layer: _checked(layer, width, scores) for layer, width in widths.items()}
         if settings.rule == "as_published":
             kept = _as_published(self._graph, values, settings)
         else:
             kept = self._planned(self._units(values, settings, before), settings)
         size = self._count(kept)
-        return PruningPlan(kept, size.parameters, self._dense.parameters, size.flops, self._dense.flops)
+        return PruningPlan(kept, widths, size.parameters, self._dense.parameters, size.flops, self._dense.flops)
 
     def _units(self, values: Mapping[str, Sequence[float]], settings: Prune, before: Kept | None) -> list[_Unit]:
         final = self._graph.unpruned()
@@ -87,9 +100,10 @@ class Planner:
             if settings.normalise == "lamp":
                 sums = lamp(sums)
             best_first = [index for _, index in sorted(zip(sums, range(len(sums)), strict=True), reverse=True)]
-            least = max(settings.min_channels, len(sums) - math.floor(settings.prune_ratio_limit * len(sums)))
-            floor = len(sums) if set(group) & set(final) else min(least, len(sums))
-            units.append(_Unit(group, sums, best_first, floor))
+            least = max(settings.min_channels, len(sums) - _floor(settings.prune_ratio_limit * len(sums)))
+            most = len(sums) - len(gone)
+            floor = len(sums) if set(group) & set(final) else min(least, most)
+            units.append(_Unit(group, sums, best_first, floor, most))
         return units
 
     def _planned(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
@@ -102,14 +116,13 @@ class Planner:
             losses = numpy.bincount(ranked[:removed], minlength=len(units))
             found: dict[str, list[int]] = {}
             for unit, loss in zip(units, losses, strict=True):
-                width = len(unit.values)
-                count = max(unit.floor, width - int(loss))
-                count = min(width, -(-count // settings.round_to) * settings.round_to)
+                count = max(unit.floor, len(unit.values) - int(loss))
+                count = min(unit.most, -(-count // settings.round_to) * settings.round_to)
                 found |= dict.fromkeys(unit.layers, sorted(unit.best_first[:count]))
             return {layer: found[layer] for layer in self._graph.layers()}
 
         if settings.prune_ratio is not None:
-            return kept(math.floor(settings.prune_ratio * len(ranked)))
+            return kept(_floor(settings.prune_ratio * len(ranked)))
         self._check_reachable(self._count(kept(len(ranked))), settings)
         low, high = 0, len(ranked)  # both sizes fall with the number removed
         while low < high:
@@ -122,7 +135,7 @@ class Planner:
 
     def _within(self, size: Size, settings: Prune) -> bool:
         return all(
-            share is None or found <= share * dense
+            share is None or found <= _floor(share * dense)
             for share, found, dense in (
                 (settings.params, size.parameters, self._dense.parameters),
                 (settings.flops, size.flops, self._dense.flops),
@@ -136,11 +149,12 @@ class Planner:
             (settings.params, "params", smallest.parameters, self._dense.parameters),
             (settings.flops, "flops", smallest.flops, self._dense.flops),
         ):
-            if share is not None and least > share * dense:
+            if share is not None and least > _floor(share * dense):
+                smallest_share = math.ceil(1e4 * least / dense) / 1e4
                 raise PlanError(
-                    f"expected a budget that can be met: {name} {share:g} asks for at most {share * dense:.0f} of "
-                    f"{dense}, but the limits of each layer leave at least {least} ({least / dense:.4f}); raise {name} "
-                    "or prune_ratio_limit, or lower min_channels or round_to."
+                    f"expected a budget that can be met: {name} {share:g} asks for at most {_floor(share * dense)} of "
+                    f"{dense}, but the limits of each layer leave at least {least} ({smallest_share:.4f}); raise "
+                    f"{name} or prune_ratio_limit, or lower min_channels or round_to."
                 )
 
 
@@ -167,6 +181,11 @@ def plan(
         ArchitectureError: The network has an operation that pruning does not know.
     """
     return Planner(model, input_shape)(scores, settings)
+
+
+def _floor(product: float) -> int:
+    """Return the whole part of share · count: 0.29 · 100 is 29, though not in binary."""
+    return math.floor(product + TOLERANCE)
 
 
 def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:

@@ -8,19 +8,21 @@ from torch import fx, nn
 
 from ehap.errors import PlanError
 from ehap.pruning.channels import ChannelGraph, Kept, channel_graph, trace_forward
+from ehap.pruning.plan import PruningPlan
 from ehap.pruning.union import UnionAdd
 
 Order = Literal["sorted", "set"]
 
 
-def prune(model: nn.Module, kept: Kept, order: Order = "sorted") -> nn.Module:
+def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -> nn.Module:
     """Return the smaller network that a plan leaves: a plain module with the remaining weights.
 
     Its outputs equal those of ``model`` after ``mask_``, to float tolerance. The original is not changed.
 
     Args:
         model: The dense network.
-        kept: Layer name to sorted kept output channels, for every convolution and linear layer.
+        plan: What ``plan`` has returned, or layer name to sorted kept output channels, for every convolution and linear
+            layer.
         order: Of the channels in a union. "set", the order of a Python set, is that of the published code: readers of
             the stream expect sorted channels, so they get others where the two orders differ.
 
@@ -29,7 +31,7 @@ def prune(model: nn.Module, kept: Kept, order: Order = "sorted") -> nn.Module:
         ArchitectureError: The network has an operation that pruning does not know.
     """
     graph = channel_graph(model)
-    _check_plan(graph, kept)
+    kept = _checked(graph, plan)
     carried = graph.carried(kept)
     pruned = trace_forward(copy.deepcopy(model))
     nodes = {node.name: node for node in pruned.graph.nodes}
@@ -47,10 +49,10 @@ def prune(model: nn.Module, kept: Kept, order: Order = "sorted") -> nn.Module:
     return pruned
 
 
-def mask_(model: nn.Module, kept: Kept) -> None:
-    """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place."""
+def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
+    """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place; arguments as of ``prune``."""
     graph = channel_graph(model)
-    _check_plan(graph, kept)
+    kept = _checked(graph, plan)
     carried = graph.carried(kept)
     with torch.no_grad():
         for step in graph.steps:
@@ -62,8 +64,15 @@ def mask_(model: nn.Module, kept: Kept) -> None:
                 parameter[gone] = 0
 
 
-def _check_plan(graph: ChannelGraph, kept: Kept) -> None:
+def _checked(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
+    """Return what a plan keeps, after a look at whether it is one for this network."""
     layers = graph.layers()
+    kept = plan.kept if isinstance(plan, PruningPlan) else plan
+    if isinstance(plan, PruningPlan) and set(kept) == set(layers) and plan.widths != layers:
+        name = next(name for name, width in layers.items() if plan.widths.get(name) != width)
+        raise PlanError(
+            f"the plan is for another model: {name} has {layers[name]} channels, the plan's {plan.widths.get(name)}."
+        )
     if set(kept) != set(layers):
         odd = sorted(set(kept) ^ set(layers))
         raise PlanError(f"the plan is for another model: it and the model differ in the layers {', '.join(odd[:4])}.")
@@ -74,6 +83,7 @@ def _check_plan(graph: ChannelGraph, kept: Kept) -> None:
     for layer in graph.unpruned():
         if len(kept[layer]) != layers[layer]:
             raise PlanError(f"{layer}: its rows are the network's outputs and must all stay.")
+    return kept
 
 
 def _shrink_(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...], dense_inputs: int) -> None:
@@ -102,7 +112,7 @@ def _select_(module: nn.Module, name: str, axis: int, indices: list[int]) -> Non
         return
     selected = tensor.detach().index_select(axis, torch.tensor(indices, device=tensor.device)).clone()
     is_parameter = isinstance(tensor, nn.Parameter)
-    setattr(module, name, nn.Parameter(selected) if is_parameter else selected)
+    setattr(module, name, nn.Parameter(selected, tensor.requires_grad) if is_parameter else selected)
 
 
 def _replace_add_(
@@ -112,7 +122,7 @@ def _replace_add_(
     of_left, of_right = (
         [index for index, channel in enumerate(union) if channel in side] for side in (set(left), set(right))
     )
-    add = UnionAdd(of_left, of_right, len(union))
+    add = UnionAdd(of_left, of_right, len(union)).to(next(model.parameters()).device)
     model.add_submodule(name, add)
     with model.graph.inserting_after(node):
         call = model.graph.call_module(name, args=tuple(node.args[:2]))

@@ -66,11 +66,12 @@ class Prune:
             raise SettingsError(
                 f"rounds: the scores of criterion {self.criterion} stay what they are; expected 1, got {self.rounds}."
             )
-        plain = (self.residual, self.min_channels, self.round_to, self.rounds) == ("union", 1, 1, 1)
+        own = (self.normalise, self.residual, self.min_channels, self.round_to, self.rounds)
+        plain = own == ("none", "union", 1, 1, 1)
         if self.rule == "as_published" and (self.prune_ratio is None or not plain):
             raise SettingsError(
-                "rule as_published knows prune_ratio and prune_ratio_limit only; leave out budgets, residual, "
-                "min_channels, round_to and rounds."
+                "rule as_published knows prune_ratio and prune_ratio_limit only; leave out budgets, normalise, "
+                "residual, min_channels, round_to and rounds."
             )
 
 

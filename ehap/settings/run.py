@@ -266,6 +266,8 @@ def _with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
             raise SettingsError(f"methods.{name}.prune: expected one list of budgets with at least one value.")
         for value in prune[budgets[0]]:
             one = f"{name}-{_percent(f'methods.{name}.prune.{budgets[0]}', value)}"
+            if one in methods or one in _mapping(config, "methods"):
+                raise SettingsError(f"methods.{name}.prune.{budgets[0]}: {value} makes a second method named {one}.")
             methods[one] = {**block, "prune": {**prune, budgets[0]: value}}
             swept.setdefault(name, []).append(one)
     grid = config.get("grid")

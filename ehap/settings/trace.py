@@ -14,6 +14,8 @@ trace: of H_cc. diagonal: ½ Σ_i H_ii w_i². block: ½ w_cᵀ H_cc w_c. gate: �
 gate's empirical Fisher information. taylor: mean_n |∂l_n/∂g_c|, first order (Molchanov et al. 2017, arXiv:1611.06440).
 """
 
+MOST_CONFIDENCE = 0.99
+
 
 @dataclass(frozen=True, kw_only=True)
 class Until:
@@ -32,6 +34,10 @@ class Until:
         share("params", self.params, zero=False, one=False)
         share("overlap", self.overlap, zero=False, one=True)
         share("confidence", self.confidence, zero=False, one=False)
+        if self.confidence > MOST_CONFIDENCE:
+            raise SettingsError(
+                f"confidence must be at most {MOST_CONFIDENCE}, got {self.confidence}: it is found by resampling."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ def planning(data: Path, job: Job, settings: Prune, trace: Trace, machine: Machi
         device = choose_device(machine.device, machine.threads)
         images = load_data(data, job, device)
         planner = Planner(network, INPUT_SHAPE)
+        planner(scores, _part(settings, settings.rounds))  # a budget out of reach is said now, by its own number
         chosen = planner(scores, _part(settings, 1))
         for number in range(2, settings.rounds + 1):
             logger.info(
@@ -56,10 +57,13 @@ def planning(data: Path, job: Job, settings: Prune, trace: Trace, machine: Machi
 
 def _part(settings: Prune, number: int) -> Prune:
     """Return the settings of a round: its share of the way, in equal ratios."""
+    if number == settings.rounds:
+        return replace(settings, rounds=1)
     done = number / settings.rounds
     ratio = settings.prune_ratio
     return replace(
         settings,
+        rounds=1,
         prune_ratio=None if ratio is None else 1 - (1 - ratio) ** done,
         params=None if settings.params is None else settings.params**done,
         flops=None if settings.flops is None else settings.flops**done,

@@ -137,7 +137,7 @@ def _values(result: ChannelTraces, images: int) -> dict[str, Value]:
     }
     if result.samples:
         values["time_per_sample"] = Value(result.seconds / result.samples, "s")
-        values["repeated_samples"] = Value(100 * result.repeated / result.samples, "percent")
+        values["repeats"] = Value(result.repeated, "products")  # of micro-batches that were not finite in FP16
     if result.overlap is not None:
         values["stable_overlap"] = Value(100 * result.overlap, "percent")
     return values
