@@ -33,6 +33,8 @@ def gpu_share(percent: int) -> Iterator[None]:
         percent: Of one GPU, 0 to 100.
     """
     gpus = local_gpus() if percent else []
+    if _scheduled() and os.environ.get(VISIBLE):
+        logger.info("the scheduler has given this job the GPU %s", os.environ[VISIBLE])
     if not gpus:
         yield
         return
@@ -45,7 +47,7 @@ def gpu_share(percent: int) -> Iterator[None]:
 
 def local_gpus() -> list[str]:
     """Return the GPUs that jobs of this machine share; none where a scheduler gives each job its own."""
-    if any(name in os.environ for name in SCHEDULERS):
+    if _scheduled():
         return []
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
@@ -54,6 +56,10 @@ def local_gpus() -> list[str]:
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     gpus = [line for line in listed.splitlines() if line.startswith("GPU ")]  # lines of MIG devices are indented
     return [str(index) for index in range(len(gpus))]
+
+
+def _scheduled() -> bool:
+    return any(name in os.environ for name in SCHEDULERS)
 
 
 @contextmanager
