@@ -28,6 +28,14 @@ onstart:
     print(plan_of(jobs), file=sys.stderr)
 
 
+# Where jobs go to a cluster, these run where snakemake itself does: seconds each, from records only.
+localrules:
+    all,
+    curves,
+    shapes,
+    tables,
+
+
 rule all:
     default_target: True
     input:

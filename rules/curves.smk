@@ -23,7 +23,7 @@ rule curves:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=digest("curves.py"),
     shell:
@@ -50,7 +50,7 @@ rule shapes:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=digest("shapes.py"),
     shell:

@@ -27,7 +27,7 @@ rule tables:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=settings_of("tables"),
         code=digest("tables.py"),

@@ -37,7 +37,7 @@ rule trace_part:
         gpu=GPU,
         gpu_percent=gpu_percent("trace"),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         settings=settings_of("trace"),
         code=digest("trace_part.py"),
@@ -64,7 +64,7 @@ rule trace:
         gpu=GPU,
         gpu_percent=gpu_percent("trace"),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         script=trace_script,
         settings=settings_of("trace"),
