@@ -49,6 +49,7 @@ class Ran:
 
 def make_project(folder: Path, seeds: int, seconds: float) -> None:
     """Copy the project, with the paper's configuration for ``seeds`` seeds and a sleep in the place of every stage."""
+    folder.mkdir()
     copy_project(folder)
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
     config["grid"]["seeds"] = list(range(seeds))
