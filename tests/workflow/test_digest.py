@@ -19,7 +19,7 @@ def root(tmp_path: Path) -> Path:
         "ehap/deep/two.py": "VALUE = 2\n",
         "ehap/deep/three.py": "from ehap.settings import knob\nVALUE = 3\nthree = knob\n",
         "ehap/unused.py": "VALUE = 3\n",
-        "envs/lock.txt": "# made by a tool\ntorch==2.15.0\n    # via ehap\n",
+        "envs/lock.txt": "# made by a tool\nsnakemake-executor-plugin-slurm==2.8.0\ntorch==2.15.0\n    # via ehap\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +44,7 @@ def _digest(root: Path, script: str = "a.py") -> str:
         ("ehap/deep/four.py", "4", "5", False),
         ("ehap/settings/knobs.py", "1", "2", False),
         ("envs/lock.txt", "2.15.0", "2.15.1", True),
+        ("envs/lock.txt", "2.8.0", "2.8.1", False),
         ("ehap/unused.py", "3", "4", False),
         ("ehap/one.py", "return 1", "# why\n    return  1", False),
         ("ehap/one.py", "def f():\n", 'def f():\n    """Docs."""\n', False),
