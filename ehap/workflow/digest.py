@@ -9,11 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+NO_PINS = ("#", "snakemake-executor-plugin-")
+
 
 def source_digest(script: Path, root: Path, lock: Path) -> str:
     """Return a digest of a script, of the ``ehap`` code it imports, transitively, and of the lock file.
 
-    Comments, docstrings and formatting do not count; the versions in the lock file do: libraries change results.
+    Comments, docstrings and formatting do not count; the versions in the lock file do: libraries change results, but
+    for those that submit jobs to clusters.
     Settings do not: the checked values stand in a rule's params. ``from package import name`` follows that name to
     the module that defines it, not to all that the package offers.
 
@@ -26,7 +29,7 @@ def source_digest(script: Path, root: Path, lock: Path) -> str:
     for path in sorted(_reached(script, root)):
         digest.update(str(path.relative_to(root)).encode() + _code(path))
     pins = [line.strip() for line in lock.read_text().splitlines()]
-    digest.update("\n".join(line for line in pins if line and not line.startswith("#")).encode())
+    digest.update("\n".join(line for line in pins if line and not line.startswith(NO_PINS)).encode())
     return digest.hexdigest()[:16]
 
 
