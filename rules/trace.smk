@@ -69,7 +69,7 @@ rule trace:
         script=trace_script,
         settings=settings_of("trace"),
         parts=lambda wildcards, input: (
-            f"--parts {PARTS.format(**wildcards)}" if input.parts else ""
+            f"--parts {Path(input.parts[0]).parent}" if input.parts else ""
         ),
         code=lambda wildcards: digest(trace_script(wildcards)),
     shell:
