@@ -14,7 +14,7 @@ rule assess:
         gpu=GPU,
         gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
         code=digest("assess.py"),
     shell:

@@ -97,5 +97,8 @@ def refuse_slow_traces(jobs):
 def final_targets():
     """What a whole run delivers: every table, and every cell's learning curves and shapes."""
     cells = {"dataset": GRID.datasets, "model": GRID.models, "seed": GRID.seeds}
-    pictures = [*rules.curves.output, *rules.shapes.output]
-    return [*rules.tables.output, *expand(pictures, **cells)]
+    pictures = ("learning_curves", "kept_shares")
+    return [
+        *rules.tables.output,
+        *expand(f"{RESULTS}/curves/{CELL}/{{name}}.svg", name=pictures, **cells),
+    ]

@@ -33,7 +33,7 @@ rule curves:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=digest("curves.py"),
     shell:
@@ -70,7 +70,7 @@ rule shapes:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=digest("shapes.py"),
     shell:

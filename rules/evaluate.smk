@@ -15,7 +15,7 @@ rule evaluate_dense:
         gpu=GPU,
         gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
         code=digest("evaluate.py"),
     shell:
@@ -41,7 +41,7 @@ rule evaluate_pruned:
         gpu=GPU,
         gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
         code=digest("evaluate.py"),
     shell:
@@ -67,7 +67,7 @@ rule evaluate_quantized:
         gpu=GPU,
         gpu_percent=gpu_percent("evaluate"),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
         code=digest("evaluate.py"),
     shell:

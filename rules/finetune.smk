@@ -27,7 +27,7 @@ rule finetune:
         gpu=GPU,
         gpu_percent=gpu_percent("finetune"),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         settings=settings_of("finetune"),
         parent=lambda wildcards, input: (

@@ -11,7 +11,7 @@ rule prepare:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
         settings=settings_of("prepare"),
         code=digest("prepare.py"),

@@ -15,7 +15,7 @@ rule pretrain:
         gpu=GPU,
         gpu_percent=gpu_percent("pretrain"),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         settings=settings_of("pretrain"),
         code=digest("pretrain.py"),

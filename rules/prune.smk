@@ -52,7 +52,7 @@ rule prune:
             gpu_percent("trace")(wildcards) if in_rounds(wildcards) else 0
         ),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
         script=prune_script,
         settings=prune_settings,

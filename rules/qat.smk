@@ -16,7 +16,7 @@ rule qat:
         gpu=GPU,
         gpu_percent=gpu_percent("qat"),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         settings=settings_of("qat"),
         code=digest("qat.py"),

@@ -23,8 +23,8 @@ rule tables:
     """Every table of the paper from the records of the run."""
     input:
         records=record_paths(Path(RESULTS), RUN.tables()),
-        paper="config/paper_results.csv",
-        paper_settings="config/paper_settings.csv",
+        paper=local("config/paper_results.csv"),
+        paper_settings=local("config/paper_settings.csv"),
     output:
         csv=[shown(f"{name}.csv", "Tables") for name in (*TABLES, "settings")],
         markdown=[f"{RESULTS}/tables/{name}.md" for name in TABLES],
@@ -38,10 +38,11 @@ rule tables:
     resources:
         gpu=0,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        results=lambda wildcards, output: Path(output.summary).parents[1],
         settings=settings_of("tables"),
         code=digest("tables.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/tables.py --results {RESULTS} --folder {RESULTS}/tables --paper {input.paper}"
+        "{PYTHON} {SCRIPTS}/tables.py --results {params.results} --folder {params.results}/tables --paper {input.paper}"
         " --paper-settings {input.paper_settings} --settings {params.settings:q} --log {log}"

@@ -37,7 +37,7 @@ rule trace_part:
         gpu=GPU,
         gpu_percent=gpu_percent("trace"),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         settings=settings_of("trace"),
         code=digest("trace_part.py"),
@@ -64,12 +64,12 @@ rule trace:
         gpu=GPU,
         gpu_percent=gpu_percent("trace"),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=24 * 60,
+        runtime=18 * 60,
     params:
         script=trace_script,
         settings=settings_of("trace"),
         parts=lambda wildcards, input: (
-            f"--parts {PARTS.format(**wildcards)}" if input.parts else ""
+            f"--parts {Path(input.parts[0]).parent}" if input.parts else ""
         ),
         code=lambda wildcards: digest(trace_script(wildcards)),
     shell:

@@ -64,8 +64,12 @@ class Rate:
 
 
 def task_of(path: str) -> Task:
-    """Return the job that writes ``results/<run>/<stage>/<dataset>/<model>/seed<seed>/<names…>/<file>``."""
-    stage, *rest = Path(path).parts[2:-1]
+    """Return the job that writes ``results/<run>/<stage>/<dataset>/<model>/seed<seed>/<names…>/<file>``.
+
+    Where files go through a storage, a folder of Snakemake's stands before it.
+    """
+    parts = Path(path).parts
+    stage, *rest = parts[parts.index("results") + 2 : -1]
     if len(rest) < 3:  # noqa: PLR2004 (prepare has a dataset only, tables not even that)
         return Task(stage, rest[0] if rest else "")
     dataset, model, seed, *names = rest

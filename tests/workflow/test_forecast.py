@@ -40,6 +40,10 @@ def _rate(stage: str, seconds: float, dataset: str = "cifar10", model: str = "re
         ("results/run/prepare/cifar10/data.safetensors", Task("prepare", "cifar10")),
         ("results/run/pretrain/cifar10/resnet32/seed2/model.safetensors", Task("pretrain", "cifar10", "resnet32", 2)),
         (
+            ".snakemake/storage/fs/shared/ehap/results/run/pretrain/cifar10/resnet32/seed2/model.safetensors",
+            Task("pretrain", "cifar10", "resnet32", 2),
+        ),
+        (
             "results/run/quantize/cifar10/resnet32/seed0/hap/qat8/record.json",
             Task("quantize", "cifar10", "resnet32", 0, ("hap", "qat8")),
         ),

@@ -69,13 +69,17 @@ def test_shares_add_up_to_a_whole_gpu_and_no_more(hold: Hold) -> None:
     assert _gpu_of(fourth) == "0"
 
 
-def test_a_gpu_that_a_scheduler_gave_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_a_scheduler_gave_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert local_gpus() == ["3"]
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     assert local_gpus() == []
+    caplog.set_level("INFO")
     with gpu_share(50):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert "the scheduler has given this job the GPU 3" in caplog.text
 
 
 def test_gpus_are_counted_without_their_mig_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,118 +1,133 @@
 """The small grid on a real Slurm of one node; its two GPUs are character devices, so that jobs compute on the CPU."""
 
 import copy
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.workflow import slurm as cluster
-from tests.workflow.conftest import SMALL, copy_project, read_record, write_config
+from tests.workflow.conftest import SMALL, copy_project, planned, write_config
+from tests.workflow.slurm import jobs_done, missing, slurm
 from tests.workflow.test_run import CELL
 
-pytestmark = [
-    pytest.mark.xdist_group("slurm"),
-    pytest.mark.skipif(not cluster.installed(), reason="needs Slurm's programs, and root to start them"),
-]
 PROFILE = ["--workflow-profile", "profiles/slurm", "--configfile", "run.yaml"]
+OFTEN = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+LOG = f"logs/small/pretrain/{CELL}.log"
+DATA = "results/small/prepare/digits/data.safetensors"
+EPOCHS = 20
+
+Run = subprocess.Popen[bytes]
 
 
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with cluster.slurm(tmp_path_factory.mktemp("slurm")) as folder:
-        yield folder
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
+    """One test, so that there is one Slurm; two runs in it side by side, because a time limit is at least a minute."""
+    for name in ("slurm", "grid", "long"):
+        (tmp_path / name).mkdir()
+    grid, long = _project(tmp_path / "grid"), _project(tmp_path / "long")
+    record = f"results/small/pretrain/{CELL}/record.json"
+    with slurm(tmp_path / "slurm", cpus=4), _runs() as start:
+        over_time = start(long, record, "--set-resources", "pretrain:runtime=1")
+        cancelled = start(grid)
+        gpus = {_pause_training(long), _pause_training(grid)}  # until they are ended, however fast this machine is
+        assert gpus == {"0", "1"}
+        cancelled.send_signal(signal.SIGINT)
+        cancelled.wait(120)
+        _wait_for(lambda: _states(tmp_path / "slurm", grid)["CANCELLED"] == 1)
+        assert _said(grid / LOG, "stopped by SIGTERM")
+        assert not (grid / record).exists()
+        prepared = (grid / DATA).stat().st_mtime_ns
+
+        # 300 MB are too few for torch: the first attempt is killed, the second gets more.
+        again = start(grid, "--set-resources", "trace:mem_mb=300*6**(attempt-1)")
+        assert again.wait(400) == 0, (grid / "said.txt").read_text()
+        assert over_time.wait(400) == 0, (long / "said.txt").read_text()
+        done_in_grid, done_in_long = (_states(tmp_path / "slurm", folder) for folder in (grid, long))
+
+    # It went on where it was cancelled: what was done before is the same file, and the training came from its state.
+    assert planned(grid) == {}
+    assert (grid / DATA).stat().st_mtime_ns == prepared
+    assert _said(grid / LOG, r"going on after epoch [2-9]")
+    assert (grid / "results/small/tables/summary.json").exists()
+    # Short steps ride in the job of a longer one: prepare, dense, trace, and two of shrink, recover and quantize each.
+    assert done_in_grid == {"COMPLETED": 9, "CANCELLED": 1, "FAILED": 1}
+    (killed,) = (grid / ".snakemake/slurm_logs/rule_trace").rglob("*.log")
+    assert "Exceeded job memory limit" in killed.read_text()
+
+    assert done_in_long == {"COMPLETED": 2, "TIMEOUT": 1}
+    assert _said(long / LOG, r"going on after epoch [2-9]")
+    assert len((long / record).with_name("history.csv").read_text().splitlines()) == EPOCHS + 1
 
 
-def _snakemake(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "snakemake", *arguments, *PROFILE]
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def _project(folder: Path) -> Path:
+    copy_project(folder)
+    training = {"all": {"epochs": EPOCHS, "learning_rate": 0.01, "batch_size": 16}}
+    changes = {"machine": {"device": "auto"}, "pretrain": training, "finetune": training}
+    write_config(folder, copy.deepcopy(SMALL) | changes)
+    return folder
 
 
-def _finish(process: "subprocess.Popen[str]") -> str:
-    said, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, said
-    return said
+@contextmanager
+def _runs() -> Iterator[Callable[..., Run]]:
+    """Give a function that starts Snakemake in a project; what a failed test leaves running is ended."""
+    started: list[Run] = []
+
+    def run(folder: Path, *arguments: str) -> Run:
+        command = [sys.executable, "-m", "snakemake", *arguments, *PROFILE, *OFTEN]
+        environment = os.environ | {"PYTHONPATH": str(folder)}
+        with (folder / "said.txt").open("w") as said:
+            started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said))
+        return started[-1]
+
+    try:
+        yield run
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
-def _config(**changes: Any) -> dict[str, Any]:
-    return copy.deepcopy(SMALL) | {"machine": {"device": "auto", "seconds_between_states": 1}} | changes
+def _pause_training(folder: Path) -> str:
+    """Stop the training of a project after its second epoch and say which GPU it has.
+
+    The signal that ends the job wakes it up.
+    """
+    _wait_for(lambda: _said(folder / LOG, "epoch 2:"))
+    (process,) = (path for path in Path("/proc").glob("[0-9]*") if _trains(path, folder))
+    os.kill(int(process.name), signal.SIGSTOP)
+    environment = dict(part.split("=", 1) for part in (process / "environ").read_text().split("\0") if "=" in part)
+    assert _said(folder / LOG, f"the scheduler has given this job the GPU {environment['CUDA_VISIBLE_DEVICES']}")
+    return environment["CUDA_VISIBLE_DEVICES"]
 
 
-def test_the_grid_runs_on_a_cluster_each_job_on_a_gpu_of_its_own(slurm: Path, tmp_path: Path) -> None:
-    folder = copy_project(tmp_path)
-    write_config(folder, _config())
-    # 300 MB are too few for torch: the first job is killed, and submitted again with more.
-    said = _finish(_snakemake(folder, "--set-resources", "trace:mem_mb=300*6**(attempt-1)"))
-    assert "Trying to restart job" in said
-    assert read_record(folder, f"evaluate/{CELL}/hap/qat8")["values"]["accuracy"]["value"] >= 0
-    assert (folder / "results/small/tables/summary.json").exists()
-    gpus = {}
-    for method in ("hap", "random"):
-        log = (folder / f"logs/small/finetune/{CELL}/{method}.log").read_text()
-        times = [line.split()[0] for line in log.splitlines()]
-        found = re.search(r"the scheduler has given this job the GPU (\d)", log)
-        assert found is not None, log
-        gpus[method] = (times[0], times[-1], found.group(1))
-    first, second = sorted(gpus.values())
-    assert second[0] > first[1] or first[2] != second[2]  # one after the other, or on different GPUs
-    # Short steps ride in the job of a longer one: prepare, dense, trace, two of shrink, recover and quantize each,
-    # and the attempt that was killed.
-    assert len(list((folder / ".snakemake/slurm_logs").rglob("*.log"))) <= 10
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "run.yaml"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Nothing to be done" in done.stdout + done.stderr
+def _trains(process: Path, folder: Path) -> bool:
+    try:
+        _, script, *_ = (process / "cmdline").read_bytes().split(b"\0")
+        return script.endswith(b"/pretrain.py") and (process / "cwd").resolve() == folder
+    except (OSError, ValueError):  # it has just ended, or has no arguments
+        return False
 
 
-def test_what_is_cancelled_or_over_its_time_goes_on_from_its_state(slurm: Path, tmp_path: Path) -> None:
-    folder = copy_project(tmp_path)
-    long = {"epochs": 260, "learning_rate": 0.01, "batch_size": 16}
-    write_config(folder, _config(pretrain={"all": long}))
-    target = f"results/small/pretrain/{CELL}/record.json"
-    log = folder / f"logs/small/pretrain/{CELL}.log"
-    options = [target, "--set-resources", "pretrain:runtime=1", "pretrain:mem_mb=1500"]
-    process = _snakemake(folder, *options)
-    _wait_for(log, r"epoch 3:")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    _wait_until_idle()
-    states = list((folder / "state").rglob("*.pt"))
-    assert states
-    said = _finish(_snakemake(folder, *options))
-    history = (folder / f"results/small/pretrain/{CELL}/history.csv").read_text().splitlines()
-    assert len(history) == 261
-    assert "going on after epoch" in log.read_text()
-    assert json.loads((folder / target).read_text())["values"]["seconds"]["value"] > 60
-    assert "Trying to restart job" in said  # one minute was not enough
+def _states(cluster: Path, folder: Path) -> Counter[str]:
+    """Count how the Slurm jobs of a project ended."""
+    return Counter(job["JobState"] for job in jobs_done(cluster) if job["WorkDir"] == str(folder))
 
 
-def _wait_for(log: Path, pattern: str) -> None:
-    for _ in range(600):
-        if log.exists() and re.search(pattern, log.read_text()):
+def _said(log: Path, pattern: str) -> bool:
+    return log.exists() and re.search(pattern, log.read_text()) is not None
+
+
+def _wait_for(ready: Callable[[], bool]) -> None:
+    for _ in range(900):
+        if ready():
             return
-        time.sleep(0.2)
-    raise AssertionError(f"{log} never said {pattern}")
-
-
-def _wait_until_idle() -> None:
-    for _ in range(300):
-        if not subprocess.run(["squeue", "-h"], capture_output=True, text=True, check=True).stdout.strip():
-            return
-        time.sleep(0.2)
-    raise AssertionError("jobs are left over")
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")

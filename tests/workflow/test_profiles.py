@@ -1,0 +1,120 @@
+"""Profiles and environments, as far as they can be checked without a cluster, a registry or a conda channel."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from tests.workflow.conftest import ROOT, SMALL, copy_project, planned, write_config
+
+KUBERNETES = ROOT / ".kubernetes"  # .ci/run installs envs/kubernetes.txt there
+SLURM = ("--workflow-profile", "profiles/slurm")
+
+
+def _yaml(path: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / path).read_text())
+    return loaded
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _pins(name: str) -> dict[str, set[str]]:
+    """Return the versions that a lock file has of each package; several where they depend on Python's."""
+    pins: dict[str, set[str]] = {}
+    for package, version in re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "envs" / name).read_text(), re.MULTILINE):
+        pins.setdefault(package.lower().replace("_", "-"), set()).add(version)
+    return pins
+
+
+def test_the_paper_with_five_seeds_is_planned_in_seconds(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    config = _yaml("config/config.yaml")
+    config["grid"]["seeds"] = [0, 1, 2, 3, 4]
+    write_config(folder, config)
+    begin = _processor_seconds()  # of an idle processor, whatever runs beside the test
+    jobs = planned(folder, *SLURM)
+    assert _processor_seconds() - begin < 30
+    assert jobs["pretrain"] == 30
+    assert jobs["trace"] == 150
+    assert jobs["finetune"] == jobs["qat"] == 210
+    assert sum(jobs.values()) > 1500
+
+
+@pytest.mark.skipif(not KUBERNETES.exists(), reason="needs envs/kubernetes.txt, installed into .kubernetes")
+def test_a_grid_on_kubernetes_is_planned_with_every_file_in_the_shared_volume(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    write_config(folder, SMALL | {"machine": {"device": "auto"}})
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--workflow-profile", "profiles/kubernetes"]
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{KUBERNETES}"}
+    done = subprocess.run(
+        [*command, "--configfile", "run.yaml"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    outputs = re.findall(r"^ *output: (.*)$", done.stdout + done.stderr, re.MULTILINE)
+    assert len(outputs) == 19
+    assert all(path.startswith("/shared/ehap/results/small/") for line in outputs for path in line.split(", "))
+    (resources,) = (line for line in (done.stdout + done.stderr).splitlines() if "mem_mb=8000" in line)  # the traces
+    assert "gpu_manufacturer=nvidia, scale=0, gpu=1" in resources
+
+
+@pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
+def test_the_groups_of_a_cluster_are_of_rules_there_are(profile: str) -> None:
+    rules = set(
+        re.findall(r"^rule (\w+):", "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")), re.M)
+    )
+    settings = _yaml(f"profiles/{profile}/config.yaml")
+    assert set(settings["groups"]) < rules
+    assert settings["groups"] == _yaml("profiles/slurm/config.yaml")["groups"]
+    always = {"cores", "max-checksum-file-size", "rerun-incomplete", "keep-going", "show-failed-logs"}
+    default = _yaml("profiles/default/config.yaml")
+    assert {key: settings[key] for key in always} == {key: default[key] for key in always}
+
+
+def test_the_locks_have_what_the_package_asks_for_and_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lock, dev = _pins("lock.txt"), _pins("dev.txt")
+    extras = [line for lines in project["project"]["optional-dependencies"].values() for line in lines]
+    for lines, pins in (
+        (project["project"]["dependencies"], lock),
+        ([*extras, *project["dependency-groups"]["dev"]], dev),
+    ):
+        for requirement in map(Requirement, lines):
+            versions = pins[requirement.name.lower()]
+            assert all(requirement.specifier.contains(version) for version in versions), requirement
+    assert {name: dev.get(name) for name in lock} == lock
+
+
+def test_conda_and_the_container_install_the_lock_on_a_python_that_the_package_allows() -> None:
+    conda = _yaml("envs/ehap.yaml")
+    *packages, pip = conda["dependencies"]
+    (python,) = (line.removeprefix("python=") for line in packages if line.startswith("python="))
+    assert "pip" in packages
+    assert conda["channels"] == ["conda-forge"]
+    assert pip == {"pip": ["-r lock.txt"]}  # beside the file, as conda reads it
+    container = (ROOT / "envs/Dockerfile").read_text()
+    assert f"FROM python:{python}-slim" in container
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert SpecifierSet(needed).contains(f"{python}.0")
+    copied = [name for line in re.findall(r"^COPY (.*)$", container, re.M) for name in line.split()[:-1]]
+    assert "envs/lock.txt" in copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_what_kubernetes_needs_contradicts_no_pin_of_the_lock() -> None:
+    lock, beside = _pins("lock.txt"), _pins("kubernetes.txt")
+    assert "snakemake-executor-plugin-kubernetes" in beside
+    assert {name: lock[name] for name in set(lock) & set(beside)} == {
+        name: beside[name] for name in set(lock) & set(beside)
+    }
