@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from ehap.curvature import channel_scores, channel_traces
 from ehap.curvature.dense import dense_channel_traces, dense_hessian
 from ehap.curvature.factors import loss_factors, sketch_of_rest
 from ehap.curvature.frozen import channel_weights
-from ehap.errors import ArchitectureError
+from ehap.errors import ArchitectureError, DataError, NumericsError
 from ehap.models import build_model
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
@@ -435,3 +436,137 @@ def test_fp32_is_fp32_whatever_the_caller_casts(tiny: nn.Module, batch: Batch) -
     with torch.autocast("cpu", torch.bfloat16):
         found = channel_traces(tiny, *batch, EXACT).trace
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+class Outside(nn.Module):
+    """A classifier whose weight is used outside its layer: instead of it, or beside it."""
+
+    def __init__(self, beside: bool) -> None:
+        super().__init__()
+        self.conv, self.pool, self.fc, self.beside = (
+            nn.Conv2d(3, 6, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Linear(6, 5),
+            beside,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.flatten(self.pool(torch.relu(self.conv(x))), 1)
+        if self.beside:
+            return self.fc(x + self.fc.weight[0])
+        return nn.functional.linear(x, nn.functional.normalize(self.fc.weight))
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+
+
+GAUSS_NEWTON = replace(EXACT, approximate="gauss-newton")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        (Outside(beside=True), EXACT, r"fc.weight: is used outside its layer"),
+        (Outside(beside=False), GAUSS_NEWTON, r"fc: its weight is used outside the layer"),
+        (Outside(beside=False), EXACT, "approximate"),
+        (
+            nn.Sequential(Standardised(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)),
+            GAUSS_NEWTON,
+            "0: expected the forward",
+        ),
+    ],
+)
+def test_a_weight_that_acts_otherwise_than_by_its_layer_is_refused(
+    model: nn.Module, settings: Trace, message: str, batch: Batch
+) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        channel_traces(model, *batch, settings)
+    hutchinson = channel_traces(model, *batch, Trace(batch_size=12, samples=300))  # which is right for any network
+    expected = dense_channel_traces(copy.deepcopy(model).double(), batch[0].double(), batch[1])
+    for name, values in hutchinson.trace.items():
+        error = hutchinson.standard_error[name].clamp_min(1e-6)
+        assert ((values - expected[name]).abs() / error).max() < 5
+
+
+@pytest.mark.parametrize("hook", ["forward", "forward_pre"])
+def test_hooks_that_may_change_a_layer_are_refused(hook: str, tiny: nn.Module, batch: Batch) -> None:
+    layer = tiny.get_submodule("conv1")
+    handle = (
+        layer.register_forward_hook(lambda module, inputs, output: 3 * output)
+        if hook == "forward"
+        else layer.register_forward_pre_hook(lambda module, inputs: (3 * inputs[0],))
+    )
+    with pytest.raises(ArchitectureError, match="conv1: expected no forward hooks"):
+        channel_traces(tiny, *batch, EXACT)
+    handle.remove()
+    channel_traces(tiny, *batch, EXACT)
+
+
+class Sizes(nn.Module):
+    """Sizes read off the image, a norm of vectors, sums and slices: all linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(3, 6, 3), nn.BatchNorm1d(6), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).clamp(min=0)
+        n, c, h, w = x.shape
+        x = x.view(n, c, h * w // 1).amax(2) - x.sum((2, 3)).unsqueeze(2).transpose(1, 2).squeeze(1) / (h * w)
+        return self.fc(self.norm(x))
+
+
+def test_sizes_sums_and_norms_of_vectors_are_no_obstacle(batch: Batch, enliven: Callable[[nn.Module], None]) -> None:
+    model, images = Sizes().double(), batch[0].double()
+    enliven(model)
+    found = channel_traces(model, images, batch[1], EXACT).trace
+    for name, expected in dense_channel_traces(model.eval(), images, batch[1]).items():
+        assert torch.allclose(found[name], expected, rtol=1e-9, atol=1e-15)
+
+
+def test_columns_in_blocks_give_the_scores_of_all_at_once(
+    tiny: nn.Module, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(EXACT, criteria=CRITERIA, eigen_tolerance=0.05)
+    whole = channel_traces(tiny, *batch, settings)
+    monkeypatch.setattr("ehap.curvature.exact.BLOCK_BYTES", (1, 1))  # a column at a time
+    blocks = channel_traces(tiny, *batch, settings)
+    for criterion in CRITERIA:
+        for name, values in whole.scores[criterion].items():
+            assert torch.allclose(blocks.scores[criterion][name], values, rtol=1e-5, atol=1e-12)
+            assert torch.allclose(blocks.errors[criterion][name], whole.errors[criterion][name], rtol=1e-4, atol=1e-12)
+
+
+def test_sketches_of_distant_seeds_differ(tiny: nn.Module, batch: Batch) -> None:
+    settings = replace(EXACT, eigen_tolerance=0.3)
+    first, second = (channel_traces(tiny, *batch, settings, seed).trace["conv1.weight"] for seed in (0, 256))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ("weights", NumericsError, "conv1.weight holds NaN or Inf; expected a network whose training did not diverge"),
+        ("few labels", DataError, "expected one label from 0 to 4 for each of 12 images"),
+        ("high label", DataError, r"expected one label from 0 to 4 for each of 12 images, got .* to 5"),
+        ("no layer", ArchitectureError, "at least one convolution or linear layer"),
+        ("feature map", ArchitectureError, r"expected logits of shape \(images, classes\), got \(2, 4, 6, 6\)"),
+    ],
+)
+@pytest.mark.parametrize("estimator", ["exact", "hutchinson"])
+def test_what_does_not_go_together_is_said_first(
+    change: str, kind: type[Exception], message: str, estimator: Any, tiny: nn.Module, batch: Batch
+) -> None:
+    images, labels = batch
+    model: nn.Module = tiny
+    if change == "weights":
+        model.get_parameter("conv1.weight").data[0] = float("nan")
+    elif change == "no layer":
+        model = nn.Flatten()
+    elif change == "feature map":
+        model = nn.Conv2d(3, 4, 3)
+    labels = labels[:5] if change == "few labels" else labels.clamp_min(5) if change == "high label" else labels
+    with pytest.raises(kind, match=message):
+        channel_traces(model, images, labels, Trace(batch_size=12, estimator=estimator, samples=2))

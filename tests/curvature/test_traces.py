@@ -14,7 +14,7 @@ from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.products import HessianProduct
 from ehap.curvature.stability import jaccard, stability
 from ehap.curvature.traces import Planner
-from ehap.errors import DataError, NumericsError, StoppedError
+from ehap.errors import DataError, NumericsError, SettingsError, StoppedError
 from ehap.settings import Trace
 from ehap.settings.trace import Until
 
@@ -257,3 +257,20 @@ def test_stability_claims_no_more_than_is_true(noise: float) -> None:
         claimed.append(stability(rows, top, 0.5, [100]))
         true.append(jaccard(top(rows.mean(0)), top(truth)))
     assert sum(claimed) / 30 == pytest.approx(sum(true) / 30, abs=0.04)
+
+
+def test_stopping_when_stable_needs_a_planner_and_a_confidence_that_resampling_can_tell(
+    tiny: nn.Module, batch: Batch
+) -> None:
+    with pytest.raises(SettingsError, match=r"until: .* needs a planner"):
+        channel_traces(tiny, *batch, Trace(batch_size=12, samples=4, until=Until(params=0.5)))
+    with pytest.raises(SettingsError, match=r"confidence must be at most 0.99, got 0.999"):
+        Until(params=0.5, confidence=0.999)
+
+
+def test_networks_of_vectors_have_hutchinson_traces(batch: Batch) -> None:
+    model = nn.Sequential(nn.Linear(192, 6), nn.ReLU(), nn.Linear(6, 5))
+    images = batch[0].flatten(1)[:, :192]
+    found = channel_traces(model, images, batch[1], Trace(batch_size=12, samples=400))
+    for name, expected in _exact(model, (images, batch[1])).items():
+        assert ((found.trace[name] - expected).abs() / found.standard_error[name].clamp_min(1e-6)).max() < 5

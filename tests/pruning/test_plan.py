@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> Non
     assert (parameters(model), flops(model, INPUT_SHAPE)) == (chosen.dense_parameters, chosen.dense_flops)
 
 
-@pytest.mark.parametrize(("key", "asked"), [("params", "2725 of 272474"), ("flops", r"\d+ of 816\d+")])
+@pytest.mark.parametrize(("key", "asked"), [("params", "2724 of 272474"), ("flops", r"\d+ of 816\d+")])
 def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) -> None:
     model = build_model("resnet20", 10, seed=0)
     scores, limit = random_scores(_weights(model), 0), {"criterion": "random", "prune_ratio_limit": 0.5}
@@ -217,3 +218,56 @@ def test_bad_scores_and_traces_are_refused() -> None:
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     kinds = (nn.Conv2d, nn.Linear)
     return {name: module.weight for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
+def test_shares_are_taken_as_written_not_as_floats() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    scores = random_scores(_weights(model), 0)
+    with pytest.raises(PlanError) as error:
+        plan(model, scores, Prune(criterion="random", params=0.001), INPUT_SHAPE)
+    found = re.search(r"at least (\d+) \((0\.\d+)\)", str(error.value))
+    assert found is not None
+    reached = plan(model, scores, Prune(criterion="random", params=float(found.group(2))), INPUT_SHAPE)
+    assert reached.parameters == int(found.group(1))
+    ratio = Prune(criterion="random", prune_ratio=0.29, prune_ratio_limit=1.0)
+    kept = plan(TwoLayers(), {"one": torch.rand(90), "two": torch.full((10,), 2.0)}, ratio, (3, 8, 8)).kept
+    assert len(kept["one"]) == 90 - 29  # 0.29 · 100 is 28.999… in binary
+
+
+class TwoLayers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 90, 1), nn.Conv2d(90, 10, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(torch.relu(self.one(x)))
+
+
+@pytest.mark.parametrize("round_to", [1, 8, 16])
+def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
+    model = build_model("resnet20", 10, seed=0)
+    planner, before = Planner(model, INPUT_SHAPE), None
+    for number in range(1, 31):
+        settings = Prune(criterion="gate", params=0.25 ** (number / 30), round_to=round_to)
+        chosen = planner(random_scores(_weights(model), number), settings, before)
+        if before is not None:
+            assert all(set(channels) <= set(before[layer]) for layer, channels in chosen.kept.items())
+        before = chosen.kept
+
+
+@pytest.mark.parametrize(
+    "settings", [{"residual": "tied"}, {"normalise": "lamp"}, {"round_to": 4}, {"min_channels": 3}]
+)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_no_setting_takes_a_plan_above_its_budget(settings: dict[str, Any], share: float) -> None:
+    model = build_model("resnet32", 10, seed=0)
+    for budget in ({"params": share}, {"flops": share}, {"params": share, "flops": share}):
+        found = plan(model, magnitude(_weights(model)), Prune(criterion="magnitude", **settings, **budget), INPUT_SHAPE)
+        assert "params" not in budget or found.parameters <= share * found.dense_parameters
+        assert "flops" not in budget or found.flops <= share * found.dense_flops
+
+
+def test_settings_of_several_rounds_are_not_planned_as_one() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    with pytest.raises(PlanError, match="expected settings of one round, got rounds 5"):
+        plan(model, random_scores(_weights(model), 0), Prune(criterion="gate", params=0.5, rounds=5), INPUT_SHAPE)

@@ -10,7 +10,7 @@ from torch import nn
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import UnionAdd, mask_, prune, unions_by_matrix
+from ehap.pruning import PruningPlan, UnionAdd, mask_, prune, unions_by_matrix
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
 
@@ -149,7 +149,7 @@ class _Branching(nn.Module):
 
 
 def test_what_pruning_does_not_know_is_named() -> None:
-    with pytest.raises(ArchitectureError, match="Sigmoid is not an operation that pruning knows"):
+    with pytest.raises(ArchitectureError, match=r"Sigmoid\(\) is not an operation that pruning knows"):
         channel_graph(_network(nn.Sigmoid()))
     with pytest.raises(ArchitectureError, match=r"1: grouped convolutions cannot be pruned yet, got groups=2"):
         channel_graph(_network(nn.Conv2d(4, 4, 3, groups=2)))
@@ -177,3 +177,69 @@ def test_unions_by_matrix_give_the_same_sums_and_gradients_and_leave_no_trace(ti
     for one, other in zip(twin.parameters(), pruned.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-8, atol=1e-8)
     assert flops(twin.float(), (3, 8, 8)) == counted
+
+
+class _Adds(nn.Module):
+    """A residual network of one add, as a function of what it is given."""
+
+    def __init__(self, add: Callable[..., torch.Tensor], shared: bool = False, last: nn.Module | None = None) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.three = nn.Conv2d(4, 4, 3, padding=1)
+        if shared:
+            self.three.weight = self.two.weight
+        self.add, self.last = add, last or nn.Identity()
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.one(x)
+        x = self.last(self.add(self.two(x), self.three(x)))
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_Adds(lambda x, y: torch.add(x, y, alpha=0.5)), "add is not an operation that pruning knows"),
+        (_Adds(lambda x, y: torch.add(input=x, other=y)), "add is not an operation that pruning knows"),
+        (_Adds(torch.add, last=nn.Hardtanh(0.5, 1.0)), r"last: expected an activation that maps 0 to 0"),
+        (_Adds(torch.add, shared=True), "three: is used twice in the forward pass, or shares a parameter"),
+        (_Adds(lambda x, y: torch.flatten(x, 1) + torch.flatten(y, 1)), "expected an add of two feature maps"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), r"Flatten\(start_dim=2, end_dim=-1\) is not an operation"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), "at least one convolution"),
+    ],
+)
+def test_what_would_not_prune_right_is_refused(model: nn.Module, message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        channel_graph(model)
+
+
+def test_an_add_that_stretches_one_side_is_refused() -> None:
+    model = _Adds(lambda x, y: torch.nn.functional.relu(x) + y)
+    model.three = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1))  # type: ignore[assignment]
+    graph = channel_graph(model)
+    with pytest.raises(ArchitectureError, match=r"expected an add of equal shapes, got \[\(4, 8, 8\), \(4, 1, 1\)\]"):
+        Counter(model, graph, (3, 8, 8))
+
+
+def test_a_plan_of_other_widths_is_refused_and_a_pruned_network_is_not_planned_again(tiny: nn.Module) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept |= {"conv1": [0, 3], "block1.conv2": [1, 3]}
+    widths = channel_graph(tiny).layers()
+    chosen = PruningPlan(kept, widths, 0, 0, 0, 0)
+    pruned = prune(tiny, chosen)
+    with pytest.raises(ArchitectureError, match="the network is pruned already"):
+        channel_graph(pruned)
+    other = PruningPlan(kept, widths | {"conv1": 99}, 0, 0, 0, 0)
+    with pytest.raises(PlanError, match=r"the plan is for another model: conv1 has \d+ channels, the plan's 99"):
+        prune(tiny, other)
+
+
+def test_frozen_weights_stay_frozen_and_unions_go_to_the_networks_device(tiny: nn.Module) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept |= {"conv1": [0, 3], "block1.conv2": [1, 3]}
+    frozen = copy.deepcopy(tiny)
+    frozen.get_parameter("conv1.weight").requires_grad_(False)
+    pruned = prune(frozen.to("meta"), kept)
+    assert not pruned.get_parameter("conv1.weight").requires_grad
+    assert {tensor.device.type for tensor in (*pruned.parameters(), *pruned.buffers())} == {"meta"}
