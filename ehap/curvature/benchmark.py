@@ -1,6 +1,6 @@
 """What channel traces cost and how good they are, beside the published form and other libraries."""
 
-import time
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +17,17 @@ from ehap.runtime import PeakMemory, synchronize
 from ehap.settings import Trace
 
 PAPER_SAMPLES = 300
+Clock = Callable[[], float]
+"""Seconds, as time.perf_counter or time.process_time tell them."""
+Product = Callable[[list[Tensor]], object]
 
 
 @dataclass(frozen=True)
 class Cost:
     """What one contender took.
 
-    seconds: For ``samples`` Hessian-vector products, or for the exact traces (samples 0).
+    seconds: For ``samples`` Hessian-vector products with the gradient's graph, or for the exact traces (samples 0).
+    each: Seconds of one more product, the median of those that were run; None where single ones are not seen.
     peak_memory_bytes: See PeakMemory. trace: Parameter name to (C_out,); empty where only products are had.
     """
 
@@ -31,6 +35,7 @@ class Cost:
     samples: int
     peak_memory_bytes: int
     trace: Mapping[str, Tensor]
+    each: float | None = None
 
 
 def ours(model: nn.Module, images: Tensor, labels: Tensor, settings: Mapping[str, Any]) -> Cost:
@@ -39,46 +44,47 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, settings: Mapping[str
     return Cost(found.seconds, found.samples, found.peak_memory_bytes, found.trace)
 
 
-def published(model: nn.Module, images: Tensor, labels: Tensor, samples: int) -> Cost:
+def published(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run Hutchinson as the published code does in FP32: whole batch, a Python loop and one ``.item()`` a channel."""
-    return _timed(model, images, labels, samples, item_by_item=True)
+    return _timed(model, images, labels, samples, clock, item_by_item=True)
 
 
-def plain(model: nn.Module, images: Tensor, labels: Tensor, samples: int) -> Cost:
+def plain(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run plain double backward on the whole batch, with a vectorised sum over each channel."""
-    return _timed(model, images, labels, samples, item_by_item=False)
+    return _timed(model, images, labels, samples, clock, item_by_item=False)
 
 
-def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int) -> Cost:
+def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run products of curvlinops' HessianLinearOperator in the channel weights."""
     from curvlinops import HessianLinearOperator  # type: ignore[import-not-found, unused-ignore]
 
-    model.eval()
-    weights = channel_weights(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in weights)
-    operator = HessianLinearOperator(
-        model, nn.CrossEntropyLoss(), list(weights.values()), [(images, labels)], check_deterministic=False
-    )
-    return _products(list(weights.values()), lambda vectors: operator @ vectors, images.device, samples)
+    def start() -> tuple[list[Tensor], Product]:
+        model.eval()
+        weights = channel_weights(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in weights)
+        operator = HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), list(weights.values()), [(images, labels)], check_deterministic=False
+        )
+        return list(weights.values()), lambda vectors: operator @ vectors
+
+    return _products(start, images.device, samples, clock)
 
 
-def pyhessian(model: nn.Module, images: Tensor, labels: Tensor, samples: int) -> Cost:
+def pyhessian(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run products of PyHessian, which differentiates in all parameters."""
     from pyhessian import hessian  # type: ignore[import-not-found, unused-ignore]
     from pyhessian.utils import hessian_vector_product  # type: ignore[import-not-found, unused-ignore]
 
-    model.eval()
-    operator = hessian(model, nn.CrossEntropyLoss(), data=(images, labels), cuda=images.device.type == "cuda")
-    return _products(
-        operator.params,
-        lambda vectors: hessian_vector_product(operator.gradsH, operator.params, vectors),
-        images.device,
-        samples,
-    )
+    def start() -> tuple[list[Tensor], Product]:
+        model.eval()
+        operator = hessian(model, nn.CrossEntropyLoss(), data=(images, labels), cuda=images.device.type == "cuda")
+        return operator.params, lambda vectors: hessian_vector_product(operator.gradsH, operator.params, vectors)
+
+    return _products(start, images.device, samples, clock)
 
 
-CONTENDERS: dict[str, Callable[[nn.Module, Tensor, Tensor, int], Cost]] = {
+CONTENDERS: dict[str, Callable[[nn.Module, Tensor, Tensor, int, Clock], Cost]] = {
     "published": published,
     "plain": plain,
     "curvlinops": curvlinops,
@@ -94,15 +100,16 @@ def spearman(found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> fl
     return float(first.corr(second))
 
 
-def _timed(model: nn.Module, images: Tensor, labels: Tensor, samples: int, item_by_item: bool) -> Cost:
+def _timed(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, item_by_item: bool) -> Cost:
     model.eval()
     weights = channel_weights(model)
     totals = {name: torch.zeros(weight.shape[0], dtype=torch.float64) for name, weight in weights.items()}
+    each = []
     with PeakMemory(images.device) as memory:
-        synchronize(images.device)
-        began = time.perf_counter()
+        began = _now(images.device, clock)
         gradients = torch.autograd.grad(cross_entropy(model(images), labels), list(weights.values()), create_graph=True)
         for sample in range(samples):
+            start = _now(images.device, clock)
             vectors = rademacher(list(weights.values()), 0, sample, 0)
             products = torch.autograd.grad(
                 gradients, list(weights.values()), grad_outputs=vectors, retain_graph=True, only_inputs=True
@@ -113,20 +120,27 @@ def _timed(model: nn.Module, images: Tensor, labels: Tensor, samples: int, item_
                         totals[name][channel] += (vector[channel] * product[channel]).sum().item()
                 else:
                     totals[name] += (vector * product).flatten(1).sum(1).cpu()
-        synchronize(images.device)
-        seconds = time.perf_counter() - began
-    return Cost(seconds, samples, memory.bytes, {name: total / samples for name, total in totals.items()})
+            each.append(_now(images.device, clock) - start)
+        seconds = _now(images.device, clock) - began
+    trace = {name: total / samples for name, total in totals.items()}
+    return Cost(seconds, samples, memory.bytes, trace, statistics.median(each))
 
 
 def _products(
-    weights: list[Tensor], product: Callable[[list[Tensor]], object], device: torch.device, samples: int
+    start: Callable[[], tuple[list[Tensor], Product]], device: torch.device, samples: int, clock: Clock
 ) -> Cost:
-    product(rademacher(weights, 0, samples, 0))
+    each = []
     with PeakMemory(device) as memory:
-        synchronize(device)
-        began = time.perf_counter()
+        began = _now(device, clock)
+        weights, product = start()
         for sample in range(samples):
+            before = _now(device, clock)
             product(rademacher(weights, 0, sample, 0))
-        synchronize(device)
-        seconds = time.perf_counter() - began
-    return Cost(seconds, samples, memory.bytes, {})
+            each.append(_now(device, clock) - before)
+        seconds = _now(device, clock) - began
+    return Cost(seconds, samples, memory.bytes, {}, statistics.median(each))
+
+
+def _now(device: torch.device, clock: Clock) -> float:
+    synchronize(device)
+    return clock()
