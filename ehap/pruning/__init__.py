@@ -1,6 +1,7 @@
 """From channel scores to a smaller network."""
 
-from ehap.pruning.plan import Planner, PruningPlan, plan
+from ehap.pruning.channels import PruningPlan
+from ehap.pruning.plan import Planner, plan
 from ehap.pruning.sensitivity import Scores, bn_scale, lamp, magnitude, random_scores, sensitivity
 from ehap.pruning.surgery import mask_, prune
 from ehap.pruning.union import UnionAdd, unions_by_matrix

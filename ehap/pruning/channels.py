@@ -31,6 +31,26 @@ KEEPING_FUNCTIONS = (nn.functional.relu, torch.relu)
 
 
 @dataclass(frozen=True)
+class PruningPlan:
+    """The channels that stay.
+
+    A plan file (JSON) holds these fields: ``PruningPlan(**json.loads(text))`` reads one.
+
+    kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
+    widths: Layer name to the output channels of the original, by which a plan for another network is known.
+    parameters, flops: Of the pruned network; FLOPs for one image, 2 a multiply-add.
+    dense_parameters, dense_flops: Of the original one.
+    """
+
+    kept: dict[str, list[int]]
+    widths: dict[str, int]
+    parameters: int
+    dense_parameters: int
+    flops: int
+    dense_flops: int
+
+
+@dataclass(frozen=True)
 class Step:
     """One operation of the forward pass.
 

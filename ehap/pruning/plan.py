@@ -8,32 +8,12 @@ import numpy
 from torch import Tensor, nn
 
 from ehap.errors import NumericsError, PlanError
-from ehap.pruning.channels import ChannelGraph, Kept, channel_graph
+from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, channel_graph
 from ehap.pruning.counting import Counter, Size
 from ehap.pruning.sensitivity import lamp
 from ehap.settings import Prune
 
 TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
-
-
-@dataclass(frozen=True)
-class PruningPlan:
-    """The channels that stay.
-
-    A plan file (JSON) holds these fields: ``PruningPlan(**json.loads(text))`` reads one.
-
-    kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
-    widths: Layer name to the output channels of the original, by which a plan for another network is known.
-    parameters, flops: Of the pruned network; FLOPs for one image, 2 a multiply-add.
-    dense_parameters, dense_flops: Of the original one.
-    """
-
-    kept: dict[str, list[int]]
-    widths: dict[str, int]
-    parameters: int
-    dense_parameters: int
-    flops: int
-    dense_flops: int
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import PlanError
-from ehap.pruning.channels import ChannelGraph, Kept, channel_graph, trace_forward
-from ehap.pruning.plan import PruningPlan
+from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, channel_graph, trace_forward
 from ehap.pruning.union import UnionAdd
 
 Order = Literal["sorted", "set"]
