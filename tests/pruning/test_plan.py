@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import ArchitectureError, NumericsError, PlanError
+from ehap.errors import ArchitectureError, NumericsError, PlanError, SettingsError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
 from ehap.pruning import Planner, PruningPlan, bn_scale, lamp, magnitude, plan, prune, random_scores, sensitivity
@@ -271,3 +271,8 @@ def test_settings_of_several_rounds_are_not_planned_as_one() -> None:
     model = build_model("resnet20", 10, seed=0)
     with pytest.raises(PlanError, match="expected settings of one round, got rounds 5"):
         plan(model, random_scores(_weights(model), 0), Prune(criterion="gate", params=0.5, rounds=5), INPUT_SHAPE)
+
+
+def test_the_published_rule_knows_no_normalisation() -> None:
+    with pytest.raises(SettingsError, match="rule as_published knows prune_ratio and prune_ratio_limit only"):
+        Prune(criterion="trace", prune_ratio=0.5, rule="as_published", normalise="lamp")

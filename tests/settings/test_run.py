@@ -127,6 +127,15 @@ def test_a_list_of_budgets_is_one_method_a_value(demo: dict[str, Any]) -> None:
         Run(config)
 
 
+@pytest.mark.parametrize("first", ["random", "random-50"])
+def test_a_sweep_does_not_take_the_place_of_a_method(demo: dict[str, Any], first: str) -> None:
+    sweep, own = {"criterion": "random", "prune": {"params": [0.5]}}, {"criterion": "magnitude"}
+    methods = {"random": sweep, "random-50": own}
+    demo["methods"] |= {first: methods.pop(first)} | methods
+    with pytest.raises(SettingsError, match=r"methods.random.prune.params: 0.5 makes a second method named random-50"):
+        Run(demo)
+
+
 def test_a_network_from_new_weights_trains_as_in_pretraining_for_the_epochs_of_both(demo: dict[str, Any]) -> None:
     config = demo
     config["methods"]["random"] = {"criterion": "random", "prune": {"weights": "new"}, "finetune": {"distill": 0.5}}

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CONFIG = Path("/etc/slurm")  # the environment variable SLURM_CONF does not reach the srun inside a job
-LOCK = Path("/tmp/ehap-slurm.lock")
+LOCK = Path(tempfile.gettempdir(), "ehap-slurm.lock")  # one at a time: the configuration lies in one place
 MARK = "# Written by the tests of ehap, which delete it when they end."
 PROGRAMS = ("slurmctld", "slurmd", "munged", "munge", "sbatch", "srun", "squeue", "scancel", "sinfo", "setpriv")
 CONF = """{mark}
