@@ -1,4 +1,4 @@
-"""The chain prepare → pretrain → trace → prune → finetune → qat → evaluate → tables, for every cell of the grid."""
+"""The chain prepare → pretrain → trace → prune → (reconstruct) → finetune → qat → evaluate → tables, for every cell."""
 
 from snakemake.utils import min_version
 
@@ -18,6 +18,7 @@ include: "rules/pretrain.smk"
 include: "rules/trace.smk"
 include: "rules/prune.smk"
 include: "rules/assess.smk"
+include: "rules/reconstruct.smk"
 include: "rules/finetune.smk"
 include: "rules/qat.smk"
 include: "rules/evaluate.smk"

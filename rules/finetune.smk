@@ -12,7 +12,7 @@ rule finetune:
     """The pruned network trained on (the paper's Table VIII)."""
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
-        pruned=f"{RESULTS}/prune/{CELL}/{{method}}/model.safetensors",
+        pruned=start_of,
         parent=parent_of,
     output:
         checkpoint=f"{RESULTS}/finetune/{CELL}/{{method}}/model.safetensors",

@@ -5,6 +5,9 @@ TABLES = (
     "sizes",
     "comparison",
     "overview",
+) + (("training_free",) if RUN.reconstructs() else ())
+PICTURES = ("accuracy_by_size",) + (
+    ("training_free", "training_free_images") if RUN.reconstructs() else ()
 )
 
 
@@ -28,7 +31,7 @@ rule tables:
     output:
         csv=[shown(f"{name}.csv", "Tables") for name in (*TABLES, "settings")],
         markdown=[f"{RESULTS}/tables/{name}.md" for name in TABLES],
-        picture=shown("accuracy_by_size.svg", "Pictures"),
+        pictures=[shown(f"{name}.svg", "Pictures") for name in PICTURES],
         summary=f"{RESULTS}/tables/summary.json",
     log:
         f"{LOGS}/tables.log",

@@ -2,13 +2,16 @@
 
 from ehap.pruning.channels import PruningPlan
 from ehap.pruning.plan import Planner, plan
+from ehap.pruning.reconstruction import LayerFit, Reconstruction, reconstruct
 from ehap.pruning.sensitivity import Scores, bn_scale, lamp, magnitude, random_scores, sensitivity
 from ehap.pruning.surgery import mask_, prune
 from ehap.pruning.union import UnionAdd, unions_by_matrix
 
 __all__ = [
+    "LayerFit",
     "Planner",
     "PruningPlan",
+    "Reconstruction",
     "Scores",
     "UnionAdd",
     "bn_scale",
@@ -18,6 +21,7 @@ __all__ = [
     "plan",
     "prune",
     "random_scores",
+    "reconstruct",
     "sensitivity",
     "unions_by_matrix",
 ]

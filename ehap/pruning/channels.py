@@ -54,7 +54,7 @@ class PruningPlan:
 class Step:
     """One operation of the forward pass.
 
-    kind: input, conv, linear, norm, add, flatten, keep or output.
+    kind: input, conv, depthwise (a convolution of each channel by itself), linear, norm, add, flatten, keep or output.
     name: Of the fx node. module: Path of the module; empty for functions.
     sources: Names of the steps whose results it reads.
     """
@@ -67,16 +67,20 @@ class Step:
 
 @dataclass(frozen=True)
 class ChannelGraph:
-    """The forward pass as steps in order, with the dense width that leaves each step."""
+    """The forward pass as steps in order, with the dense width that leaves each step.
+
+    grouped: The names of the steps that are convolutions in groups of several channels.
+    """
 
     steps: tuple[Step, ...]
     dense: Mapping[str, int]
+    grouped: frozenset[str] = frozenset()
 
     def carried(self, kept: Kept) -> dict[str, tuple[int, ...]]:
         """Return, for each step, the sorted dense channels that its result carries under a plan.
 
-        A convolution carries what it keeps; an add carries the union of its inputs (HAP's residual scheme, finer
-        than tying a whole stage); a linear layer and the input carry everything.
+        A convolution carries what it keeps, a depthwise one what it reads; an add carries the union of its inputs
+        (HAP's residual scheme, finer than tying a whole stage); a linear layer and the input carry everything.
         """
         result: dict[str, tuple[int, ...]] = {}
         for step in self.steps:
@@ -92,7 +96,7 @@ class ChannelGraph:
         return result
 
     def layers(self) -> dict[str, int]:
-        """Return the name and dense width of each convolution and linear layer, in forward order."""
+        """Return the name and dense width of each layer that has channels of its own to keep, in forward order."""
         return {step.module: self.dense[step.name] for step in self.steps if step.kind in ("conv", "linear")}
 
     def tied(self) -> list[tuple[str, ...]]:
@@ -110,10 +114,14 @@ class ChannelGraph:
         return list(dict.fromkeys(tuple(layer for layer in self.layers() if layer in each) for each in group.values()))
 
     def unpruned(self) -> tuple[str, ...]:
-        """Return the layers whose rows all stay: those whose channels are outputs of the network."""
+        """Return the layers whose rows all stay.
+
+        Their channels are outputs of the network, or make up the groups of a grouped convolution, or are read by one.
+        """
         sources = {step.name: step for step in self.steps}
-        final: set[str] = set()
+        final: set[str] = {step.module for step in self.steps if step.name in self.grouped}
         waiting = [step for step in self.steps if step.kind == "output"]
+        waiting += [sources[name] for step in self.steps if step.name in self.grouped for name in step.sources]
         while waiting:
             step = waiting.pop()
             if step.kind in ("conv", "linear"):
@@ -155,15 +163,18 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
     steps: list[Step] = []
     dense: dict[str, int] = {}
     owners: dict[int, str] = {}
+    grouped: set[str] = set()
     for node in traced.graph.nodes:
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
         step = Step(_kind(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
         _check(step, module, dense, steps)
-        if step.kind in ("conv", "linear", "norm") and module is not None:
+        if step.kind in ("conv", "depthwise", "linear", "norm") and module is not None:
             _check_used_once(step, module, owners)
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and step.kind == "conv":
+            grouped.add(step.name)
         dense[step.name] = _dense_width(step, module, dense, traced)
         steps.append(step)
-    return ChannelGraph(tuple(steps), dense)
+    return ChannelGraph(tuple(steps), dense, frozenset(grouped))
 
 
 def _kind(node: fx.Node, module: nn.Module | None) -> str:
@@ -173,7 +184,8 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
         raise ArchitectureError(f"{node.target}: the network is pruned already; plan on the dense one, or in rounds.")
     for kind, types in (("conv", nn.Conv2d), ("linear", nn.Linear), ("norm", nn.BatchNorm2d)):
         if isinstance(module, types):
-            return kind
+            alone = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels
+            return "depthwise" if alone else kind
     if isinstance(module, nn.Hardtanh) and not module.min_val <= 0 <= module.max_val:
         raise ArchitectureError(
             f"{node.target}: expected an activation that maps 0 to 0, as a removed channel is 0, got {module}."
@@ -200,10 +212,6 @@ def _sources(node: fx.Node) -> tuple[str, ...]:
 
 
 def _check(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step]) -> None:
-    if isinstance(module, nn.Conv2d) and module.groups != 1:
-        raise ArchitectureError(
-            f"{step.module}: grouped convolutions cannot be pruned yet, got groups={module.groups}."
-        )
     if isinstance(module, nn.BatchNorm2d) and not module.affine:
         raise ArchitectureError(f"{step.module}: expected BatchNorm2d with affine=True.")
     if step.kind == "input" and any(other.kind == "input" for other in seen):

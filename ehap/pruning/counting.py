@@ -46,10 +46,11 @@ class Counter:
             if isinstance(module, nn.BatchNorm2d):
                 parameters += 2 * len(carried[step.name])
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                inputs, rows = len(carried[step.sources[0]]), len(carried[step.name])
-                per_input = module.weight[0].numel() // self._graph.dense[step.sources[0]]
-                parameters += rows * (inputs * per_input + (module.bias is not None))
-                flops += 2 * rows * inputs * per_input * self._places[step.module]
+                read, rows = len(carried[step.sources[0]]), len(carried[step.name])
+                whole = 1 if step.kind == "depthwise" else self._graph.dense[step.sources[0]]
+                per_row = module.weight[0].numel() * (1 if step.kind == "depthwise" else read) // whole
+                parameters += rows * (per_row + (module.bias is not None))
+                flops += 2 * rows * per_row * self._places[step.module]
         return Size(parameters, flops)
 
 
@@ -75,5 +76,5 @@ def _output_places(model: nn.Module, graph: ChannelGraph, input_shape: tuple[int
             raise ArchitectureError(
                 f"{step.name}: expected an add of equal shapes, got {[tuple(shapes[s][1:]) for s in step.sources]}."
             )
-    layers = [step for step in graph.steps if step.kind in ("conv", "linear")]
+    layers = [step for step in graph.steps if step.kind in ("conv", "depthwise", "linear")]
     return {step.module: shapes[step.name].numel() // graph.dense[step.name] for step in layers}

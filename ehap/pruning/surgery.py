@@ -30,13 +30,13 @@ def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -
         ArchitectureError: The network has an operation that pruning does not know.
     """
     graph = channel_graph(model)
-    kept = _checked(graph, plan)
+    kept = checked_kept(graph, plan)
     carried = graph.carried(kept)
     pruned = trace_forward(copy.deepcopy(model))
     nodes = {node.name: node for node in pruned.graph.nodes}
     for step in graph.steps:
         inputs = [carried[source] for source in step.sources]
-        if step.kind in ("conv", "linear", "norm"):
+        if step.kind in ("conv", "depthwise", "linear", "norm") and step.name not in graph.grouped:
             module = pruned.get_submodule(step.module)
             _shrink_(module, inputs[0], carried[step.name], graph.dense[step.sources[0]])
         elif step.kind == "add" and inputs[0] != inputs[1]:
@@ -51,11 +51,11 @@ def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -
 def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
     """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place; arguments as of ``prune``."""
     graph = channel_graph(model)
-    kept = _checked(graph, plan)
+    kept = checked_kept(graph, plan)
     carried = graph.carried(kept)
     with torch.no_grad():
         for step in graph.steps:
-            if step.kind not in ("conv", "linear", "norm"):
+            if step.kind not in ("conv", "depthwise", "linear", "norm"):
                 continue
             gone = sorted(set(range(graph.dense[step.name])) - set(carried[step.name]))
             module = model.get_submodule(step.module)
@@ -63,7 +63,7 @@ def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
                 parameter[gone] = 0
 
 
-def _checked(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
+def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
     """Return what a plan keeps, after a look at whether it is one for this network."""
     layers = graph.layers()
     kept = plan.kept if isinstance(plan, PruningPlan) else plan
@@ -81,7 +81,7 @@ def _checked(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
             raise PlanError(f"{layer}: expected sorted channels out of 0 to {width - 1}, at least one, got {channels}.")
     for layer in graph.unpruned():
         if len(kept[layer]) != layers[layer]:
-            raise PlanError(f"{layer}: its rows are the network's outputs and must all stay.")
+            raise PlanError(f"{layer}: its rows are the network's outputs, or a group's, and must all stay.")
     return kept
 
 
@@ -93,12 +93,15 @@ def _shrink_(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...
         module.num_features = len(outputs)
         return
     assert isinstance(module, (nn.Conv2d, nn.Linear))
-    spread = module.weight.shape[1] // dense_inputs  # above 1 after flattening a feature map: features a channel
-    columns = [channel * spread + offset for channel in inputs for offset in range(spread)]
     _select_(module, "weight", 0, list(outputs))
-    _select_(module, "weight", 1, columns)
     if module.bias is not None:
         _select_(module, "bias", 0, list(outputs))
+    if isinstance(module, nn.Conv2d) and module.groups > 1:  # depthwise: each row reads its own channel
+        module.in_channels = module.out_channels = module.groups = len(outputs)
+        return
+    spread = module.weight.shape[1] // dense_inputs  # above 1 after flattening a feature map: features a channel
+    columns = [channel * spread + offset for channel in inputs for offset in range(spread)]
+    _select_(module, "weight", 1, columns)
     if isinstance(module, nn.Conv2d):
         module.in_channels, module.out_channels = len(inputs), len(outputs)
     elif isinstance(module, nn.Linear):

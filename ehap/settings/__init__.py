@@ -4,8 +4,22 @@ from ehap.settings.build import build
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import Prune
+from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.run import Run, Tables
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain, Qat, Training
 
-__all__ = ["Finetune", "Machine", "Prepare", "Pretrain", "Prune", "Qat", "Run", "Tables", "Trace", "Training", "build"]
+__all__ = [
+    "Finetune",
+    "Machine",
+    "Prepare",
+    "Pretrain",
+    "Prune",
+    "Qat",
+    "Reconstruct",
+    "Run",
+    "Tables",
+    "Trace",
+    "Training",
+    "build",
+]

@@ -1,6 +1,6 @@
 """One whole run: the grid, and every cell's settings, checked together when the configuration is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ from ehap.settings.build import build, check_keys, unknown
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import FROM_CURVATURE, Prune, Rounds
+from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain, Qat
 
@@ -22,9 +23,11 @@ STAGES: dict[str, type] = {
     "pretrain": Pretrain,
     "trace": Trace,
     "prune": Prune,
+    "reconstruct": Reconstruct,
     "finetune": Finetune,
     "qat": Qat,
 }
+OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
 BUDGETS = ("prune_ratio", "params", "flops")
 SEEDS = 2**31
 Kind = TypeVar("Kind")
@@ -43,9 +46,14 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables(Grid):
-    """Whose records the tables show: the grid, the curvatures that its methods name, and folders of other records."""
+    """Whose records the tables show.
+
+    curvatures: That the methods of the grid name. reconstructed: Methods of the grid that repair without labels.
+    also_read: Folders of records made elsewhere.
+    """
 
     curvatures: tuple[str, ...] = ()
+    reconstructed: tuple[str, ...] = ()
     also_read: tuple[str, ...] = ()
 
 
@@ -59,10 +67,11 @@ class AlsoRead:
 class Run:
     """A checked configuration, and the settings of each cell.
 
-    The blocks ``prepare``, ``pretrain``, ``trace``, ``prune``, ``finetune`` and ``qat`` hold settings by selector:
-    ``all``, a dataset, a model, or ``dataset/model``; the more specific selector wins. A method may override
-    ``prune``, ``finetune`` and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``. A method whose
-    budget is a list stands for one method a value: ``gate`` with ``params: [0.3, 0.1]`` for ``gate-30``, ``gate-10``.
+    The blocks ``prepare``, ``pretrain``, ``trace``, ``prune``, ``reconstruct``, ``finetune``, ``qat`` hold settings by
+    selector: ``all``, a dataset, a model, or ``dataset/model``; the more specific selector wins. A method may override
+    ``prune``, ``reconstruct``, ``finetune`` and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``. A
+    method whose budget is a list stands for one method a value: ``gate`` with ``params: [0.3, 0.1]`` for ``gate-30``,
+    ``gate-10``; so does one with a list of images.
 
     Raises:
         SettingsError: Anything in the mapping is unknown, missing, of a wrong type or out of range, for any cell.
@@ -113,6 +122,23 @@ class Run:
         assert curvature is not None  # see Prune: only criteria from a curvature have rounds
         return Rounds(prune=self.prune(dataset, model, method), trace=self.trace(dataset, model, curvature))
 
+    def reconstruct(self, dataset: str, model: str, method: str) -> Reconstruct:
+        """Return how the pruned network is repaired without labels; with no images, not at all."""
+        override = self._override(method, "reconstruct")
+        settings = self._built(Reconstruct, "reconstruct", dataset, model, (f"methods.{method}.reconstruct", override))
+        prune = self.prune(dataset, model, method)
+        if settings.images and (prune.rule == "as_published" or prune.weights == "new"):
+            raise SettingsError(
+                f"methods.{method}: a network of prune.rule as_published, or of prune.weights new, cannot be "
+                "reconstructed; say reconstruct: {images: 0}."
+            )
+        return settings
+
+    def reconstructs(self) -> tuple[str, ...]:
+        """Return the methods of the grid that repair without labels, for any dataset and model."""
+        cells = list(product(self.grid.datasets, self.grid.models))
+        return tuple(m for m in self.grid.methods if any(self.reconstruct(*cell, m).images for cell in cells))
+
     def finetune(self, dataset: str, model: str, method: str) -> Finetune:
         """Return how the pruned network is trained on: from new weights, as in pretraining, for the epochs of both."""
         override = self._override(method, "finetune")
@@ -145,7 +171,12 @@ class Run:
 
     def tables(self) -> Tables:
         """Return whose records the tables show."""
-        return Tables(**asdict(self.grid), curvatures=self.curvatures(), also_read=self.also_read)
+        return Tables(
+            **asdict(self.grid),
+            curvatures=self.curvatures(),
+            reconstructed=self.reconstructs(),
+            also_read=self.also_read,
+        )
 
     def _built(
         self, kind: type[Kind], stage: str, dataset: str, model: str | None, *overrides: tuple[str, Mapping[str, Any]]
@@ -207,8 +238,8 @@ class Run:
         where = f"methods.{method}"
         if not isinstance(block, Mapping):
             raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
-        _check_all(where, block, ("curvature", "criterion", "prune", "finetune", "qat"), "setting")
-        for stage in ("prune", "finetune", "qat"):
+        _check_all(where, block, ("curvature", "criterion", *OF_METHODS), "setting")
+        for stage in OF_METHODS:
             check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
         if "criterion" in block.get("prune", {}):
             raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
@@ -247,34 +278,54 @@ class Run:
             for method in map(str, _mapping(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)
                 self._check_criterion(dataset, model, method)
+                yield self.reconstruct(dataset, model, method)
                 yield self.finetune(dataset, model, method)
                 yield from (self.qat(dataset, model, method, str(name)) for name in _mapping(self._config, "schemes"))
 
 
 def _with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with one method for each value of a method's budget that is a list, grid included."""
+    """Return the configuration with one method for each value of a method's list, grid included.
+
+    Lists are a budget, ``gate`` to ``gate-30``, and the images of a reconstruction, ``gate`` to ``gate-images64``.
+    """
+    budgets = _swept(dict(config), "prune", BUDGETS, "budgets", _percent)
+    return _swept(budgets, "reconstruct", ("images",), "numbers of images", _images)
+
+
+def _swept(
+    config: dict[str, Any], stage: str, keys: tuple[str, ...], noun: str, suffix: Callable[[str, Any], str]
+) -> dict[str, Any]:
+    """Return the configuration with one method for each value of a list under one of a stage's ``keys``."""
     methods: dict[Any, Any] = {}
     swept: dict[Any, list[str]] = {}
     for name, block in _mapping(config, "methods").items():
-        found = block.get("prune") if isinstance(block, Mapping) else None
-        prune = found if isinstance(found, Mapping) else {}
-        budgets = [key for key in BUDGETS if isinstance(prune.get(key), list)]
-        if not budgets:
+        found = block.get(stage) if isinstance(block, Mapping) else None
+        override = found if isinstance(found, Mapping) else {}
+        lists = [key for key in keys if isinstance(override.get(key), list)]
+        if not lists:
             methods[name] = block
             continue
-        if len(budgets) > 1 or not prune[budgets[0]]:
-            raise SettingsError(f"methods.{name}.prune: expected one list of budgets with at least one value.")
-        for value in prune[budgets[0]]:
-            one = f"{name}-{_percent(f'methods.{name}.prune.{budgets[0]}', value)}"
+        if len(lists) > 1 or not override[lists[0]]:
+            raise SettingsError(f"methods.{name}.{stage}: expected one list of {noun} with at least one value.")
+        for value in override[lists[0]]:
+            where = f"methods.{name}.{stage}.{lists[0]}"
+            one = f"{name}-{suffix(where, value)}"
             if one in methods or one in _mapping(config, "methods"):
-                raise SettingsError(f"methods.{name}.prune.{budgets[0]}: {value} makes a second method named {one}.")
-            methods[one] = {**block, "prune": {**prune, budgets[0]: value}}
+                raise SettingsError(f"{where}: {value} makes a second method named {one}.")
+            methods[one] = {**block, stage: {**override, lists[0]: value}}
             swept.setdefault(name, []).append(one)
     grid = config.get("grid")
     if not swept or not isinstance(grid, Mapping) or not isinstance(grid.get("methods"), list):
-        return {**config, "methods": methods} if swept else dict(config)
+        return {**config, "methods": methods} if swept else config
     named = [one for name in grid["methods"] for one in swept.get(name, [name])]
     return {**config, "methods": methods, "grid": {**grid, "methods": named}}
+
+
+def _images(where: str, value: Any) -> str:
+    """Return a number of images as it stands in a name."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SettingsError(f"{where}: expected whole numbers, got {value!r}.")
+    return f"images{value}"
 
 
 def _percent(where: str, value: Any) -> str:

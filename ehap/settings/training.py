@@ -1,6 +1,7 @@
 """Settings of the stages that train: pretrain, finetune and qat."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ehap.errors import SettingsError
 from ehap.settings.checks import Precision, at_least, positive, share
@@ -14,6 +15,7 @@ class Training:
 
     epochs: Passes over the training images.
     learning_rate: At the first epoch.
+    warmup_epochs: The first so many epochs have a linearly growing part of the schedule's learning rate.
     momentum, weight_decay, nesterov: As in torch.optim.SGD; weight decay applies to all parameters.
     batch_size: Images a step; the last, smaller batch of an epoch is kept.
     precision: fp32, or autocast to fp16 (with loss scaling) or bf16. Tests of accuracy run in fp32 always.
@@ -26,9 +28,13 @@ class Training:
     batch_size: int = 128
     nesterov: bool = True
     precision: Precision = "fp32"
+    warmup_epochs: int = 0
+
+    FEWEST_EPOCHS: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        at_least("epochs", self.epochs, 1)
+        at_least("epochs", self.epochs, self.FEWEST_EPOCHS)
+        at_least("warmup_epochs", self.warmup_epochs, 0)
         positive("learning_rate", self.learning_rate)
         share("momentum", self.momentum, zero=True, one=False)
         at_least("weight_decay", self.weight_decay, 0)
@@ -44,6 +50,7 @@ class Pretrain(Training):
 class Finetune(Training):
     """How the pruned network is trained on (the paper's Table VIII).
 
+    epochs: 0 leaves the network as it is, for methods that do without training.
     recalibrate: Training images that BatchNorm takes its statistics from before the first epoch; 0 keeps the old ones.
     distill: Weight in the loss of what the dense network says of the same images; 0 trains on labels alone.
     temperature: Of the softmax in distillation.
@@ -52,6 +59,8 @@ class Finetune(Training):
     recalibrate: int = 0
     distill: float = 0.0
     temperature: float = 4.0
+
+    FEWEST_EPOCHS: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -54,15 +54,23 @@ def fit_and_record(
             *(network, data.train, data.info, settings, job.seed, test, job.stage, resume, step, report, objective)
         )
     write_history(history, epochs)
-    values = {
+    write_record(record, job, _values(epochs) if epochs else _untrained(test(network)), settings, device)
+    return resume
+
+
+def _values(epochs: Sequence[Epoch]) -> dict[str, Value]:
+    return {
         "accuracy": Value(epochs[-1].test_accuracy, "percent"),
         "best_accuracy": Value(max(epoch.test_accuracy for epoch in epochs), "percent"),
         "train_accuracy": Value(epochs[-1].train_accuracy, "percent"),
         "train_loss": Value(epochs[-1].train_loss, "nats"),
         "seconds": Value(sum(epoch.seconds for epoch in epochs), "s"),
     }
-    write_record(record, job, values, settings, device)
-    return resume
+
+
+def _untrained(accuracy: float) -> dict[str, Value]:
+    """Return the values of a training of no epoch; its seconds are not given: nothing can be judged by them."""
+    return {"accuracy": Value(accuracy, "percent"), "best_accuracy": Value(accuracy, "percent")}
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:

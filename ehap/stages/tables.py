@@ -58,6 +58,12 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
     _write_csv(folder / "comparison.csv", compared_methods)
     write_atomically(folder / "comparison.md", tables.comparison_markdown(compared_methods).encode())
     write_atomically(folder / "accuracy_by_size.svg", tables.accuracy_by_size(compared_methods))
+    if (values["stage"] == "reconstruct").any():
+        repaired = tables.repaired(values, settings)
+        _write_csv(folder / "training_free.csv", repaired)
+        write_atomically(folder / "training_free.md", tables.repaired_markdown(repaired).encode())
+        write_atomically(folder / "training_free.svg", tables.repair_by_size(repaired))
+        write_atomically(folder / "training_free_images.svg", tables.repair_by_images(repaired))
     text = "\n\n".join([tables.overview_markdown(whole), *bf16])
     write_atomically(folder / "overview.md", (text + "\n").encode())
     write_atomically(folder / "summary.json", (json.dumps(_summary(whole), indent=2) + "\n").encode())

@@ -13,6 +13,7 @@ from ehap.tables.collect import collect
 from ehap.tables.curves import accuracy_by_size, kept_shares, learning_curves
 from ehap.tables.paper import paper_values
 from ehap.tables.render import comparison_markdown, markdown, overview_markdown
+from ehap.tables.repair import repair_by_images, repair_by_size, repaired, repaired_markdown
 
 __all__ = [
     "accuracy_by_size",
@@ -27,6 +28,10 @@ __all__ = [
     "paper_values",
     "pruned_accuracy",
     "quantized_accuracy",
+    "repair_by_images",
+    "repair_by_size",
+    "repaired",
+    "repaired_markdown",
     "settings_table",
     "sizes",
     "trace_cost",

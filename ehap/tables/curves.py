@@ -36,7 +36,7 @@ def learning_curves(curves: Sequence[tuple[str, str, pandas.DataFrame]], title: 
         axis.legend(fontsize="small", frameon=False)
     axes[0].set_ylabel("accuracy, % (dotted: in training)")
     figure.suptitle(title)
-    return _svg(figure)
+    return svg(figure)
 
 
 def kept_shares(plans: Mapping[str, Mapping[str, float]], title: str) -> bytes:
@@ -55,7 +55,7 @@ def kept_shares(plans: Mapping[str, Mapping[str, float]], title: str) -> bytes:
     axis.set_yticks(range(len(plans)), list(plans), fontsize="small")
     figure.colorbar(image, label="channels kept, %")
     figure.suptitle(title)
-    return _svg(figure)
+    return svg(figure)
 
 
 def accuracy_by_size(frame: pandas.DataFrame) -> bytes:
@@ -85,7 +85,7 @@ def accuracy_by_size(frame: pandas.DataFrame) -> bytes:
             axis.grid(alpha=0.3, which="both")
         row[0].set_ylabel("accuracy after fine-tuning, %")
         row[1].legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    return _svg(figure)
+    return svg(figure)
 
 
 def _family(method: str) -> str:
@@ -93,7 +93,8 @@ def _family(method: str) -> str:
     return re.sub(r"-\d+(_\d+)?$", "", method)
 
 
-def _svg(figure: Figure) -> bytes:
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG; the same figure gives the same bytes."""
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": HASH_SALT, "svg.fonttype": "none"}):
         figure.savefig(content, format="svg", metadata={"Date": None})

@@ -4,9 +4,8 @@ import math
 
 import pandas
 
-from ehap.tables.collect import CELL
+from ehap.tables.collect import CELL, DATASET_NAMES
 
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits (not in the paper)"}
 UNITS = {"bytes": ("KB", 1e3), "flop": ("GFLOP", 1e9), "memory": ("GB", 1e9)}
 LABELS = {
     "accuracy": "accuracy, last epoch",
@@ -34,7 +33,7 @@ def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], not
     lines = [f"# {title}", ""]
     for dataset, part in frame.groupby("dataset", sort=False):
         number = f"Table {numbering[str(dataset)]}, " if str(dataset) in numbering else ""
-        lines += [f"## {number}{DATASETS.get(str(dataset), dataset)}", "", _rows(part), ""]
+        lines += [f"## {number}{DATASET_NAMES.get(str(dataset), dataset)}", "", _rows(part), ""]
     return "\n".join(lines + [f"{note}\n" for note in notes])
 
 
@@ -107,7 +106,7 @@ def comparison_markdown(frame: pandas.DataFrame) -> str:
         shown["n"] = part["n"]
         shown["device"] = part["device"]
         table = shown.to_markdown(index=False, disable_numparse=True)
-        lines += [f"## {model}, {DATASETS.get(str(dataset), dataset)}", "", table, ""]
+        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
     return "\n".join(lines)
 
 

@@ -109,6 +109,12 @@ def cosine(start: float, done: float) -> float:
     return start * (1 + math.cos(math.pi * done)) / 2
 
 
+def scheduled(settings: Training, done: int) -> float:
+    """Return the learning rate of the epoch after ``done`` ones."""
+    grown = min(1.0, (done + 1) / (settings.warmup_epochs + 1))
+    return grown * cosine(settings.learning_rate, done / settings.epochs)
+
+
 class _Run:
     """A training run and where it stands."""
 
@@ -158,7 +164,7 @@ class _Run:
 
     def epoch(self, test: Callable[[nn.Module], float], keeper: Keeper, report: Callable[[Epoch], None] | None) -> None:
         """Finish the epoch that has begun, test, report, and keep the state."""
-        learning_rate = cosine(self.settings.learning_rate, len(self.history) / self.settings.epochs)
+        learning_rate = scheduled(self.settings, len(self.history))
         self.stepper.set_learning_rate(learning_rate)
         before, began = self.seconds, time.perf_counter()
         self.model.train()

@@ -24,7 +24,7 @@ class Distillation:
     (1 − weight) · CE + weight · T² · KL(softmax(teacher / T) ‖ softmax(logits / T)); T² keeps the gradients' size.
 
     Args:
-        teacher: On the device of the inputs; put into eval mode, never changed.
+        teacher: On the device of the inputs; put into eval mode, else not changed.
         weight: Of the teacher, 0 to 1.
         temperature: T.
         precision: Of the teacher's forward pass.
@@ -33,7 +33,7 @@ class Distillation:
     """
 
     def __init__(self, teacher: nn.Module, weight: float, temperature: float, precision: Precision) -> None:
-        self._teacher = teacher.eval().requires_grad_(False)
+        self._teacher = teacher.eval()
         self._weight, self._temperature, self._precision = weight, temperature, precision
 
     def __call__(self, inputs: Tensor, logits: Tensor, targets: Tensor) -> Tensor:

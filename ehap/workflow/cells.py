@@ -37,6 +37,7 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
         paths += [f"trace/{cell}/{curvature}" for curvature in settings.curvatures]
         for method in settings.methods:
             paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "assess", "finetune", "evaluate")]
+            paths += [f"reconstruct/{cell}/{method}"] if method in settings.reconstructed else []
             for scheme in settings.schemes:
                 paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
     own = [results / path / "record.json" for path in paths]

@@ -17,6 +17,7 @@ STAGE_ORDER = (
     "trace",
     "prune",
     "assess",
+    "reconstruct",
     "finetune",
     "quantize",
     "evaluate",
@@ -87,7 +88,7 @@ def rates(own: Iterable[Path], others: Iterable[Path] = ()) -> list[Rate]:
 def _rates(folders: Iterable[Path]) -> list[Rate]:
     found = []
     for path in sorted(path for folder in folders for path in folder.rglob("record.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
             found.append(_rate(json.loads(path.read_text())))
     return [rate for rate in found if rate.model in GFLOPS or rate.stage not in PER_MODEL]
 

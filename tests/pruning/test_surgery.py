@@ -129,7 +129,7 @@ def test_the_original_is_not_changed_and_the_mode_is_kept(tiny: nn.Module) -> No
         ({"conv1": []}, "conv1: expected sorted channels out of 0 to 3, at least one, got"),
         ({"conv1": [0, 4]}, "conv1: expected sorted channels out of 0 to 3"),
         ({"conv1": [2, 1]}, "conv1: expected sorted channels"),
-        ({"fc": [0, 1]}, "fc: its rows are the network's outputs and must all stay"),
+        ({"fc": [0, 1]}, "fc: its rows are the network's outputs, or a group's, and must all stay"),
         ({"conv9": [0]}, "the plan is for another model: it and the model differ in the layers conv9"),
     ],
 )
@@ -148,11 +148,45 @@ class _Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+class _Grouped(nn.Module):
+    """A block whose middle convolution works in groups, beside a depthwise one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(6)
+        self.middle = nn.Conv2d(6, 8, 3, padding=1, groups=2)
+        self.last = nn.Conv2d(8, 6, 1)
+        self.depthwise = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.depthwise(self.last(torch.relu(self.middle(self.bn(self.first(x))))))
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+def test_groups_stay_whole_and_depthwise_convolutions_follow_what_they_read(
+    enliven: Callable[[nn.Module], None],
+) -> None:
+    model = _Grouped()
+    enliven(model)
+    model.double().eval()
+    graph = channel_graph(model)
+    assert graph.unpruned() == ("first", "middle", "fc")
+    assert graph.layers() == {"first": 6, "middle": 8, "last": 6, "fc": 4}
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    kept = {layer: list(range(width)) for layer, width in graph.layers().items()} | {"last": [0, 2, 5]}
+    assert _difference(model, kept, images) < 1e-9
+    built = prune(model, kept).float()
+    assert Counter(model, graph, (3, 8, 8))(kept) == Size(parameters(built), flops(built, (3, 8, 8)))
+    with pytest.raises(PlanError, match="middle: its rows are the network's outputs, or a group's"):
+        prune(model, kept | {"middle": [0, 1]})
+
+
 def test_what_pruning_does_not_know_is_named() -> None:
     with pytest.raises(ArchitectureError, match=r"Sigmoid\(\) is not an operation that pruning knows"):
         channel_graph(_network(nn.Sigmoid()))
-    with pytest.raises(ArchitectureError, match=r"1: grouped convolutions cannot be pruned yet, got groups=2"):
-        channel_graph(_network(nn.Conv2d(4, 4, 3, groups=2)))
     with pytest.raises(ArchitectureError, match="the forward pass of Sequential cannot be traced"):
         channel_graph(nn.Sequential(nn.Conv2d(3, 4, 3), _Branching()))
     shared = nn.Conv2d(4, 4, 3, padding=1)

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ehap.data import DATASETS, plain_batches
-from ehap.settings import Finetune
-from ehap.training import Distillation, fit, recalibrate_, true_labels
+from ehap.errors import DataError
+from ehap.settings import Finetune, Reconstruct, Training
+from ehap.training import Distillation, distill, fit, recalibrate_, true_labels
+from ehap.training.distillation import passes
+from ehap.training.loop import scheduled
 
 INFO = DATASETS["digits"]
 
@@ -70,3 +73,46 @@ def test_recalibration_draws_as_many_images_as_it_is_told(tiny: nn.Module) -> No
     recalibrate_(first, images, INFO, count=100, seed=0)
     recalibrate_(second, images, INFO, count=100, seed=1)
     assert not torch.equal(first.bn1.running_mean, second.bn1.running_mean)
+
+
+def test_a_network_learns_from_the_dense_one_without_labels_and_without_changing_it(tiny: nn.Module) -> None:
+    dense, images = copy.deepcopy(tiny).train(), _images(50)
+    before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
+    student = copy.deepcopy(tiny)
+    with torch.no_grad():
+        student.fc.weight.neg_()
+    settings = Reconstruct(images=50, distill_steps=60, batch_size=16, temperature=2, learning_rate=0.02)
+    history = distill(dense, student, images, INFO, settings, seed=0)
+    assert len(history) == 15  # of 4 batches each
+    assert history[-1].train_loss < 0.3 * history[0].train_loss
+    assert history[-1].train_accuracy > history[0].train_accuracy  # agreement with the dense network
+    assert all(torch.equal(tensor, before[name]) for name, tensor in dense.state_dict().items())
+    assert not dense.training
+    assert all(parameter.requires_grad for parameter in dense.parameters())
+    again = copy.deepcopy(tiny)
+    with torch.no_grad():
+        again.fc.weight.neg_()
+    distill(dense, again, images, INFO, settings, seed=0)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in student.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "epochs", "warmup"), [(2000, 128, 19, 2), (64, 64, 300, 30), (8000, 128, 5, 1)]
+)
+def test_steps_are_rounded_to_passes_over_the_images(images: int, batch_size: int, epochs: int, warmup: int) -> None:
+    training = passes(Reconstruct(images=images), images)
+    assert (training.batch_size, training.epochs, training.warmup_epochs) == (batch_size, epochs, warmup)
+
+
+def test_the_learning_rate_grows_in_the_warmup_and_falls_after_it() -> None:
+    settings = Training(epochs=10, learning_rate=0.3, warmup_epochs=2)
+    rates = [scheduled(settings, done) for done in range(10)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[1] == pytest.approx(2 / 3 * scheduled(Training(epochs=10, learning_rate=0.3), 1))
+    assert rates[2:] == [scheduled(Training(epochs=10, learning_rate=0.3), done) for done in range(2, 10)]
+    assert rates[0] < rates[1] < rates[2] > rates[3] > rates[9] > 0
+
+
+def test_one_image_is_too_few_to_learn_from(tiny: nn.Module) -> None:
+    with pytest.raises(DataError, match="at least 2 images to learn from, got 1"):
+        distill(tiny, copy.deepcopy(tiny), _images(1), INFO, Reconstruct(images=2), seed=0)

@@ -166,12 +166,20 @@ def test_every_way_to_prune_and_to_recover_from_the_configuration(project: Path)
         "slips": {"criterion": "trace", "curvature": "exact", "prune": {"rule": "as_published", "prune_ratio": 0.9}},
         "slim": {"criterion": "bn-scale", "finetune": {"recalibrate": 32, "distill": 0.5}},
         "scratch": {"criterion": "random", "prune": {"weights": "new"}},
+        "repaired": {
+            "criterion": "gate",
+            "curvature": "exact",
+            "reconstruct": {"images": 40, "distill_steps": 6, "batch_size": 16},
+            "finetune": {"epochs": 0},
+        },
+        "distilled": {"criterion": "magnitude", "reconstruct": {"images": [8, 40], "distill_steps": 2, "ridge": None}},
     }
-    methods = ["rounds", "once", "tied", "slips", "slim", "scratch"]
+    methods = ["rounds", "once", "tied", "slips", "slim", "scratch", "repaired", "distilled"]
     config["grid"] |= {"methods": methods, "schemes": []}
     write_config(project, config)
     result = snakemake_in(project)
     assert result.returncode == 0, result.stdout + result.stderr
+    methods = [*methods[:-1], "distilled-images8", "distilled-images40"]
     plans = {
         method: json.loads((project / f"results/small/prune/{CELL}/{method}/plan.json").read_text())
         for method in methods
@@ -200,6 +208,39 @@ def test_every_way_to_prune_and_to_recover_from_the_configuration(project: Path)
     assert not torch.isclose(old["conv1.weight"][kept], new["conv1.weight"]).any()
     with (project / "results/small/tables/comparison.csv").open() as file:
         assert sorted(row["method"] for row in csv.DictReader(file)) == sorted(methods)
+    _check_repairs(project)
+
+
+def _check_repairs(project: Path) -> None:
+    """What is repaired without labels: from the pruned network to the start of fine-tuning, and into its own table."""
+    repaired = read_record(project, f"reconstruct/{CELL}/repaired")
+    assert (repaired["values"]["images"]["value"], repaired["settings"]["ridge"]) == (40, 0.01)
+    assert repaired["values"]["underdetermined_layers"]["value"] > 0  # 40 images of 8 x 8, 64 equations each at most
+    of_only = set(read_record(project, f"reconstruct/{CELL}/distilled-images8")["values"])
+    assert set(repaired["values"]) - of_only == {
+        "reconstruct_time",
+        "reconstructed_accuracy",
+        "underdetermined_layers",
+        "least_equations_per_unknown",
+        "last_layer_error",
+    }
+    with (project / f"results/small/reconstruct/{CELL}/repaired/history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2  # of three batches each
+    stages = ("prune", "reconstruct", "finetune")
+    pruned, before, after = (
+        read_tensors(project / f"results/small/{stage}/{CELL}/repaired/model.safetensors")[0] for stage in stages
+    )
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())  # no epoch of fine-tuning
+    assert not torch.equal(pruned["conv1.weight"], before["conv1.weight"])
+    evaluated = read_record(project, f"evaluate/{CELL}/repaired")["values"]["accuracy"]["value"]
+    assert evaluated == repaired["values"]["distilled_accuracy"]["value"]
+    with (project / "results/small/tables/training_free.csv").open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"repaired", "distilled-images8", "distilled-images40"}
+    assert rows["repaired"]["ranking"] == "gate (exact)"
+    assert rows["distilled-images8"]["distilled_accuracy"] == ""
+    for name in ("training_free.md", "training_free.svg", "training_free_images.svg"):
+        assert (project / f"results/small/tables/{name}").stat().st_size > 100
 
 
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:

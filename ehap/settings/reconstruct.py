@@ -1,0 +1,52 @@
+"""Settings of the reconstruct stage: a pruned network repaired without labels."""
+
+from dataclasses import dataclass
+
+from ehap.errors import SettingsError
+from ehap.settings.checks import Precision, at_least, positive, share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct:
+    """How a pruned network is brought near to the dense one on some images, without labels.
+
+    images: So many training images, drawn without replacement; 0 leaves the whole stage out.
+    draw: Which draw of them; other numbers give other images of the same cell.
+    ridge: Of the least squares that fit each layer, see ``ehap.pruning.reconstruct``; null leaves them out.
+    positions: Of each map that give equations; 0 takes all.
+    distill_steps: Of training towards the dense network's answers on the same images; 0 leaves it out.
+    learning_rate, momentum, weight_decay, batch_size, precision: Of those steps, as in Training.
+    warmup: Share of the steps over which the learning rate grows.
+    temperature: Of the softmax in distillation.
+    """
+
+    images: int = 0
+    draw: int = 0
+    ridge: float | None = 1e-2
+    positions: int = 64
+    distill_steps: int = 300
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 1e-3
+    batch_size: int = 128
+    precision: Precision = "fp32"
+    warmup: float = 0.1
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        at_least("images", self.images, 0)
+        if self.images == 1:
+            raise SettingsError("images must be 0 (no reconstruction) or at least 2, got 1.")
+        at_least("draw", self.draw, 0)
+        if self.ridge is not None:
+            positive("ridge", self.ridge)
+        at_least("positions", self.positions, 0)
+        at_least("distill_steps", self.distill_steps, 0)
+        positive("learning_rate", self.learning_rate)
+        share("momentum", self.momentum, zero=True, one=False)
+        at_least("weight_decay", self.weight_decay, 0)
+        at_least("batch_size", self.batch_size, 1)
+        share("warmup", self.warmup, zero=True, one=False)
+        positive("temperature", self.temperature)
+        if self.images and self.ridge is None and not self.distill_steps:
+            raise SettingsError("ridge null and distill_steps 0 leave nothing to do; give one of them, or images 0.")

@@ -1,0 +1,193 @@
+"""Stage reconstruct: the pruned network brought near to the dense one on some images, without their labels."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ehap.data import normalise
+from ehap.errors import CheckpointError, DataError
+from ehap.evaluation import accuracy
+from ehap.pruning import LayerFit, reconstruct, unions_by_matrix
+from ehap.records import Job, Value, write_record
+from ehap.runtime import Keeper, PeakMemory, choose_device, logger
+from ehap.settings import Machine, Reconstruct
+from ehap.stages.dense import load_dense, save_model
+from ehap.stages.fitting import write_history
+from ehap.stages.prepared import Data, load_data
+from ehap.stages.pruned import load_model
+from ehap.stages.resume import Resume
+from ehap.training import Epoch, distill
+
+Values = dict[str, Value]
+DRAWS_APART = 2**31  # of their seeds: the seeds of a grid are smaller
+
+
+def run(
+    data: Path,
+    parent: Path,
+    pruned: Path,
+    checkpoint: Path,
+    history: Path,
+    record: Path,
+    job: Job,
+    settings: Reconstruct,
+    machine: Machine,
+    states: Path | None = None,
+) -> None:
+    """Repair the pruned network of a cell; its weights, the history of the distillation and the record are written.
+
+    ``parent`` is the dense network. The test images only measure: nothing is chosen by them.
+    """
+    device = choose_device(machine.device, machine.threads)
+    loaded = load_data(data, job, device)
+    network, structure = load_model(pruned, job)
+    if structure.get("order", "sorted") != "sorted":
+        raise CheckpointError(
+            f"{pruned}: expected unions in sorted order, got those of prune.rule as_published, whose readers get other "
+            "channels; reconstruct.images 0 leaves such a network as it is."
+        )
+    dense = load_dense(parent, job).to(device).eval()
+    network.to(device).eval()
+    images = _drawn(loaded.train[0], settings, job.seed)
+    resume = Resume(states, job, settings, [data, parent, pruned], device, machine.seconds_between_states)
+    with resume.listening():
+        keeper = _AfterFit(resume)
+        values = keeper.found(network)
+        if values is None:
+            values = {"images": Value(len(images), "images")}
+            if settings.ridge is not None:
+                network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed)
+                values |= of_fit
+            keeper.begin(network, values)
+        epochs: list[Epoch] = []
+        if settings.distill_steps:
+            epochs, of_steps = _distilled(dense, network, images, loaded, settings, job.seed, keeper, machine)
+            values |= of_steps
+    times = [values[name].value for name in ("reconstruct_time", "distill_time") if name in values]
+    peaks = [values.pop(name).value for name in ("reconstruct_memory", "distill_memory") if name in values]
+    values |= {"seconds": Value(sum(times), "s"), "peak_memory": Value(max(peaks), "bytes")}
+    write_history(history, epochs)
+    write_record(record, job, values, settings, device)
+    save_model(checkpoint, network, structure)
+    resume.remove()
+
+
+class _AfterFit:
+    """The Keeper of the distillation; its states hold what was found before it, too."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper, self._state = keeper, None
+        self._before: dict[str, Any] = {}
+
+    def found(self, network: nn.Module) -> Values | None:
+        """Put ``network`` back to where a state says that it was, return the values so far; None without a state."""
+        state = self._keeper.read()
+        if state is None:
+            return None
+        self._state = state.pop("distillation")
+        self._before = state
+        network.load_state_dict(state["network"])
+        return {name: Value(*pair) for name, pair in state["values"].items()}
+
+    def begin(self, network: nn.Module, values: Mapping[str, Value]) -> None:
+        """Keep what is known before the distillation."""
+        weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        pairs = {name: (item.value, item.unit) for name, item in values.items()}
+        self._before = {"network": weights, "values": pairs}
+        self._keeper.write({**self._before, "distillation": None})
+
+    def read(self) -> Any | None:
+        """Return the state of the distillation."""
+        return self._state
+
+    def due(self) -> bool:
+        """Return whether a state should be kept now."""
+        return self._keeper.due()
+
+    def write(self, state: Any) -> None:
+        """Keep a state of the distillation."""
+        self._keeper.write({**self._before, "distillation": state})
+
+
+def _drawn(images: Tensor, settings: Reconstruct, seed: int) -> Tensor:
+    """Return the images that the repair sees: others for another seed or draw."""
+    if settings.images > len(images):
+        raise DataError(
+            f"reconstruct.images: expected at most the {len(images)} training images, got {settings.images}."
+        )
+    generator = torch.Generator().manual_seed(seed + settings.draw * DRAWS_APART)
+    return images[torch.randperm(len(images), generator=generator)[: settings.images].to(images.device)]
+
+
+def _fitted(
+    dense: nn.Module,
+    network: nn.Module,
+    kept: Mapping[str, list[int]],
+    images: Tensor,
+    loaded: Data,
+    settings: Reconstruct,
+    seed: int,
+) -> tuple[nn.Module, Values]:
+    """Return the network with its layers fitted by least squares, and what it took and gave."""
+    assert settings.ridge is not None
+    began = time.perf_counter()
+    with PeakMemory(images.device) as memory:
+        inputs = normalise(images, loaded.info)
+        found = reconstruct(dense, network, kept, inputs, settings.ridge, settings.positions or None, seed)
+        del inputs
+    seconds = time.perf_counter() - began
+    for fit in found.fits:
+        logger.info(
+            "%s: %d unknowns, %d equations, relative error %.4f -> %.4f",
+            *(fit.layer, fit.unknowns, fit.equations, fit.before, fit.after),
+        )
+    return found.network, {
+        "reconstruct_time": Value(seconds, "s"),
+        "reconstruct_memory": Value(memory.bytes, "bytes"),
+        "reconstructed_accuracy": Value(accuracy(found.network, loaded.test, loaded.info), "percent"),
+        **_of_fits(found.fits),
+    }
+
+
+def _of_fits(fits: Sequence[LayerFit]) -> Values:
+    """Return how the fits went; where images are too few for a layer's unknowns, the log and the record say so."""
+    few = [fit for fit in fits if fit.equations < fit.unknowns]
+    if few:
+        logger.warning(
+            "%d of %d layers have fewer equations than unknowns, and stay near their trained weights by the ridge "
+            "alone (%s); more images would help",
+            *(len(few), len(fits), ", ".join(fit.layer for fit in few[:4])),
+        )
+    return {
+        "underdetermined_layers": Value(len(few), "layers"),
+        "least_equations_per_unknown": Value(min(fit.equations / fit.unknowns for fit in fits), "equations"),
+        "last_layer_error": Value(100 * fits[-1].after, "percent"),
+    }
+
+
+def _distilled(
+    dense: nn.Module,
+    network: nn.Module,
+    images: Tensor,
+    loaded: Data,
+    settings: Reconstruct,
+    seed: int,
+    keeper: Keeper,
+    machine: Machine,
+) -> tuple[list[Epoch], Values]:
+    """Train the network, in place, towards the dense one's answers; return the history, and what it took and gave."""
+    began = time.perf_counter()
+    for module in (dense, network):
+        module.to(memory_format=torch.channels_last)
+    with PeakMemory(images.device) as memory, unions_by_matrix(network):
+        epochs = distill(dense, network, images, loaded.info, settings, seed, keeper, machine.step)
+    return epochs, {
+        "distill_time": Value(time.perf_counter() - began, "s"),
+        "distill_memory": Value(memory.bytes, "bytes"),
+        "distilled_accuracy": Value(accuracy(network, loaded.test, loaded.info), "percent"),
+        "agreement": Value(epochs[-1].train_accuracy, "percent"),
+    }

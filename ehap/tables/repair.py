@@ -1,0 +1,172 @@
+"""What a pruned network is worth when it is repaired on some images without labels: table and pictures."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from ehap.tables.build import evaluated
+from ehap.tables.collect import DATASET_NAMES
+from ehap.tables.curves import svg
+from ehap.tables.paper import ORIGINAL
+from ehap.tables.render import number
+
+KEYS = ["dataset", "model", "method", "device"]
+STEPS = {
+    "pruned_accuracy": "as pruned",
+    "recalibrated_accuracy": "BatchNorm recalibrated",
+    "reconstructed_accuracy": "reconstructed",
+    "distilled_only_accuracy": "distilled only",
+    "distilled_accuracy": "reconstructed, distilled",
+}
+MEANS = [*STEPS, "change", "compression_ratio", "flops_ratio", "seconds", "peak_memory"]
+
+
+def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFrame:
+    """Return one row a network that was reconstructed or distilled without labels.
+
+    Args:
+        values: As ``collect`` returns them.
+        settings: The same.
+
+    Returns:
+        dataset, model, method, device, ranking, images, n, and mean and std (``…_std``) over seeds of the accuracies
+        (percent) at each step, change (percentage points: the last step less the dense network), compression_ratio and
+        flops_ratio (percent), seconds, and peak_memory (bytes).
+    """
+    rows = values[values["stage"] == "reconstruct"]
+    methods = rows[KEYS].drop_duplicates()
+    rows = pandas.concat([rows, _of(values, "assess"), _sizes(values)])
+    rows = rows.merge(methods, on=KEYS)
+    table = rows.pivot_table(index=[*KEYS, "seed"], columns="quantity", values="value", sort=False)
+    table = table.reindex(columns=sorted({*table.columns, *MEANS, "images"})).reset_index()
+    fitted = table["reconstructed_accuracy"].notna()
+    table["distilled_only_accuracy"] = table["distilled_accuracy"].where(~fitted)
+    table["distilled_accuracy"] = table["distilled_accuracy"].where(fitted)
+    last = table["distilled_accuracy"].fillna(table["distilled_only_accuracy"]).fillna(table["reconstructed_accuracy"])
+    cell = ["dataset", "model", "seed"]
+    dense = values[
+        (values["stage"] == "evaluate") & (values["method"] == ORIGINAL) & (values["quantity"] == "accuracy")
+    ]
+    dense = dense.drop_duplicates([*cell, "device"])[[*cell, "device", "value"]]
+    table["change"] = last - table.merge(dense, on=[*cell, "device"], how="left")["value"]
+    grouped = table.groupby([*KEYS, "images"], sort=False)
+    found = grouped[MEANS].mean().join(grouped[MEANS].std().add_suffix("_std"))
+    whole: pandas.DataFrame = found.join(grouped.size().rename("n")).reset_index()
+    whole.insert(len(KEYS), "ranking", whole["method"].map(_rankings(settings)))
+    order = ["dataset", "model", "compression_ratio", "change"]
+    return whole.sort_values(order, ascending=[True, True, False, False], kind="stable", ignore_index=True)
+
+
+def repaired_markdown(frame: pandas.DataFrame) -> str:
+    """Return the table of repaired networks as Markdown, a section for each dataset and model."""
+    lines = ["# Pruned without training and without labels", ""]
+    for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
+        shown = part[["method", "images"]].astype({"images": int})
+        columns = {
+            **{name: (label, "percent") for name, label in STEPS.items()},
+            "change": ("change", "percentage points"),
+        }
+        columns |= {"compression_ratio": ("parameters kept", "percent"), "flops_ratio": ("FLOPs kept", "percent")}
+        columns |= {"seconds": ("seconds", "s"), "peak_memory": ("peak memory", "GB")}
+        for name, (label, unit) in columns.items():
+            scale = 1e9 if unit == "GB" else 1.0
+            cells = zip(part[name] / scale, part[f"{name}_std"] / scale, strict=True)
+            shown[label] = [number(value, spread, unit, sign=name == "change") for value, spread in cells]
+        shown["n"], shown["device"] = part["n"], part["device"]
+        table = shown.loc[:, (shown != "").any()].to_markdown(index=False, disable_numparse=True)
+        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
+    note = (
+        "Accuracy on all test images, mean ± standard deviation over seeds: of the network and of the images drawn. "
+        "Change is that of the last step against the dense network. Seconds and memory (what was added to the process, "
+        "or held on the GPU) are those of reconstruction and distillation, without the tests in between."
+    )
+    return "\n".join([*lines, note, ""])
+
+
+def repair_by_size(frame: pandas.DataFrame) -> bytes:
+    """Return an SVG: accuracy at each step of the repair against parameters kept, a panel for each ranking.
+
+    Args:
+        frame: As ``repaired`` returns it. Of several numbers of images the most frequent one is shown.
+    """
+    usual = frame[frame["images"] == frame["images"].mode().max()]
+    panels = list(usual.groupby(["dataset", "model", "ranking"], sort=False))
+    figure, axes = _panels([f"{ranking}\n{model} on {dataset}" for (dataset, model, ranking), _ in panels])
+    for axis, (_, part) in zip(axes, panels, strict=True):
+        _lines(axis, part, "compression_ratio")
+        axis.set(xlabel="parameters kept, %")
+    return svg(figure)
+
+
+def repair_by_images(frame: pandas.DataFrame) -> bytes:
+    """Return an SVG: accuracy of reconstructed and distilled networks against images, a panel for each size."""
+    counts = frame.assign(size=frame["compression_ratio"].round().astype(int))
+    panels = list(counts.groupby(["dataset", "model", "ranking", "size"], sort=False))
+    most = max(part["images"].nunique() for _, part in panels)
+    panels = [(key, part) for key, part in panels if part["images"].nunique() == most]
+    figure, axes = _panels(
+        [f"{ranking}, {size} %\n{model} on {dataset}" for (dataset, model, ranking, size), _ in panels]
+    )
+    for axis, (_, part) in zip(axes, panels, strict=True):
+        _lines(axis, part, "images", list(STEPS)[2:])
+        axis.set(xlabel="images, without labels")
+    return svg(figure)
+
+
+def _of(values: pandas.DataFrame, stage: str) -> pandas.DataFrame:
+    return values[values["stage"] == stage]
+
+
+def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
+    rows = evaluated(values)
+    return rows[(rows["scheme"] == "") & rows["quantity"].isin(["compression_ratio", "flops_ratio"])]
+
+
+def _rankings(settings: pandas.DataFrame) -> dict[str, str]:
+    """Return method to what its channels were ranked by, as the records of the prune stage say it."""
+    rows = settings[settings["stage"] == "prune"]
+    wanted = rows.pivot_table(index=["method", "curvature"], columns="setting", values="value", aggfunc="first")
+    found = {}
+    for row in wanted.reset_index().to_dict("records"):
+        curvature = row["curvature"]
+        said = [str(row["criterion"]) + (f" ({curvature})" if curvature else "")]
+        said += ["lamp"] if row["normalise"] == "lamp" else []
+        said += ["tied"] if row["residual"] == "tied" else []
+        found[str(row["method"])] = " + ".join(said)
+    return found
+
+
+def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels, at most four a row."""
+    across = min(4, len(titles))
+    down = math.ceil(len(titles) / across)
+    figure = Figure(figsize=(1.4 + 3.3 * across, 0.6 + 3.1 * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+    for axis in axes[len(titles) :]:
+        axis.set_visible(False)
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(title, fontsize="medium")
+        axis.set(xscale="log")
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("test accuracy, %")
+    return figure, axes[: len(titles)]
+
+
+def _lines(axis: Axes, part: pandas.DataFrame, size: str, steps: Sequence[str] = tuple(STEPS)) -> None:
+    """Draw one line a step of the repair; the same step has the same look in every panel."""
+    for name in steps:
+        index = list(STEPS).index(name)
+        points = part.dropna(subset=[name]).groupby(size, as_index=False)[[name, f"{name}_std"]].mean()
+        if len(points):
+            look: dict[str, Any] = {"color": f"C{index}", "marker": "osD^v"[index], "ms": 4, "lw": 1.2, "capsize": 2}
+            axis.errorbar(points[size], points[name], points[f"{name}_std"].fillna(0), label=STEPS[name], **look)
+    ticks = sorted(part[size].round(3).unique())
+    axis.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], fontsize="small")
+    axis.legend(fontsize="x-small", frameon=False)

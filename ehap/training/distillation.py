@@ -1,0 +1,81 @@
+"""A network trained towards the answers of another one, on images without labels."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ehap.data import DatasetInfo, plain_batches
+from ehap.errors import DataError
+from ehap.runtime import KEEP_NOTHING, Keeper
+from ehap.settings import Reconstruct, Training
+from ehap.settings.machine import Step
+from ehap.training.loop import Epoch, fit
+from ehap.training.objective import Distillation
+
+
+def distill(
+    dense: nn.Module,
+    network: nn.Module,
+    images: Tensor,
+    info: DatasetInfo,
+    settings: Reconstruct,
+    seed: int,
+    keeper: Keeper = KEEP_NOTHING,
+    step: Step = "eager",
+) -> list[Epoch]:
+    """Train ``network`` in place towards what ``dense`` says of the images, cropped and mirrored; return the history.
+
+    The number of steps is rounded to whole passes over the images, at least one.
+
+    Args:
+        dense: The teacher, on the device of the images; in eval mode afterwards.
+        network: On the same device; in eval mode afterwards.
+        images: (N, 3, H, W) uint8, N ≥ 2.
+        info: The dataset's normalisation and whether to mirror.
+        settings: distill_steps, learning_rate, warmup, temperature and what else Training has.
+        seed: Of shuffling and augmentation.
+        keeper: As of ``fit``.
+        step: How a step is launched; see Machine.
+
+    Returns:
+        For every pass over the images; train_accuracy is the agreement with the dense network, in percent, and
+        test_accuracy NaN: nothing is tested.
+
+    Raises:
+        DataError: There are fewer than two images.
+        NumericsError: The loss is NaN or infinite.
+    """
+    if len(images) < 2:  # noqa: PLR2004
+        raise DataError(f"expected at least 2 images to learn from, got {len(images)}.")
+    objective = Distillation(dense, 1.0, settings.temperature, settings.precision)
+    training = passes(settings, len(images))
+    answers = _answers(dense, images, info)
+    return fit(
+        *(network, (images, answers), info, training, seed, lambda _: math.nan, "distillation"),
+        keeper=keeper,
+        step=step,
+        objective=objective,
+    )
+
+
+def passes(settings: Reconstruct, images: int) -> Training:
+    """Return the training of so many steps as passes over ``images`` images."""
+    batch_size = min(settings.batch_size, images)
+    epochs = max(1, round(settings.distill_steps / math.ceil(images / batch_size)))
+    return Training(
+        epochs=epochs,
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        batch_size=batch_size,
+        precision=settings.precision,
+        warmup_epochs=math.ceil(settings.warmup * epochs),
+    )
+
+
+@torch.no_grad()
+def _answers(dense: nn.Module, images: Tensor, info: DatasetInfo) -> Tensor:
+    """Return the class (N,) that a network gives each image."""
+    unlabelled = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    return torch.cat([dense(inputs).argmax(1) for inputs, _ in plain_batches(images, unlabelled, info)])

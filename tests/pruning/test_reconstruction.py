@@ -1,0 +1,298 @@
+"""Least squares after pruning: exact where pruning loses nothing, the normal equations elsewhere."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ehap.errors import DataError, NumericsError, PlanError
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.pruning import LayerFit, mask_, prune, reconstruct
+from ehap.pruning.channels import channel_graph
+
+Kept = dict[str, list[int]]
+
+
+def _everything(model: nn.Module) -> Kept:
+    return {name: list(range(width)) for name, width in channel_graph(model).layers().items()}
+
+
+def _images(count: int, size: int = 8, channels: int = 3) -> Tensor:
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def _lost(network: nn.Module, model: nn.Module, images: Tensor) -> float:
+    wanted = model(images)
+    return ((network(images) - wanted).norm() / wanted.norm()).item()
+
+
+def test_where_nothing_is_pruned_nothing_changes(tiny: nn.Module, enliven: Callable[[nn.Module], None]) -> None:
+    images = _images(40).float()
+    found = reconstruct(tiny, prune(tiny, _everything(tiny)), _everything(tiny), images)
+    assert (found.network(images) - tiny(images)).abs().max() < 1e-5
+    model = build_model("resnet20", 10, seed=0)
+    enliven(model)
+    images = torch.randn(8, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    found = reconstruct(model.eval(), prune(model, _everything(model)), _everything(model), images)
+    assert _lost(found.network, model, images) < 1e-5
+
+
+class _Chain(nn.Module):
+    """Convolutions without activations between: any mixture of channels passes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+        self.second = nn.Conv2d(6, 5, 3, stride=2, padding=2, dilation=2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.flatten(self.pool(self.second(self.norm(self.first(x)))), 1))
+
+
+def test_a_mixture_of_kept_channels_is_removed_without_loss_in_a_chain(enliven: Callable[[nn.Module], None]) -> None:
+    model = _Chain()
+    enliven(model)
+    model.double().eval()
+    with torch.no_grad():
+        model.norm.weight.fill_(1)
+        model.norm.bias.zero_()
+        model.norm.running_mean.zero_()
+        model.norm.running_var.fill_(1)
+        model.first.weight[4] = 0.7 * model.first.weight[0] - 1.3 * model.first.weight[2]
+    kept = _everything(model) | {"first": [0, 1, 2, 3, 5]}
+    images = _images(30)
+    pruned = prune(model, kept)
+    assert _lost(pruned, model, images) > 0.05
+    found = reconstruct(model, pruned, kept, images, ridge=1e-6, positions=None)
+    assert _lost(found.network, model, images) < 1e-4
+    assert _lost(found.network, model, _images(60)[30:]) < 1e-4  # on others, too
+
+
+def _copy_channel_(model: nn.Module, conv: str, norm: str, source: int, target: int, factor: float) -> None:
+    """Make a layer's channel ``factor`` times another one, which ReLU lets through."""
+    layer, after = model.get_submodule(conv), model.get_submodule(norm)
+    with torch.no_grad():
+        layer.weight[target] = layer.weight[source]
+        for name in ("running_mean", "running_var"):
+            getattr(after, name)[target] = getattr(after, name)[source]
+        for name in ("weight", "bias"):
+            getattr(after, name)[target] = factor * getattr(after, name)[source]
+
+
+def test_in_a_branch_and_across_a_union_when_every_writer_carries_it(tiny: nn.Module) -> None:
+    model = tiny.double()
+    _copy_channel_(model, "block1.conv1", "block1.bn1", 1, 3, 1.7)
+    _copy_channel_(model, "conv1", "bn1", 0, 2, 0.6)
+    _copy_channel_(model, "block1.conv2", "block1.bn2", 0, 2, 0.6)
+    kept = _everything(model) | {"block1.conv1": [0, 1, 2], "conv1": [0, 1, 3], "block1.conv2": [0, 1, 3]}
+    images = _images(40)
+    pruned = prune(model, kept)
+    assert _lost(pruned, model, images) > 0.05
+    found = reconstruct(model, pruned, kept, images, ridge=1e-6)
+    assert _lost(found.network, model, images) < 1e-4
+    worse = kept | {"block1.conv2": [1, 2, 3]}  # the writers keep different ones: each repairs what it can reach
+    found = reconstruct(model, prune(model, worse), worse, images, ridge=1e-6)
+    assert _lost(found.network, model, images) < 0.5 * _lost(prune(model, worse), model, images)
+
+
+def test_dead_channels_and_dead_inputs_do_no_harm(tiny: nn.Module) -> None:
+    model = tiny.double()
+    with torch.no_grad():
+        model.bn1.weight[1] = model.bn1.bias[1] = 0  # an input of block1 that is always zero
+        model.block1.conv1.weight[2] = 0  # a row of zeros
+        model.block2.bn1.weight[:] = model.block2.bn1.bias[:] = 0  # a layer with no input but zeros behind it
+    kept = _everything(model) | {"block1.conv1": [0, 2, 3]}
+    images = _images(20)
+    found = reconstruct(model, prune(model, kept), kept, images)
+    assert all(tensor.isfinite().all() for tensor in found.network.state_dict().values())
+    assert _lost(found.network, model, images) < _lost(prune(model, kept), model, images)
+
+
+def _plain_ridge(rows: Tensor, wanted: Tensor, trained: Tensor, ridge: float) -> Tensor:
+    """Return the ridge solution, (unknowns, outputs), from rows with a column of ones, as the formula says."""
+    gram = rows.T @ rows
+    pull = torch.full((len(gram),), ridge * gram.diagonal()[:-1].mean().item(), dtype=rows.dtype)
+    pull[-1] = 0
+    return torch.linalg.solve(gram + torch.diag(pull), rows.T @ wanted + pull[:, None] * trained)
+
+
+def test_layers_are_the_ridge_solutions_of_the_formula(tiny: nn.Module) -> None:
+    model, images, ridge = tiny.double(), _images(25), 0.03
+    kept = _everything(model) | {"conv1": [0, 2], "block1.conv1": [1, 2]}
+    found = reconstruct(model, prune(model, kept), kept, images, ridge, positions=None)
+    network = found.network
+    inputs = network.relu(network.bn1(network.conv1(images)))
+    rows = torch.nn.functional.unfold(inputs, 3, padding=1).transpose(1, 2).reshape(-1, 18)
+    rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], 1)
+    dense = model.block1.bn1(model.block1.conv1(model.relu(model.bn1(model.conv1(images)))))
+    wanted = dense[:, [1, 2]].permute(0, 2, 3, 1).reshape(-1, 2)
+    norm = model.block1.bn1
+    factor = (norm.weight / (norm.running_var + norm.eps).sqrt())[[1, 2]]
+    weight = model.block1.conv1.weight[[1, 2]][:, [0, 2]] * factor.view(-1, 1, 1, 1)
+    trained = torch.cat([weight.flatten(1), torch.zeros(2, 1, dtype=weight.dtype)], 1).T
+    expected = rows @ _plain_ridge(rows, wanted, trained, ridge)
+    result = network.block1.bn1(network.block1.conv1(inputs)).permute(0, 2, 3, 1).reshape(-1, 2)
+    torch.testing.assert_close(result, expected, rtol=1e-8, atol=1e-8)
+    fit = next(each for each in found.fits if each.layer == "block1.conv1")
+    assert (fit.unknowns, fit.equations) == (19, 25 * 64)
+    assert fit.after == pytest.approx(((expected - wanted).square().sum() / wanted.square().sum()).item(), rel=1e-8)
+
+
+def test_the_last_writer_of_a_sum_aims_at_what_the_stream_lacks(tiny: nn.Module) -> None:
+    model, images = tiny.double(), _images(25)
+    kept = _everything(model) | {"conv1": [0, 1, 3]}  # channel 2 of the stream is left to block1.conv2 alone
+    found = reconstruct(model, prune(model, kept), kept, images, ridge=1e-6, positions=None)
+    network = found.network
+
+    def stream(each: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+        before = each.relu(each.bn1(each.conv1(images)))
+        block = each.block1
+        inside = block.relu1(block.bn1(block.conv1(before)))
+        return before, inside, block.bn2(block.conv2(inside))
+
+    (before, _, branch), (carried, inside, repaired) = stream(model), stream(network)
+    brought = torch.zeros_like(branch)
+    brought[:, [0, 1, 3]] = carried
+    left = (before + branch - brought - repaired).permute(0, 2, 3, 1).reshape(-1, 4)
+    rows = torch.nn.functional.unfold(inside, 3, padding=1).transpose(1, 2).reshape(-1, 36)
+    assert left.norm() > 1e-2
+    assert (rows.T @ left).abs().max() < 1e-4 * rows.norm() * left.norm()  # no better weights would do more
+    assert (left.mean(0).abs() < 1e-6).all()
+
+
+def test_the_wider_writer_of_a_sum_comes_last(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1]}
+    found = reconstruct(tiny, prune(tiny, kept), kept, _images(10).float())
+    order = [fit.layer for fit in found.fits]
+    assert order.index("block2.downsample.0") < order.index("block2.conv2")
+    assert set(order) == set(kept)
+
+
+def test_rows_keep_their_norms_and_batchnorm_has_the_statistics_of_the_images(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 2], "block1.conv1": [0, 1, 3]}
+    images = _images(30).float()
+    pruned = prune(tiny, kept)
+    network = reconstruct(tiny, pruned, kept, images).network
+    for name in ("conv1", "block1.conv1", "block2.conv2"):
+        before, after = (each.get_submodule(name).weight.flatten(1).norm(dim=1) for each in (pruned, network))
+        torch.testing.assert_close(after, before)
+    values = network.conv1(images)
+    torch.testing.assert_close(network.bn1.running_mean, values.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.bn1.running_var, values.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    in_eval = network(images)
+    torch.testing.assert_close(network.train()(images), in_eval, rtol=1e-2, atol=1e-2)  # both see the same statistics
+
+
+class _Depthwise(nn.Module):
+    """A depthwise and a grouped convolution, which keep what they read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU()
+        self.point = nn.Conv2d(8, 6, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.point(self.relu(self.norm(self.depthwise(self.first(x)))))
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+def test_depthwise_convolutions_are_pruned_with_their_inputs_and_repaired(enliven: Callable[[nn.Module], None]) -> None:
+    model = _Depthwise()
+    enliven(model)
+    model.double().eval()
+    assert list(channel_graph(model).layers()) == ["first", "point", "fc"]
+    kept = _everything(model) | {"first": [0, 2, 3, 5, 7], "point": [1, 2, 3, 5]}
+    images = _images(30)
+    pruned, masked = prune(model, kept), copy.deepcopy(model)
+    mask_(masked, kept)
+    torch.testing.assert_close(pruned(images), masked(images), rtol=1e-9, atol=1e-9)
+    assert pruned.depthwise.groups == 5
+    found = reconstruct(model, pruned, kept, images)
+    assert {fit.layer for fit in found.fits} == {"first", "depthwise", "point", "fc"}
+    assert next(fit.unknowns for fit in found.fits if fit.layer == "depthwise") == 10
+    assert _lost(found.network, model, images) < 0.7 * _lost(pruned, model, images)
+
+
+def test_fewer_equations_than_unknowns_are_seen_and_stay_near_the_trained_weights(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1, 2]}
+    found = reconstruct(tiny, prune(tiny, kept), kept, _images(2).float(), ridge=1e6)
+    few = {fit.layer for fit in found.fits if fit.equations < fit.unknowns}
+    assert few == {"block2.conv1", "block2.conv2", "fc"}
+    assert found.fits[-1] == LayerFit("fc", 25, 2, pytest.approx(found.fits[-1].before), found.fits[-1].after)
+    torch.testing.assert_close(found.network.fc.weight, tiny.fc.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_positions_are_drawn_by_the_seed_and_networks_stay_as_they_are(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1]}
+    pruned, images = prune(tiny.train(), kept), _images(12).float()
+    states = [copy.deepcopy(each.state_dict()) for each in (tiny, pruned)]
+    first, again, other = (
+        reconstruct(tiny, pruned, kept, images, positions=5, seed=seed).network for seed in (1, 1, 2)
+    )
+    assert first.training
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in first.state_dict().items())
+    assert not torch.equal(first.fc.weight, other.fc.weight)
+    for each, state in zip((tiny, pruned), states, strict=True):
+        assert all(torch.equal(tensor, state[name]) for name, tensor in each.state_dict().items())
+        assert all(parameter.requires_grad for parameter in each.parameters())
+    assert all(parameter.requires_grad for parameter in first.parameters())
+
+
+def test_the_result_is_saved_loaded_and_exported(enliven: Callable[[nn.Module], None]) -> None:
+    model = build_model("resnet20", 10, seed=0)
+    enliven(model)
+    model.eval()
+    generator = torch.Generator().manual_seed(3)
+    kept = {
+        name: sorted(torch.randperm(width, generator=generator)[: width if name == "fc" else width // 2].tolist())
+        for name, width in _everything(model).items()
+        for width in [len(_everything(model)[name])]
+    }
+    images = torch.randn(8, *INPUT_SHAPE, generator=generator)
+    found = reconstruct(model, prune(model, kept), kept, images).network
+    loaded = prune(model, kept)
+    loaded.load_state_dict(found.state_dict())
+    assert torch.equal(loaded.eval()(images), found(images))
+    exported = torch.export.export(found, (images,))
+    torch.testing.assert_close(exported.module()(images), found(images))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"images": torch.zeros(4, 1, 8, 8)}, DataError, r"images of shape \(N, 3, H, W\), got \(4, 1, 8, 8\)"),
+        ({"images": torch.zeros(4, 3, 8, 8, dtype=torch.uint8)}, DataError, "normalised images .* of torch.uint8"),
+        ({"images": torch.zeros(1, 3, 8, 8)}, DataError, "at least 2 images to fit layers to, got 1"),
+        ({"images": torch.full((4, 3, 8, 8), torch.nan)}, NumericsError, "the images hold NaN or Inf"),
+        ({"ridge": 0.0}, PlanError, "expected a ridge above 0, got 0"),
+        ({"positions": 0}, PlanError, "at least 1 position of each map, got 0"),
+        ({"plan": {"conv1": [0]}}, PlanError, "the plan is for another model"),
+    ],
+)
+def test_bad_input_is_refused(tiny: nn.Module, change: dict[str, object], error: type, message: str) -> None:
+    kept = _everything(tiny)
+    given: dict[str, object] = {"plan": kept, "images": torch.zeros(4, 3, 8, 8)}
+    with pytest.raises(error, match=message):
+        reconstruct(tiny, prune(tiny, kept), **given | change)  # type: ignore[arg-type]
+
+
+def test_a_network_of_another_plan_is_refused_and_one_that_is_broken(tiny: nn.Module) -> None:
+    kept = _everything(tiny)
+    other = kept | {"conv1": [0, 1]}
+    with pytest.raises(PlanError, match=r"conv1: the plan leaves weights of shape \(4, 3, 3, 3\), the network's are"):
+        reconstruct(tiny, prune(tiny, other), kept, torch.zeros(4, 3, 8, 8))
+    broken = copy.deepcopy(tiny)
+    with torch.no_grad():
+        broken.block1.conv1.weight[0, 0, 0, 0] = torch.inf
+    with pytest.raises(NumericsError, match=r"block1.conv1: .* NaN or Inf"):
+        reconstruct(broken, prune(tiny, kept), kept, torch.ones(4, 3, 8, 8))

@@ -1,0 +1,21 @@
+"""Bring one pruned network near to the dense one on some images, without labels."""
+
+from ehap.settings import Reconstruct
+from ehap.workflow.script import arguments, logged
+
+args = arguments("data", "parent", "pruned", "checkpoint", "history", "record", settings=Reconstruct)
+with logged(args):
+    from ehap.stages import reconstruct  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    reconstruct.run(
+        args.data,
+        args.parent,
+        args.pruned,
+        args.checkpoint,
+        args.history,
+        args.record,
+        job=args.job,
+        settings=args.settings,
+        machine=args.machine,
+        states=args.states,
+    )
