@@ -156,3 +156,52 @@ def test_a_criterion_must_be_one_that_its_curvature_computes(demo: dict[str, Any
     config["methods"]["hap"]["prune"] = {"rounds": 2}
     with pytest.raises(SettingsError, match=r"methods.hap: rounds above 1 .* expected a curvature of estimator exact"):
         Run(config)
+
+
+def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str, Any]) -> None:
+    config = copy.deepcopy(demo)
+    config["methods"]["random"] = {"criterion": "random", "reconstruct": {"images": [64, 256], "ridge": "1e-3"}}
+    run = Run(config)
+    assert run.reconstructs() == ("random-images64", "random-images256")
+    repair = run.reconstruct("digits", "resnet20", "random-images256")
+    assert (repair.images, repair.ridge, repair.distill_steps) == (256, 1e-3, 300)
+    assert run.reconstruct("digits", "resnet20", "hap").images == 0
+    config["reconstruct"] = {"digits": {"images": 128}}
+    assert Run(config).reconstruct("digits", "resnet20", "hap").images == 128
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"images": 1}, r"methods.random.reconstruct: images must be 0 .* or at least 2, got 1"),
+        ({"images": ["few"]}, "methods.random.reconstruct.images: expected whole numbers, got 'few'"),
+        ({"images": 64, "ridge": 0}, "methods.random.reconstruct: ridge must be above 0, got 0"),
+        ({"images": 64, "ridge": None, "distill_steps": 0}, "ridge null and distill_steps 0 leave nothing to do"),
+        ({"image": 64}, "methods.random.reconstruct.image: unknown setting 'image'"),
+    ],
+)
+def test_wrong_settings_of_a_repair_are_named(demo: dict[str, Any], block: dict[str, Any], message: str) -> None:
+    config = copy.deepcopy(demo)
+    config["methods"]["random"] = {"criterion": "random", "reconstruct": block}
+    with pytest.raises(SettingsError, match=message):
+        Run(config)
+
+
+def test_what_cannot_be_repaired_is_refused_when_the_configuration_is_read(demo: dict[str, Any]) -> None:
+    config = copy.deepcopy(demo)
+    config["methods"]["random"] = {
+        "criterion": "random",
+        "prune": {"weights": "new"},
+        "reconstruct": {"images": 64},
+    }
+    with pytest.raises(SettingsError, match=r"methods.random: .* prune.weights new, cannot be reconstructed"):
+        Run(config)
+
+
+def test_only_fine_tuning_may_have_no_epoch(demo: dict[str, Any]) -> None:
+    config = copy.deepcopy(demo)
+    config["finetune"] = {"all": {"epochs": 0, "learning_rate": 0.01}}
+    assert Run(config).finetune("digits", "resnet20", "hap").epochs == 0
+    config["pretrain"] = {"all": {"epochs": 0, "learning_rate": 0.01}}
+    with pytest.raises(SettingsError, match=r"pretrain.all: epochs must be at least 1, got 0"):
+        Run(config)

@@ -219,3 +219,41 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text("{")
     with pytest.raises(DataError, match=r"record.json: expected a record in JSON"):
         tables.collect([tmp_path / "record.json"])
+
+
+def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas.DataFrame, tmp_path: Path) -> None:
+    def repair(name: str, seed: int, images: int, steps: dict[str, float], criterion: str) -> list[Path]:
+        where = {"seed": seed, "method": name}
+        costs = {"seconds": (30.0 + seed, "s"), "peak_memory": (2e8, "bytes"), "images": (images, "images")}
+        accuracies = {step: (value + seed, "percent") for step, value in steps.items()}
+        settings = {"criterion": criterion, "normalise": "lamp", "residual": "union"}
+        return [
+            _record(tmp_path, f"r{name}{seed}", {**accuracies, **costs}, stage="reconstruct", **where),
+            _record(tmp_path, f"a{name}{seed}", {"pruned_accuracy": (12.0, "percent")}, stage="assess", **where),
+            _record(tmp_path, f"e{name}{seed}", _evaluated(90.0 + seed, 600), stage="evaluate", **where),
+            _record(tmp_path, f"p{name}{seed}", {}, stage="prune", settings=settings, **where),
+        ]
+
+    paths = []
+    for seed in (0, 1):
+        both = {"reconstructed_accuracy": 85.0, "distilled_accuracy": 91.0}
+        paths += repair("l2-60", seed, 2000, both, "magnitude")
+        paths += repair("l2-60-alone", seed, 2000, {"distilled_accuracy": 89.0}, "magnitude")
+        paths += repair("gate-60", seed, 64, {"reconstructed_accuracy": 80.0}, "gate")
+    added, settings = tables.collect(paths)
+    frame = tables.repaired(pandas.concat([values, added]), settings)
+    assert set(frame["method"]) == {"l2-60", "l2-60-alone", "gate-60"}  # not those that were not repaired
+    both, alone, fitted = (_row(frame, method=name) for name in ("l2-60", "l2-60-alone", "gate-60"))
+    assert (both["ranking"], both["n"], both["images"]) == ("magnitude + lamp", 2, 2000)
+    assert (both["distilled_accuracy"], both["distilled_accuracy_std"]) == (91.5, pytest.approx(0.5**0.5))
+    assert (both["change"], both["change_std"]) == (-2, 0)  # against the dense network of the same seed
+    assert (alone["distilled_only_accuracy"], alone["change"]) == (89.5, -4)
+    assert pandas.isna(alone["distilled_accuracy"])
+    assert (fitted["reconstructed_accuracy"], fitted["change"], fitted["compression_ratio"]) == (80.5, -13, 60)
+    text = " ".join(tables.repaired_markdown(frame).split())
+    assert "| l2-60 | 2000 | 12.00 ± 0.00 % |" in text
+    assert "| -2.00 ± 0.00 points | 60.00" in text
+    picture = tables.repair_by_size(frame).decode()
+    assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))
+    assert ">gate + lamp<" not in picture  # 64 images are not the usual number
+    assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()
