@@ -10,7 +10,7 @@ COMPARED = ["pruned_accuracy", "recalibrated_accuracy", "accuracy", "compression
 
 def pruned_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
     """Return accuracy before and after pruning and fine-tuning (Tables I, II), with the share of size that is left."""
-    rows = evaluated(values)
+    rows = _evaluated(values)
     rows = rows[rows["scheme"] == ""]
     wanted = rows["quantity"].isin(["accuracy", "best_accuracy", "compression_ratio", "flops_ratio"])
     return beside_paper(over_seeds(rows[wanted]), paper[paper["table"].isin(["I", "II", "X", "XI"])])
@@ -18,14 +18,14 @@ def pruned_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas
 
 def quantized_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
     """Return accuracy before pruning, after it, and after quantization (Tables V, VI), and the change."""
-    rows = evaluated(values)
+    rows = _evaluated(values)
     rows = rows[rows["quantity"].isin(["accuracy", "best_accuracy", "quantization_change"])]
     return beside_paper(over_seeds(rows), paper[paper["table"].isin(["V", "VI"])])
 
 
 def sizes(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
     """Return bytes of the files as written, FLOPs, parameters and compression ratio (Tables X, XI)."""
-    rows = evaluated(values)
+    rows = _evaluated(values)
     rows = rows[rows["quantity"].isin(["file_size", "flops", "parameters", "compression_ratio"])]
     return beside_paper(over_seeds(rows), paper[paper["table"].isin(["X", "XI"])])
 
@@ -64,7 +64,7 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
         dataset, model, method, device, n, and mean and std (``…_std``) of accuracy, accuracy_<scheme>,
         compression_ratio and flops_ratio (percent), and file_size and file_size_<scheme> (bytes).
     """
-    rows = evaluated(values)
+    rows = _evaluated(values)
     rows = rows[rows["quantity"].isin(["accuracy", "compression_ratio", "flops_ratio", "file_size"])]
     rows = rows[(rows["scheme"] == "") | rows["quantity"].isin(["accuracy", "file_size"])]
     rows = rows.assign(column=rows["quantity"] + rows["scheme"].map(lambda scheme: f"_{scheme}" if scheme else ""))
@@ -84,7 +84,7 @@ def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
         recalibrated_accuracy and accuracy (percent; right after pruning, with BatchNorm recalibrated, and after
         fine-tuning), compression_ratio and flops_ratio (percent); the best accuracy of a dataset and model first.
     """
-    rows = evaluated(values)
+    rows = _evaluated(values)
     rows = rows[(rows["scheme"] == "") & rows["quantity"].isin(["accuracy", "compression_ratio", "flops_ratio"])]
     rows = pandas.concat([rows, values[values["stage"] == "assess"]])
     rows = rows[rows["method"] != ORIGINAL]
@@ -98,7 +98,7 @@ def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
     return whole.sort_values(order, ascending=[True, True, False], kind="stable", ignore_index=True)
 
 
-def evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
+def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
     """Return the values of the evaluate stage, with each cell's ratios to its dense network added.
 
     Sizes do not depend on the device, so a network may be compared with a dense one that was tested elsewhere;

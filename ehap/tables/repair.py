@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from ehap.tables.build import evaluated
 from ehap.tables.collect import DATASET_NAMES
 from ehap.tables.curves import svg
 from ehap.tables.paper import ORIGINAL
@@ -40,10 +39,10 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
     """
     rows = values[values["stage"] == "reconstruct"]
     methods = rows[KEYS].drop_duplicates()
-    rows = pandas.concat([rows, _of(values, "assess"), _sizes(values)])
-    rows = rows.merge(methods, on=KEYS)
+    rows = pandas.concat([rows, values[values["stage"] == "assess"]]).merge(methods, on=KEYS)
     table = rows.pivot_table(index=[*KEYS, "seed"], columns="quantity", values="value", sort=False)
     table = table.reindex(columns=sorted({*table.columns, *MEANS, "images"})).reset_index()
+    table = table.drop(columns=["compression_ratio", "flops_ratio"]).merge(_sizes(values), how="left")
     fitted = table["reconstructed_accuracy"].notna()
     table["distilled_only_accuracy"] = table["distilled_accuracy"].where(~fitted)
     table["distilled_accuracy"] = table["distilled_accuracy"].where(fitted)
@@ -118,13 +117,14 @@ def repair_by_images(frame: pandas.DataFrame) -> bytes:
     return svg(figure)
 
 
-def _of(values: pandas.DataFrame, stage: str) -> pandas.DataFrame:
-    return values[values["stage"] == stage]
-
-
 def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
-    rows = evaluated(values)
-    return rows[(rows["scheme"] == "") & rows["quantity"].isin(["compression_ratio", "flops_ratio"])]
+    """Return what each plan leaves, in percent; plans do not depend on the device."""
+    cell = ["dataset", "model", "method", "seed"]
+    rows = values[values["stage"] == "prune"].drop_duplicates([*cell, "quantity"])
+    sizes = rows.pivot(index=cell, columns="quantity", values="value")
+    ratios = {"compression_ratio": "parameters", "flops_ratio": "flops"}
+    found = pandas.DataFrame({name: 100 * sizes[what] / sizes[f"dense_{what}"] for name, what in ratios.items()})
+    return found.reset_index()
 
 
 def _rankings(settings: pandas.DataFrame) -> dict[str, str]:

@@ -226,12 +226,13 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
         where = {"seed": seed, "method": name}
         costs = {"seconds": (30.0 + seed, "s"), "peak_memory": (2e8, "bytes"), "images": (images, "images")}
         accuracies = {step: (value + seed, "percent") for step, value in steps.items()}
+        sizes = {f"{which}parameters": (size, "parameters") for which, size in (("", 600), ("dense_", 1000))}
+        sizes |= {f"{which}flops": (size, "flop") for which, size in (("", 500), ("dense_", 1000))}
         settings = {"criterion": criterion, "normalise": "lamp", "residual": "union"}
         return [
             _record(tmp_path, f"r{name}{seed}", {**accuracies, **costs}, stage="reconstruct", **where),
             _record(tmp_path, f"a{name}{seed}", {"pruned_accuracy": (12.0, "percent")}, stage="assess", **where),
-            _record(tmp_path, f"e{name}{seed}", _evaluated(90.0 + seed, 600), stage="evaluate", **where),
-            _record(tmp_path, f"p{name}{seed}", {}, stage="prune", settings=settings, **where),
+            _record(tmp_path, f"p{name}{seed}", sizes, stage="prune", settings=settings, **where),
         ]
 
     paths = []
