@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from ehap.curvature import channel_scores
-from ehap.data import DATASETS, hessian_batch
+from ehap.data import DATASETS, hessian_batch, normalise
 from ehap.errors import PlanError
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Planner, magnitude, prune, unions_by_matrix
-from ehap.pruning.peers import PEERS
+from ehap.pruning import Planner, magnitude, prune, reconstruct, unions_by_matrix
+from ehap.pruning.channels import Kept
+from ehap.pruning.peers import PEERS, Pruner
 from ehap.records import read_tensors
 from ehap.runtime import choose_device, device_name, slug, write_atomically
-from ehap.settings import Finetune, Prune
+from ehap.settings import Finetune, Prune, Reconstruct
 from ehap.stages.prune import layer_weights, scores_from
-from ehap.training import fit, recalibrate_
+from ehap.training import distill, fit, recalibrate_
 
 OURS = {
     "ours, trace": {"criterion": "trace"},
@@ -38,7 +39,8 @@ parser.add_argument("--data", type=Path, required=True, help="its images, as pre
 parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
 parser.add_argument("--pruners", nargs="+", default=[""], help="those whose names begin so; all where left out")
 parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
-parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning; 0: none")
+parser.add_argument("--repair-images", type=int, default=0, help="repair on so many images without labels, too")
 parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of fine-tuning")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -56,25 +58,58 @@ dense = build_model(metadata["model"], info.classes)
 dense.load_state_dict(weights)
 train = tensors["train_images"].to(device), tensors["train_labels"].to(device)
 test = tensors["test_images"].to(device), tensors["test_labels"].to(device)
+seen = train[0][torch.randperm(len(train[0]), generator=torch.Generator().manual_seed(args.seed))[: args.repair_images]]
+repair = Reconstruct(images=args.repair_images, precision=args.precision)
 batch = hessian_batch(tensors["train_images"], tensors["train_labels"], info, args.images, args.seed)
-dense_accuracy = accuracy(copy.deepcopy(dense).to(device), test, info)
+teacher = copy.deepcopy(dense).to(device).eval()
+dense_accuracy = accuracy(teacher, test, info)
 planner = Planner(dense, INPUT_SHAPE)
 
 
-def ours(name: str, share: float) -> nn.Module:
-    """Return what one of our methods leaves."""
+def ours(name: str, share: float) -> tuple[nn.Module, Kept]:
+    """Return what one of our methods leaves, and its plan."""
     chosen = Prune(params=share, **OURS[name])  # type: ignore[arg-type]
     if chosen.criterion == "magnitude":
-        return prune(dense, planner(magnitude(layer_weights(dense)), chosen).kept)
-    found = channel_scores(dense, *batch, chosen.criterion)[chosen.criterion]  # type: ignore[arg-type, index]
-    return prune(dense, planner(scores_from(dense, chosen.criterion, found), chosen).kept)
+        kept = planner(magnitude(layer_weights(dense)), chosen).kept
+    else:
+        found = channel_scores(dense, *batch, chosen.criterion)[chosen.criterion]  # type: ignore[arg-type, index]
+        kept = planner(scores_from(dense, chosen.criterion, found), chosen).kept
+    return prune(dense, kept), kept
 
 
-def measured(share: float, name: str, pruned: Callable[[], nn.Module]) -> dict[str, object]:
+def theirs(peer: Pruner, share: float) -> tuple[nn.Module, None]:
+    """Return what another library leaves."""
+    images = normalise(seen, info).cpu() if args.repair_images else batch[0]
+    return peer(dense, share, images), None
+
+
+def without_labels(network: nn.Module, kept: Kept | None) -> dict[str, object]:
+    """Return accuracy after distillation alone, and for our networks after reconstruction and after both."""
+    fresh = copy.deepcopy(network)
+    found: dict[str, object] = {}
+    if kept is not None:
+        began = time.perf_counter()
+        fitted = reconstruct(teacher, network, kept, normalise(seen, info), seed=args.seed).network
+        found["reconstructed"] = round(accuracy(fitted, test, info), 2)
+        distilled(fitted)
+        found["reconstructed_and_distilled"] = round(accuracy(fitted, test, info), 2)
+        found["seconds_to_repair"] = round(time.perf_counter() - began, 1)
+    distilled(fresh)
+    return found | {"distilled": round(accuracy(fresh, test, info), 2)}
+
+
+def distilled(network: nn.Module) -> None:
+    """Train a network, in place, towards the dense one's answers on the images that a repair sees."""
+    network.to(memory_format=torch.channels_last)
+    with unions_by_matrix(network):
+        distill(teacher, network, seen, info, repair, args.seed)
+
+
+def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept | None]]) -> dict[str, object]:
     """Prune, recalibrate and fine-tune; return the row of a contender."""
     began = time.perf_counter()
     try:
-        network = pruned()
+        network, kept = pruned()
     except (PlanError, ModuleNotFoundError) as error:
         print(f"{name}, {share:g}: left out ({error})", file=sys.stderr)
         return {"params": share, "pruner": name, "note": str(error)}
@@ -87,6 +122,8 @@ def measured(share: float, name: str, pruned: Callable[[], nn.Module]) -> dict[s
         recalibrate_(network, train[0], info, 2048, args.seed)
         recalibrated = accuracy(network, test, info)
         network.load_state_dict(before)
+        repaired = without_labels(network, kept) if args.repair_images else {}
+        network.load_state_dict(before)
         history = fit(network, train, info, settings, args.seed, partial(accuracy, test=test, info=info))
     row = {
         "params": share,
@@ -95,7 +132,8 @@ def measured(share: float, name: str, pruned: Callable[[], nn.Module]) -> dict[s
         "flops_kept_percent": round(100 * size[1] / flops(dense, INPUT_SHAPE), 2),
         "right_after_pruning": round(as_it_is, 2),
         "recalibrated": round(recalibrated, 2),
-        "fine_tuned": round(history[-1].test_accuracy, 2),
+        **repaired,
+        **({"fine_tuned": round(history[-1].test_accuracy, 2)} if history else {}),
         "seconds_to_prune": round(seconds, 1),
         "note": "",
     }
@@ -119,7 +157,9 @@ def write(rows: list[dict[str, object]]) -> Path:
 
 rows: list[dict[str, object]] = []
 for kept in args.params:
-    pruners = {label: partial(peer, dense, kept, batch[0]) for label, peer in PEERS.items()}
+    pruners: dict[str, Callable[[], tuple[nn.Module, Kept | None]]] = {
+        label: partial(theirs, peer, kept) for label, peer in PEERS.items()
+    }
     pruners |= {label: partial(ours, label, kept) for label in OURS}
     for label, pruner in pruners.items():
         if label.startswith(tuple(args.pruners)):

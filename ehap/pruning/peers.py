@@ -2,14 +2,19 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import chdir
+from decimal import Decimal
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from ehap.errors import PlanError
 
 HALVINGS = 20  # of the interval in which a pruning ratio is looked for
 MCT_BATCHES = 16
+AIMET_CANDIDATES, AIMET_EVALUATED = 10, 500  # ratios tried a layer, its default; images by which each is judged
 
 Pruner = Callable[[nn.Module, float, Tensor], nn.Module]
 """From a dense network, the share of its parameters to keep at most, and images (N, 3, H, W) to the pruned network.
@@ -44,10 +49,45 @@ def model_compression_toolkit(model: nn.Module, share: float, images: Tensor) ->
     return found
 
 
+def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
+    """Return what AIMET's channel pruning leaves: ratios by a greedy search, weights reconstructed layer by layer.
+
+    The search wants an evaluation; so that it needs no labels it is given the agreement with the dense network. Inputs
+    of convolutions inside residual branches are what it prunes; it may stay above or well below the share.
+    """
+    from aimet_torch.common import defs  # type: ignore[import-not-found, unused-ignore]
+    from aimet_torch.compress import ModelCompressor  # type: ignore[import-not-found, unused-ignore]
+    from aimet_torch.defs import ChannelPruningParameters  # type: ignore[import-not-found, unused-ignore]
+
+    with torch.no_grad():
+        answers = torch.cat([model.eval()(part).argmax(1) for part in images.split(500)])
+
+    def agreement(network: nn.Module, _: object = None, use_cuda: bool = False) -> float:
+        part = images[:AIMET_EVALUATED].to("cuda" if use_cuda else "cpu")
+        with torch.no_grad():
+            return float((network(part).argmax(1).cpu() == answers[:AIMET_EVALUATED]).double().mean())
+
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    greedy = defs.GreedySelectionParameters(Decimal(str(share)), AIMET_CANDIDATES)
+    batches = DataLoader(TensorDataset(images, answers), batch_size=64)
+    mode = ChannelPruningParameters.Mode.auto, ChannelPruningParameters.AutoModeParams(greedy, [first])
+    settings = ChannelPruningParameters(batches, len(images), False, *mode)
+    shape, scheme = (1, *images.shape[1:]), defs.CompressionScheme.channel_pruning
+    with TemporaryDirectory() as folder, chdir(folder):  # it writes its scores into the folder it is in
+        found, _ = ModelCompressor.compress_model(
+            *(copy.deepcopy(model), agreement, 1, shape, scheme, defs.CostMetric.memory, settings)
+        )
+    pruned: nn.Module = found
+    if _parameters(pruned) > share * _parameters(model):
+        raise PlanError(f"AIMET: leaves {_parameters(pruned)} parameters.")
+    return pruned
+
+
 PEERS: dict[str, Pruner] = {
     "torch-pruning, group L2, global": torch_pruning_global,
     "torch-pruning, group L2, uniform": torch_pruning_uniform,
     "model-compression-toolkit": model_compression_toolkit,
+    "AIMET, reconstructed": aimet,
 }
 
 

@@ -25,7 +25,7 @@ class Reconstruct:
     ridge: float | None = 1e-2
     positions: int = 64
     distill_steps: int = 300
-    learning_rate: float = 0.02
+    learning_rate: float = 0.005
     momentum: float = 0.9
     weight_decay: float = 1e-3
     batch_size: int = 128

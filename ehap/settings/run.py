@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -286,10 +287,12 @@ class Run:
 def _with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration with one method for each value of a method's list, grid included.
 
-    Lists are a budget, ``gate`` to ``gate-30``, and the images of a reconstruction, ``gate`` to ``gate-images64``.
+    Lists are a budget, ``gate`` to ``gate-30``, and the images and draws of a reconstruction, ``gate`` to
+    ``gate-images64`` and ``gate-draw1``.
     """
     budgets = _swept(dict(config), "prune", BUDGETS, "budgets", _percent)
-    return _swept(budgets, "reconstruct", ("images",), "numbers of images", _images)
+    images = _swept(budgets, "reconstruct", ("images",), "numbers of images", partial(_whole, "images"))
+    return _swept(images, "reconstruct", ("draw",), "draws", partial(_whole, "draw"))
 
 
 def _swept(
@@ -321,11 +324,11 @@ def _swept(
     return {**config, "methods": methods, "grid": {**grid, "methods": named}}
 
 
-def _images(where: str, value: Any) -> str:
-    """Return a number of images as it stands in a name."""
+def _whole(noun: str, where: str, value: Any) -> str:
+    """Return a whole number as it stands in a name."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise SettingsError(f"{where}: expected whole numbers, got {value!r}.")
-    return f"images{value}"
+    return f"{noun}{value}"
 
 
 def _percent(where: str, value: Any) -> str:

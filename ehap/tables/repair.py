@@ -26,16 +26,16 @@ MEANS = [*STEPS, "change", "compression_ratio", "flops_ratio", "seconds", "peak_
 
 
 def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFrame:
-    """Return one row a network that was reconstructed or distilled without labels.
+    """Return one row a network that was reconstructed or distilled without labels; draws of images are pooled.
 
     Args:
         values: As ``collect`` returns them.
         settings: The same.
 
     Returns:
-        dataset, model, method, device, ranking, images, n, and mean and std (``…_std``) over seeds of the accuracies
-        (percent) at each step, change (percentage points: the last step less the dense network), compression_ratio and
-        flops_ratio (percent), seconds, and peak_memory (bytes).
+        dataset, model, method, device, ranking, images, n, and mean and std (``…_std``) over seeds and draws of the
+        accuracies (percent) at each step, change (percentage points: the last step less the dense network),
+        compression_ratio and flops_ratio (percent), seconds, and peak_memory (bytes).
     """
     rows = values[values["stage"] == "reconstruct"]
     methods = rows[KEYS].drop_duplicates()
@@ -53,10 +53,12 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
     ]
     dense = dense.drop_duplicates([*cell, "device"])[[*cell, "device", "value"]]
     table["change"] = last - table.merge(dense, on=[*cell, "device"], how="left")["value"]
-    grouped = table.groupby([*KEYS, "images"], sort=False)
+    names = _rankings(settings)
+    table.insert(len(KEYS), "ranking", table["method"].map(names))
+    table["method"] = table["method"].str.replace(r"-draw\d+$", "", regex=True)
+    grouped = table.groupby([*KEYS, "ranking", "images"], sort=False)
     found = grouped[MEANS].mean().join(grouped[MEANS].std().add_suffix("_std"))
     whole: pandas.DataFrame = found.join(grouped.size().rename("n")).reset_index()
-    whole.insert(len(KEYS), "ranking", whole["method"].map(_rankings(settings)))
     order = ["dataset", "model", "compression_ratio", "change"]
     return whole.sort_values(order, ascending=[True, True, False, False], kind="stable", ignore_index=True)
 
@@ -80,7 +82,7 @@ def repaired_markdown(frame: pandas.DataFrame) -> str:
         table = shown.loc[:, (shown != "").any()].to_markdown(index=False, disable_numparse=True)
         lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
     note = (
-        "Accuracy on all test images, mean ± standard deviation over seeds: of the network and of the images drawn. "
+        "Accuracy on all test images, mean ± standard deviation over seeds and draws of images. "
         "Change is that of the last step against the dense network. Seconds and memory (what was added to the process, "
         "or held on the GPU) are those of reconstruction and distillation, without the tests in between."
     )

@@ -1,22 +1,38 @@
 """BatchNorm statistics of the network that is, rather than of the one that it was."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from ehap.data import DatasetInfo, plain_batches
+from ehap.data import DatasetInfo, augment, draw_augmentation, normalise
+
+BATCH = 500
 
 
 def recalibrate_(model: nn.Module, images: Tensor, info: DatasetInfo, count: int, seed: int) -> None:
     """Give every BatchNorm the statistics of ``count`` images, in place; the mode stays.
 
+    The images are cropped and mirrored as in training: those are the statistics that the weights were trained with.
+    Without it a resnet20 on CIFAR-10 lost 1.8 points as it was, and 3.8 more when pruned.
+
     Args:
         model: On the device of the images.
-        images: (N, 3, H, W) uint8; those used are drawn without replacement, un-augmented.
-        info: The dataset's normalisation.
+        images: (N, 3, H, W) uint8; those used are drawn without replacement.
+        info: The dataset's normalisation and whether to mirror.
         count: At most so many images, in batches of equal weight.
-        seed: Of the draw.
+        seed: Of the draw, the crops and the mirroring.
     """
-    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].to(images.device)
-    labels = torch.zeros(len(chosen), dtype=torch.int64, device=images.device)
-    update_bn((inputs for inputs, _ in plain_batches(images[chosen], labels, info)), model)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]
+    offsets, mirrored = draw_augmentation(len(chosen), generator, info.flip)
+    offsets, mirrored = offsets.to(images.device), None if mirrored is None else mirrored.to(images.device)
+
+    def batches() -> Iterator[Tensor]:
+        for first in range(0, len(chosen), BATCH):
+            part = slice(first, first + BATCH)
+            which = None if mirrored is None else mirrored[part]
+            yield normalise(augment(chosen[part], offsets[:, part], which), info)
+
+    update_bn(batches(), model)

@@ -166,6 +166,8 @@ def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str
     repair = run.reconstruct("digits", "resnet20", "random-images256")
     assert (repair.images, repair.ridge, repair.distill_steps) == (256, 1e-3, 300)
     assert run.reconstruct("digits", "resnet20", "hap").images == 0
+    config["methods"]["random"]["reconstruct"] = {"images": 64, "draw": [0, 1]}
+    assert Run(config).reconstructs() == ("random-draw0", "random-draw1")
     config["reconstruct"] = {"digits": {"images": 128}}
     assert Run(config).reconstruct("digits", "resnet20", "hap").images == 128
 

@@ -238,7 +238,7 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     paths = []
     for seed in (0, 1):
         both = {"reconstructed_accuracy": 85.0, "distilled_accuracy": 91.0}
-        paths += repair("l2-60", seed, 2000, both, "magnitude")
+        paths += repair(f"l2-60-draw{seed}", 0, 2000, {step: value + seed for step, value in both.items()}, "magnitude")
         paths += repair("l2-60-alone", seed, 2000, {"distilled_accuracy": 89.0}, "magnitude")
         paths += repair("gate-60", seed, 64, {"reconstructed_accuracy": 80.0}, "gate")
     added, settings = tables.collect(paths)
@@ -247,13 +247,14 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     both, alone, fitted = (_row(frame, method=name) for name in ("l2-60", "l2-60-alone", "gate-60"))
     assert (both["ranking"], both["n"], both["images"]) == ("magnitude + lamp", 2, 2000)
     assert (both["distilled_accuracy"], both["distilled_accuracy_std"]) == (91.5, pytest.approx(0.5**0.5))
-    assert (both["change"], both["change_std"]) == (-2, 0)  # against the dense network of the same seed
+    assert both["change"] == -1.5
+    assert (alone["change"], alone["change_std"]) == (-4, 0)  # against the dense network of the same seed
     assert (alone["distilled_only_accuracy"], alone["change"]) == (89.5, -4)
     assert pandas.isna(alone["distilled_accuracy"])
     assert (fitted["reconstructed_accuracy"], fitted["change"], fitted["compression_ratio"]) == (80.5, -13, 60)
     text = " ".join(tables.repaired_markdown(frame).split())
     assert "| l2-60 | 2000 | 12.00 ± 0.00 % |" in text
-    assert "| -2.00 ± 0.00 points | 60.00" in text
+    assert "| -1.50 ± 0.71 points | 60.00" in text
     picture = tables.repair_by_size(frame).decode()
     assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))
     assert ">gate + lamp<" not in picture  # 64 images are not the usual number

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.data import DATASETS, plain_batches
+from ehap.data import DATASETS, augment, draw_augmentation, normalise
 from ehap.errors import DataError
 from ehap.settings import Finetune, Reconstruct, Training
 from ehap.training import Distillation, distill, fit, recalibrate_, true_labels
@@ -50,12 +50,16 @@ def test_a_student_comes_nearer_to_its_teacher_and_the_teacher_stays_as_it_was(t
     assert not teacher.training
 
 
-def test_recalibration_gives_the_statistics_of_the_images_and_changes_nothing_else(tiny: nn.Module) -> None:
+def test_recalibration_gives_the_statistics_of_images_as_in_training_and_changes_nothing_else(tiny: nn.Module) -> None:
     images = _images(40)
     before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
     recalibrate_(tiny, images, INFO, count=1000, seed=3)
-    inputs, _ = next(iter(plain_batches(images, torch.zeros(40, dtype=torch.int64), INFO)))
+    generator = torch.Generator().manual_seed(3)
+    order = torch.randperm(40, generator=generator)
+    inputs = normalise(augment(images[order], *draw_augmentation(40, generator, INFO.flip)), INFO)
     features = tiny.conv1(inputs)
+    plain = tiny.conv1(normalise(images, INFO))
+    assert not torch.allclose(features.mean((0, 2, 3)), plain.mean((0, 2, 3)), atol=1e-2)
     assert torch.allclose(tiny.bn1.running_mean, features.mean((0, 2, 3)), atol=1e-4)
     assert torch.allclose(tiny.bn1.running_var, features.var((0, 2, 3)), rtol=1e-3)
     changed = {name for name, tensor in tiny.state_dict().items() if not torch.equal(tensor, before[name])}
