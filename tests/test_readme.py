@@ -16,6 +16,8 @@ def test_the_python_of_the_readme_prunes_a_network_to_its_budget() -> None:
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     names = {"model": build_model("resnet20", 10, seed=0), "images": images, "labels": torch.tensor([0, 1, 2, 3])}
     exec(block.group(1), names)
-    smaller, chosen = names["smaller"], names["chosen"]
-    assert smaller(images).shape == (4, 10)  # type: ignore[operator]
+    smaller, chosen, repaired = names["smaller"], names["chosen"], names["repaired"]
+    assert smaller(images).shape == repaired(images).shape == (4, 10)  # type: ignore[operator]
+    dense, pruned, fitted = (each.eval()(images) for each in (names["model"], smaller, repaired))  # type: ignore[attr-defined]
+    assert (fitted - dense).norm() < 0.5 * (pruned - dense).norm()
     assert 0.4 < chosen.flops / chosen.dense_flops <= 0.5  # type: ignore[attr-defined]
