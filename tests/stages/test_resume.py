@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ehap.pruning import prune
 from ehap.records import Job, write_tensors
 from ehap.settings import Pretrain
+from ehap.stages.dense import architecture, load_dense, save_model
+from ehap.stages.prune import layer_weights
 from ehap.stages.resume import Resume
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +27,9 @@ JOB = Job(stage="pretrain", dataset="digits", model="resnet20", seed=1)
 FILES = {
     "pretrain": ("checkpoint", "history", "record"),
     "trace": ("traces", "record"),
+    "reconstruct": ("checkpoint", "history", "record"),
 }
-RESULT = {"pretrain": "checkpoint", "trace": "traces"}
+RESULT = {"pretrain": "checkpoint", "trace": "traces", "reconstruct": "checkpoint"}
 
 
 def _state(number: int) -> dict[str, int]:
@@ -37,7 +41,9 @@ def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0
     settings = {
         "pretrain": {"epochs": 3, "learning_rate": 0.05, "batch_size": 16},
         "trace": {"batch_size": 32, "samples": 12, "micro_batch": 16},
+        "reconstruct": {"images": 48, "distill_steps": 12, "batch_size": 16},
     }[stage]
+    folder.mkdir(exist_ok=True)
     files = inputs | {name: folder / name for name in FILES[stage]} | {"log": folder / "log"}
     named = [item for name, path in files.items() for item in (f"--{name}", str(path))]
     cell = ["--dataset", "digits", "--model", "resnet20", "--seed", "1", "--states", str(folder / "states")]
@@ -61,11 +67,27 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def whole(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both stages, run without a break."""
+    """All stages, run without a break, each in its folder."""
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run(_command("pretrain", folder, inputs), check=True)
-    subprocess.run(_command("trace", folder, {**inputs, "checkpoint": folder / "checkpoint"}), check=True)
+    subprocess.run(_command("pretrain", folder / "pretrain", inputs), check=True)
+    dense = load_dense(folder / "pretrain/checkpoint", JOB)
+    kept = {
+        name: list(range(0, len(weight), 2 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()
+    }
+    save_model(folder / "pruned", prune(dense, kept), architecture(JOB, kept))
+    for stage in ("trace", "reconstruct"):
+        subprocess.run(_command(stage, folder / stage, inputs | _starts(stage, folder)), check=True)
     return folder
+
+
+def _starts(stage: str, whole: Path) -> dict[str, Path]:
+    """The networks that a stage starts from, by the option that names them."""
+    dense = whole / "pretrain/checkpoint"
+    return {
+        "pretrain": {},
+        "trace": {"checkpoint": dense},
+        "reconstruct": {"parent": dense, "pruned": whole / "pruned"},
+    }[stage]
 
 
 @pytest.mark.parametrize(
@@ -76,14 +98,15 @@ def whole(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         ("pretrain", signal.SIGINT),
         ("trace", signal.SIGKILL),
         ("trace", signal.SIGTERM),
+        ("reconstruct", signal.SIGKILL),
+        ("reconstruct", signal.SIGTERM),
     ],
 )
 def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
     inputs: dict[str, Path], whole: Path, tmp_path: Path, stage: str, stop: signal.Signals
 ) -> None:
     """Killed again and again, a moment after its state has moved on, until it gets through."""
-    if stage == "trace":
-        inputs = {**inputs, "checkpoint": whole / "checkpoint"}
+    inputs, whole = inputs | _starts(stage, whole), whole / stage
     killed, log = 0, ""
     for moment in (0.05, 0.7, 3600.0):
         job = subprocess.Popen(_command(stage, tmp_path, inputs), stderr=subprocess.PIPE, text=True)
@@ -101,7 +124,12 @@ def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
     assert "going on after" in log
     assert (whole / RESULT[stage]).read_bytes() == (tmp_path / RESULT[stage]).read_bytes()
     assert not [path for path in (tmp_path / "states").rglob("*") if path.is_file()]
-    if stage == "pretrain":
+    if stage == "reconstruct":
+        before, after = (json.loads((folder / "record").read_text())["values"] for folder in (whole, tmp_path))
+        same = set(before) - {"seconds", "reconstruct_time", "distill_time", "peak_memory"}
+        assert {name: before[name] for name in same} == {name: after[name] for name in same}
+        assert "reconstructed_accuracy" in same
+    if stage in ("pretrain", "reconstruct"):
         first, second = ((folder / "history").read_text().splitlines() for folder in (whole, tmp_path))
         assert [row.rsplit(",", 1)[0] for row in first] == [row.rsplit(",", 1)[0] for row in second]  # but for seconds
 
@@ -127,7 +155,7 @@ def test_sigterm_saves_though_no_state_was_due(inputs: dict[str, Path], whole: P
     state = torch.load(next(tmp_path.rglob("state.pt")), weights_only=True)["state"]
     assert (len(state["history"]), state["batches"]) > (1, 0)
     subprocess.run(_command("pretrain", tmp_path, inputs, every=3600), check=True)
-    assert (whole / "checkpoint").read_bytes() == (tmp_path / "checkpoint").read_bytes()
+    assert (whole / "pretrain/checkpoint").read_bytes() == (tmp_path / "checkpoint").read_bytes()
 
 
 def test_the_newest_whole_state_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,83 @@
+"""What the reconstruct stage refuses, and what it says of too few images."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from ehap.errors import CheckpointError, DataError
+from ehap.models import build_model
+from ehap.pruning import prune
+from ehap.records import Job, write_tensors
+from ehap.settings import Machine, Reconstruct
+from ehap.stages import reconstruct
+from ehap.stages.dense import architecture, save_model
+from ehap.stages.prune import layer_weights
+
+JOB = Job(stage="reconstruct", dataset="digits", model="resnet20", seed=0, method="half")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A few images, a dense network and one pruned to half its channels."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for split in ("train", "test"):
+        tensors[f"{split}_images"] = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        tensors[f"{split}_labels"] = torch.randint(10, (20,), generator=generator)
+    write_tensors(tmp_path / "data", tensors, {"dataset": "digits"})
+    dense = build_model("resnet20", 10, seed=0)
+    kept = {
+        name: list(range(0, len(weight), 2 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()
+    }
+    save_model(tmp_path / "parent", dense, architecture(JOB, None))
+    save_model(tmp_path / "pruned", prune(dense, kept), architecture(JOB, kept))
+    outputs = {name: tmp_path / f"new/{name}" for name in ("checkpoint", "history", "record")}
+    (tmp_path / "new").mkdir()
+    return {name: tmp_path / name for name in ("data", "parent", "pruned")} | outputs
+
+
+def _run(files: dict[str, Path], settings: Reconstruct) -> None:
+    reconstruct.run(**files, job=JOB, settings=settings, machine=Machine(device="cpu"))
+
+
+def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
+    files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="ehap"):
+        _run(files, Reconstruct(images=3, positions=20, distill_steps=0))
+    assert "layers have fewer equations than unknowns" in caplog.text
+    values = json.loads(files["record"].read_text())["values"]
+    assert values["underdetermined_layers"]["value"] > 10
+    assert values["least_equations_per_unknown"]["value"] == pytest.approx(3 / 65)  # of the classifier
+    assert values["seconds"]["value"] == values["reconstruct_time"]["value"] > 0
+    assert "distilled_accuracy" not in values
+    _run(files, Reconstruct(images=20, positions=0, distill_steps=0))
+    values = json.loads(files["record"].read_text())["values"]
+    assert values["underdetermined_layers"]["value"] == 1
+
+
+def test_other_draws_and_seeds_see_other_images() -> None:
+    images = torch.arange(1000)
+    drawn = [
+        reconstruct._drawn(images, Reconstruct(images=10, draw=draw), seed).tolist()
+        for draw, seed in ((0, 0), (0, 1), (1, 0), (0, 0))
+    ]
+    assert drawn[0] == drawn[3]
+    assert len({*map(tuple, drawn)}) == 3
+    assert all(len(set(each)) == 10 for each in drawn)
+
+
+def test_what_does_not_fit_is_refused_before_any_work(files: dict[str, Path]) -> None:
+    with pytest.raises(DataError, match=r"reconstruct.images: expected at most the 20 training images, got 21"):
+        _run(files, Reconstruct(images=21))
+    with pytest.raises(CheckpointError, match="expected a dense network, got a pruned one"):
+        _run(files | {"parent": files["pruned"]}, Reconstruct(images=4))
+    dense = build_model("resnet20", 10, seed=0)
+    kept = {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
+    save_model(files["pruned"], dense, {**architecture(JOB, kept), "order": "set"})
+    with pytest.raises(CheckpointError, match=r"expected unions in sorted order, got those of prune.rule as_published"):
+        _run(files, Reconstruct(images=4))
+    assert not files["checkpoint"].exists()
