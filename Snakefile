@@ -22,6 +22,7 @@ include: "rules/reconstruct.smk"
 include: "rules/finetune.smk"
 include: "rules/qat.smk"
 include: "rules/evaluate.smk"
+include: "rules/deploy.smk"
 include: "rules/curves.smk"
 include: "rules/tables.smk"
 

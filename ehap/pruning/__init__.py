@@ -1,6 +1,7 @@
 """From channel scores to a smaller network."""
 
 from ehap.pruning.channels import PruningPlan
+from ehap.pruning.expansion import Placement, expanded, placements
 from ehap.pruning.plan import Planner, plan
 from ehap.pruning.reconstruction import LayerFit, Reconstruction, reconstruct
 from ehap.pruning.sensitivity import Scores, bn_scale, lamp, magnitude, random_scores, sensitivity
@@ -9,15 +10,18 @@ from ehap.pruning.union import UnionAdd, unions_by_matrix
 
 __all__ = [
     "LayerFit",
+    "Placement",
     "Planner",
     "PruningPlan",
     "Reconstruction",
     "Scores",
     "UnionAdd",
     "bn_scale",
+    "expanded",
     "lamp",
     "magnitude",
     "mask_",
+    "placements",
     "plan",
     "prune",
     "random_scores",

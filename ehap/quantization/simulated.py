@@ -34,19 +34,20 @@ class SimulatedNetwork(nn.Module):
             quantizer.enable_observer(mode)
         return self
 
+    def quantizers(self) -> list[FakeQuantize]:
+        """Return all quantizers, of weights and of activations, in forward order."""
+        nodes = [node for node in self.graph_module.graph.nodes if node.op == "call_module"]
+        modules = [self.graph_module.get_submodule(node.target) for node in nodes]
+        return list(dict.fromkeys(item for item in modules if isinstance(item, FakeQuantize)))
+
     def activation_quantizers(self) -> list[FakeQuantize]:
         """Return the activation quantizers in forward order."""
-        return [item for item in self._quantizers() if not item.is_per_channel]
+        return [item for item in self.quantizers() if not item.is_per_channel]
 
     def weighted_nodes(self) -> list[fx.Node]:
         """Return the convolution and linear nodes in forward order."""
         targets = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
         return [node for node in self.graph_module.graph.nodes if node.target in targets]
-
-    def _quantizers(self) -> list[FakeQuantize]:
-        nodes = [node for node in self.graph_module.graph.nodes if node.op == "call_module"]
-        modules = [self.graph_module.get_submodule(node.target) for node in nodes]
-        return list(dict.fromkeys(item for item in modules if isinstance(item, FakeQuantize)))
 
 
 def simulate(model: nn.Module, settings: Qat, input_shape: tuple[int, int, int]) -> SimulatedNetwork:

@@ -1,6 +1,7 @@
 """Every knob of `ehap`: one frozen dataclass a stage, checked when it is built. Standard library only."""
 
 from ehap.settings.build import build
+from ehap.settings.deploy import Deploy
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import Prune
@@ -10,6 +11,7 @@ from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain, Qat, Training
 
 __all__ = [
+    "Deploy",
     "Finetune",
     "Machine",
     "Prepare",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
 from ehap.settings.build import build, check_keys, unknown
+from ehap.settings.deploy import ENGINE_BITS, Deploy
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import FROM_CURVATURE, Prune, Rounds
@@ -27,6 +28,7 @@ STAGES: dict[str, type] = {
     "reconstruct": Reconstruct,
     "finetune": Finetune,
     "qat": Qat,
+    "deploy": Deploy,
 }
 OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
 BUDGETS = ("prune_ratio", "params", "flops")
@@ -50,11 +52,13 @@ class Tables(Grid):
     """Whose records the tables show.
 
     curvatures: That the methods of the grid name. reconstructed: Methods of the grid that repair without labels.
+    deployed: Schemes of the grid that become files for an engine.
     also_read: Folders of records made elsewhere.
     """
 
     curvatures: tuple[str, ...] = ()
     reconstructed: tuple[str, ...] = ()
+    deployed: tuple[str, ...] = ()
     also_read: tuple[str, ...] = ()
 
 
@@ -68,11 +72,11 @@ class AlsoRead:
 class Run:
     """A checked configuration, and the settings of each cell.
 
-    The blocks ``prepare``, ``pretrain``, ``trace``, ``prune``, ``reconstruct``, ``finetune``, ``qat`` hold settings by
-    selector: ``all``, a dataset, a model, or ``dataset/model``; the more specific selector wins. A method may override
-    ``prune``, ``reconstruct``, ``finetune`` and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``. A
-    method whose budget is a list stands for one method a value: ``gate`` with ``params: [0.3, 0.1]`` for ``gate-30``,
-    ``gate-10``; so does one with a list of images.
+    The block of each stage (``prepare`` to ``deploy``) holds settings by selector: ``all``, a dataset, a model, or
+    ``dataset/model``; the more specific selector wins. A method may override ``prune``, ``reconstruct``, ``finetune``
+    and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``. A method whose budget is a list stands for
+    one method a value: ``gate`` with ``params: [0.3, 0.1]`` for ``gate-30``, ``gate-10``; so does one with a list of
+    images or draws.
 
     Raises:
         SettingsError: Anything in the mapping is unknown, missing, of a wrong type or out of range, for any cell.
@@ -161,6 +165,17 @@ class Run:
             (f"methods.{method}.qat", self._override(method, "qat")),
         )
 
+    def deploy(self, dataset: str, model: str) -> Deploy:
+        """Return how the quantized networks of a cell become files for an engine."""
+        return self._built(Deploy, "deploy", dataset, model)
+
+    def deployed(self) -> tuple[str, ...]:
+        """Return the schemes that are deployed: where there is a block ``deploy``, those of 8 bits."""
+        cells = list(product(self.grid.datasets, self.grid.models, self.grid.methods))
+        if "deploy" not in self._config:
+            return ()
+        return tuple(s for s in self.grid.schemes if all(self.qat(*cell, s).bits == ENGINE_BITS for cell in cells))
+
     def curvature(self, method: str) -> str | None:
         """Return the name of the traces that ``method`` ranks by; None where it needs none."""
         value = self._named("methods", method).get("curvature")
@@ -176,6 +191,7 @@ class Run:
             **asdict(self.grid),
             curvatures=self.curvatures(),
             reconstructed=self.reconstructs(),
+            deployed=self.deployed(),
             also_read=self.also_read,
         )
 
@@ -275,6 +291,7 @@ class Run:
         yield from map(self.prepare, grid.datasets)
         for dataset, model in product(grid.datasets, grid.models):
             yield self.pretrain(dataset, model)
+            yield self.deploy(dataset, model)
             yield from (self.trace(dataset, model, str(name)) for name in _mapping(self._config, "curvatures"))
             for method in map(str, _mapping(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)

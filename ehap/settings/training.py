@@ -73,13 +73,18 @@ class Finetune(Training):
 class Qat(Training):
     """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
 
+    epochs: 0 is post-training quantization: activation ranges from a few images, weights as they are.
     bits: Width of weights and activations.
-    range_momentum: Share of the old activation range that stays at each training step.
+    range_momentum: Share of the old activation range that stays at each training step, or batch of calibration.
+    calibration_images: Training images, without labels, that activation ranges start from; 0: none.
     """
 
     nesterov: bool = False
     bits: int = 8
     range_momentum: float = 0.99
+    calibration_images: int = 0
+
+    FEWEST_EPOCHS: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,3 +94,6 @@ class Qat(Training):
         if self.precision != "fp32":  # a cast would round what the simulation has rounded already
             raise SettingsError(f"precision must be fp32 where quantization is simulated, got {self.precision}.")
         share("range_momentum", self.range_momentum, zero=True, one=False)
+        at_least("calibration_images", self.calibration_images, 0)
+        if not self.epochs and not self.calibration_images:
+            raise SettingsError("calibration_images must be above 0 where epochs is 0: activations need ranges.")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ehap.models import INPUT_SHAPE
-from ehap.quantization import pack, simulate
+from ehap.quantization import calibrate_, pack, simulate
 from ehap.records import Job, write_tensors
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Qat
@@ -30,6 +30,8 @@ def run(
     network, structure = load_model(checkpoint, job)
     network.to(device)
     simulated = simulate(network, settings, INPUT_SHAPE)
+    if settings.calibration_images:
+        calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
     resume = fit_and_record(
         simulated, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]
     )

@@ -23,7 +23,6 @@ from ehap.stages.resume import Resume
 from ehap.training import Epoch, distill
 
 Values = dict[str, Value]
-DRAWS_APART = 2**31  # of their seeds: the seeds of a grid are smaller
 
 
 def run(
@@ -119,8 +118,10 @@ def _drawn(images: Tensor, settings: Reconstruct, seed: int) -> Tensor:
         raise DataError(
             f"reconstruct.images: expected at most the {len(images)} training images, got {settings.images}."
         )
-    generator = torch.Generator().manual_seed(seed + settings.draw * DRAWS_APART)
-    return images[torch.randperm(len(images), generator=generator)[: settings.images].to(images.device)]
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(settings.draw + 1):  # not another seed: of those the generator takes 32 bits only
+        order = torch.randperm(len(images), generator=generator)
+    return images[order[: settings.images].to(images.device)]
 
 
 def _fitted(

@@ -64,6 +64,10 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
         write_atomically(folder / "training_free.md", tables.repaired_markdown(repaired).encode())
         write_atomically(folder / "training_free.svg", tables.repair_by_size(repaired))
         write_atomically(folder / "training_free_images.svg", tables.repair_by_images(repaired))
+    if (values["stage"] == "deploy").any():
+        deployed = tables.deployed(values)
+        _write_csv(folder / "deployment.csv", deployed)
+        write_atomically(folder / "deployment.md", tables.deployed_markdown(deployed).encode())
     text = "\n\n".join([tables.overview_markdown(whole), *bf16])
     write_atomically(folder / "overview.md", (text + "\n").encode())
     write_atomically(folder / "summary.json", (json.dumps(_summary(whole), indent=2) + "\n").encode())

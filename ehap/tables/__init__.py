@@ -11,6 +11,7 @@ from ehap.tables.build import (
 )
 from ehap.tables.collect import collect
 from ehap.tables.curves import accuracy_by_size, kept_shares, learning_curves
+from ehap.tables.deployment import deployed, deployed_markdown
 from ehap.tables.paper import paper_values
 from ehap.tables.render import comparison_markdown, markdown, overview_markdown
 from ehap.tables.repair import repair_by_images, repair_by_size, repaired, repaired_markdown
@@ -20,6 +21,8 @@ __all__ = [
     "collect",
     "comparison",
     "comparison_markdown",
+    "deployed",
+    "deployed_markdown",
     "kept_shares",
     "learning_curves",
     "markdown",

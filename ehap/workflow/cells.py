@@ -40,6 +40,7 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
             paths += [f"reconstruct/{cell}/{method}"] if method in settings.reconstructed else []
             for scheme in settings.schemes:
                 paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
+                paths += [f"deploy/{cell}/{method}/{scheme}"] if scheme in settings.deployed else []
     own = [results / path / "record.json" for path in paths]
     return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
 

@@ -21,6 +21,7 @@ STAGE_ORDER = (
     "finetune",
     "quantize",
     "evaluate",
+    "deploy",
     "curves",
     "tables",
 )

@@ -243,6 +243,29 @@ def _check_repairs(project: Path) -> None:
         assert (project / f"results/small/tables/{name}").stat().st_size > 100
 
 
+def test_quantized_networks_become_files_that_an_engine_executes(project: Path) -> None:
+    config = _config("deploy", {"all": {"round_to": 16}})
+    config["schemes"] |= {"ptq8": {"epochs": 0, "calibration_images": 32}, "qat4": {"bits": 4}}
+    config["grid"] |= {"methods": ["hap"], "schemes": ["qat8", "ptq8", "qat4"]}
+    write_config(project, config)
+    assert planned(project)["deploy"] == 2  # engines take 8 bits
+    result = snakemake_in(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for scheme in ("qat8", "ptq8"):
+        values = read_record(project, f"deploy/{CELL}/hap/{scheme}")["values"]
+        assert values["integer_operators"]["value"] == 32  # 21 convolutions, 9 sums, the pooling and the classifier
+        assert values["other_answers"]["value"] <= 1
+        simulated = read_record(project, f"evaluate/{CELL}/hap/{scheme}")["values"]["accuracy"]["value"]
+        assert values["simulated_accuracy"]["value"] == pytest.approx(simulated)
+        onnx_file = project / f"results/small/deploy/{CELL}/hap/{scheme}/model.onnx"
+        assert values["onnx_size"]["value"] == onnx_file.stat().st_size
+    assert read_record(project, f"quantize/{CELL}/hap/ptq8")["settings"]["epochs"] == 0
+    assert not (project / f"results/small/deploy/{CELL}/hap/qat4").exists()
+    with (project / "results/small/tables/deployment.csv").open() as file:
+        assert [row["scheme"] for row in csv.DictReader(file)] == ["qat8", "ptq8"]
+    assert "| hap | qat8 |" in " ".join((project / "results/small/tables/deployment.md").read_text().split())
+
+
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
     results = finished / "results/small"
     plan = json.loads((results / f"prune/{CELL}/hap/plan.json").read_text())

@@ -1,0 +1,72 @@
+"""A pruned network with plain sums: each writer of a residual stream has rows, zero ones too, for all it carries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from ehap.pruning.channels import Kept, PruningPlan, channel_graph
+from ehap.pruning.surgery import checked_kept
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the weights of a pruned layer lie in the expanded one: their rows and their columns, and its size."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    size: tuple[int, int]
+
+
+def expanded(model: nn.Module, plan: PruningPlan | Kept, round_to: int = 1) -> dict[str, list[int]]:
+    """Return the plan whose network needs no unions: all writers of a stream keep what any of them keeps.
+
+    Args:
+        model: The dense network.
+        plan: The plan, or what it keeps.
+        round_to: Widths are raised to multiples of it, as far as a layer has channels.
+    """
+    graph = channel_graph(model)
+    kept = checked_kept(graph, plan)
+    widths = graph.layers()
+    found: dict[str, list[int]] = {}
+    for group in graph.tied():
+        together = {channel for layer in group for channel in kept[layer]}
+        width = widths[group[0]]
+        wanted = min(width, -(-len(together) // round_to) * round_to)
+        spare = (channel for channel in range(width) if channel not in together)
+        together |= {channel for channel, _ in zip(spare, range(wanted - len(together)), strict=False)}
+        found |= dict.fromkeys(group, sorted(together))
+    return {layer: found[layer] for layer in widths}
+
+
+def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[str, Placement]:
+    """Return where the weights of every layer pruned by ``plan`` lie in the network pruned by ``wide``.
+
+    Args:
+        model: The dense network.
+        plan: What is kept.
+        wide: What is kept at least, as ``expanded`` returns it.
+    """
+    graph = channel_graph(model)
+    small, large = (graph.carried(checked_kept(graph, each)) for each in (plan, wide))
+    found = {}
+    for step in graph.steps:
+        if step.kind not in ("conv", "depthwise", "linear"):
+            continue
+        source, weight = step.sources[0], model.get_parameter(f"{step.module}.weight")
+        rows = _positions(small[step.name], large[step.name])
+        if step.kind == "depthwise" or step.name in graph.grouped:
+            columns, width = tuple(range(weight.shape[1])), weight.shape[1]
+        else:
+            spread = weight.shape[1] // graph.dense[source]  # above 1 after flattening a feature map
+            places = _positions(small[source], large[source])
+            columns = tuple(place * spread + offset for place in places for offset in range(spread))
+            width = len(large[source]) * spread
+        found[step.module] = Placement(rows, columns, (len(large[step.name]), width))
+    return found
+
+
+def _positions(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:
+    places: Mapping[int, int] = {channel: place for place, channel in enumerate(many)}
+    return tuple(places[channel] for channel in few)

@@ -1,0 +1,196 @@
+"""A packed network as an ONNX file that ONNX Runtime executes with integer kernels."""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy
+import onnx
+import onnxruntime
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+from ehap.errors import ArchitectureError, CheckpointError
+from ehap.quantization.packing import Packed
+from ehap.quantization.simulated import SimulatedNetwork
+
+OPSET = 21
+INPUT, OUTPUT = "images", "logits"
+INTEGER = ("QLinearConv", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearMatMul")
+COMPUTING = ("Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "ReduceMean", "Relu", "FusedConv")
+"""What computes in floating point where the engine has not fused it into one of INTEGER."""
+
+
+class Placed(Protocol):
+    """Where the weights of a layer lie in a wider one: rows, columns, and its size."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    size: tuple[int, int]
+
+
+def widen(packed: Packed, placements: Mapping[str, Any]) -> Packed:
+    """Return the integers of a network with wider layers that computes the same: zeros everywhere else.
+
+    Args:
+        packed: As ``pack`` returns it.
+        placements: Layer name to a Placed, as ``ehap.pruning.placements`` returns them.
+    """
+    wide = {name: tensor for name, tensor in packed.items() if name.startswith("activations.")}
+    for layer, place in placements.items():
+        rows = torch.tensor(place.rows)
+        weight = packed[f"{layer}.weight"]
+        whole = weight.new_zeros(*place.size, *weight.shape[2:])
+        whole[rows[:, None], torch.tensor(place.columns)] = weight
+        scale = packed[f"{layer}.weight_scale"]
+        scales = scale.new_full((place.size[0],), scale.max().item())
+        bias = packed[f"{layer}.bias"].new_zeros(place.size[0])
+        scales[rows], bias[rows] = scale, packed[f"{layer}.bias"]
+        wide |= {f"{layer}.weight": whole, f"{layer}.weight_scale": scales, f"{layer}.bias": bias}
+    return wide
+
+
+def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int]) -> bytes:
+    """Return a network as ONNX, its integers between QuantizeLinear and DequantizeLinear, biases in int32.
+
+    Args:
+        network: What ``unpack`` has returned, on the CPU, without unions: of an expanded network. It is used up.
+        input_shape: (C, H, W) of one image.
+
+    Raises:
+        ArchitectureError: A layer's bias does not lie on its int32 grid.
+    """
+    for quantizer in network.quantizers():  # the packed scales count, not the ranges of some calibration
+        quantizer.calculate_qparams = _fixed(quantizer.scale, quantizer.zero_point)
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = convert_pt2e(network.graph_module)
+        program = torch.onnx.export(
+            converted,
+            (torch.zeros(2, *input_shape),),
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    _biases_as_integers_(model)
+    _strip_(model)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+class OnnxNetwork(nn.Module):
+    """A network that ONNX Runtime executes on the CPU; called with images, it returns logits.
+
+    Args:
+        content: Of an ONNX file.
+        threads: Of one call.
+
+    Raises:
+        CheckpointError: It is no ONNX file.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1) -> None:
+        super().__init__()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = _session(content, options)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images (N, C, H, W) to logits (N, classes)."""
+        found = self._session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0]
+        return torch.from_numpy(found).to(images.device)
+
+
+def audit(content: bytes) -> dict[str, int]:
+    """Return how often each operator stands in the graph as ONNX Runtime executes it here.
+
+    Raises:
+        CheckpointError: It is no ONNX file.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "executed.onnx"
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3  # that the file suits this machine only is what is wanted
+        _session(content, options)
+        nodes = onnx.load(path).graph.node
+    return dict(Counter(node.op_type for node in nodes))
+
+
+def left_in_float(operators: Mapping[str, int]) -> dict[str, int]:
+    """Return the operators of an audit that compute in floating point."""
+    return {name: count for name, count in operators.items() if name in COMPUTING}
+
+
+def in_integers(operators: Mapping[str, int]) -> int:
+    """Return how many operators of an audit compute in integers."""
+    return sum(count for name, count in operators.items() if name in INTEGER)
+
+
+def _fixed(scale: Tensor, zero_point: Tensor) -> Any:
+    return lambda: (scale, zero_point)
+
+
+def _session(content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it raises classes of its own, which it does not export
+        raise CheckpointError(f"expected an ONNX file that ONNX Runtime can execute ({error}).") from None
+
+
+def _biases_as_integers_(model: onnx.ModelProto) -> None:
+    """Turn the bias of every layer into int32 at the scale of its input and weight, as integer kernels add it."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    for node in list(model.graph.node):
+        if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:  # noqa: PLR2004
+            continue
+        source, weight = (_dequantized(makers, name) for name in node.input[:2])
+        step = values[source.input[1]].astype(numpy.float64) * values[weight.input[1]].astype(numpy.float64)
+        bias = values[node.input[2]].astype(numpy.float64)
+        integers = numpy.rint(bias / step)
+        if numpy.abs(integers - bias / step).max() > 1e-2 * max(1.0, float(numpy.abs(integers).max()) * 2**-20):
+            raise ArchitectureError(f"{node.name}: expected a bias on the int32 grid of its layer; unpack gives one.")
+        names = [f"{node.input[2]}_{what}" for what in ("quantized", "scale", "zero_point", "dequantized")]
+        parts = (integers.astype(numpy.int32), step.astype(numpy.float32), numpy.zeros(len(step), numpy.int32))
+        for name, part in zip(names, parts, strict=False):
+            model.graph.initializer.append(numpy_helper.from_array(part, name))
+        made = helper.make_node("DequantizeLinear", names[:3], names[3:], f"{names[3]}_node", axis=0)
+        model.graph.node.insert(list(model.graph.node).index(node), made)
+        node.input[2] = names[3]
+    used = {name for node in model.graph.node for name in node.input}
+    for item in list(model.graph.initializer):
+        if item.name not in used:
+            model.graph.initializer.remove(item)
+
+
+def _dequantized(makers: Mapping[str, onnx.NodeProto], name: str) -> onnx.NodeProto:
+    """Return the DequantizeLinear that a layer's input comes from, through what only moves values."""
+    node = makers[name]
+    while node.op_type in ("Reshape", "Flatten", "Transpose", "Identity"):
+        node = makers[node.input[0]]
+    if node.op_type != "DequantizeLinear":
+        raise ArchitectureError(f"{name}: expected quantized inputs of every layer, got those of {node.op_type}.")
+    return node
+
+
+def _strip_(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about where things came from: more than half of a small file."""
+    parts: Sequence[Any] = [model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info]
+    for part in (*parts, *model.graph.input, *model.graph.output):
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+        if isinstance(part, (onnx.NodeProto, onnx.TensorProto)):
+            part.doc_string = ""
+    del model.graph.value_info[:]

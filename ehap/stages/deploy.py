@@ -1,0 +1,87 @@
+"""Stage deploy: a quantized network as an ONNX file, executed with integer kernels over the whole test set."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ehap.data import plain_batches
+from ehap.errors import ArchitectureError, CheckpointError
+from ehap.evaluation import parameters
+from ehap.models import INPUT_SHAPE
+from ehap.pruning import expanded, placements, prune
+from ehap.quantization import unpack
+from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
+from ehap.records import Job, Value, read_record, read_tensors, write_record
+from ehap.runtime import choose_device, logger, write_atomically
+from ehap.settings import Deploy, Machine, Qat
+from ehap.settings.deploy import ENGINE_BITS
+from ehap.stages.dense import blank_dense
+from ehap.stages.prepared import Data, load_data
+from ehap.stages.pruned import blank_model
+
+
+def run(
+    data: Path,
+    weights: Path,
+    training: Path,
+    onnx: Path,
+    record: Path,
+    job: Job,
+    settings: Deploy,
+    machine: Machine,
+) -> None:
+    """Write the network in the packed file ``weights`` as ONNX, and test it as ONNX Runtime executes it on the CPU.
+
+    ``training`` is the record of the stage that quantized it.
+
+    Raises:
+        ArchitectureError: An operator would be executed in floating point; it is named.
+    """
+    device = choose_device("cpu", machine.threads)
+    images = load_data(data, job, device)
+    scheme = Qat(**read_record(training)["settings"])
+    if scheme.bits != ENGINE_BITS:
+        raise CheckpointError(
+            f"{weights}: expected integers of {ENGINE_BITS} bits, as engines take, got {scheme.bits}."
+        )
+    packed, metadata = read_tensors(weights)
+    compact = blank_model(weights, metadata, job)
+    dense = blank_dense(job)
+    kept = metadata["kept"] or {name: list(range(len(weight))) for name, weight in _weights(dense).items()}
+    wide = expanded(dense, kept, settings.round_to)
+    whole = prune(dense, wide)
+    network = unpack(widen(packed, placements(dense, kept, wide)), whole, scheme, INPUT_SHAPE)
+    simulated = _answers(unpack(packed, compact, scheme, INPUT_SHAPE), images)
+    content = to_onnx(network, INPUT_SHAPE)
+    operators = audit(content)
+    logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
+    in_float = left_in_float(operators)
+    if in_float:
+        raise ArchitectureError(f"expected integer kernels throughout, but these stay in floating point: {in_float}.")
+    answers = _answers(OnnxNetwork(content, machine.threads), images)
+    right = images.test[1]
+    values = {
+        "deployed_accuracy": Value(100 * (answers == right).double().mean().item(), "percent"),
+        "simulated_accuracy": Value(100 * (simulated == right).double().mean().item(), "percent"),
+        "other_answers": Value(int((answers != simulated).sum()), "images"),
+        "integer_operators": Value(in_integers(operators), "operators"),
+        "packed_size": Value(weights.stat().st_size, "bytes"),
+        "onnx_size": Value(len(content), "bytes"),
+        "parameters": Value(parameters(compact), "parameters"),
+        "executed_parameters": Value(parameters(whole), "parameters"),
+    }
+    write_atomically(onnx, content)
+    write_record(record, job, values, settings, device)
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    kinds = (nn.Conv2d, nn.Linear)
+    return {name: module.weight for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
+@torch.no_grad()
+def _answers(network: nn.Module, images: Data) -> Tensor:
+    """Return the class (N,) that a network gives each test image."""
+    network.eval()
+    return torch.cat([network(inputs).argmax(1) for inputs, _ in plain_batches(*images.test, images.info)])

@@ -1,0 +1,56 @@
+"""Quantized networks as an engine executes them: table."""
+
+import pandas
+
+from ehap.tables.collect import DATASET_NAMES
+from ehap.tables.render import number
+
+KEYS = ["dataset", "model", "method", "scheme", "device"]
+VALUES = {
+    "simulated_accuracy": ("simulated", "percent"),
+    "deployed_accuracy": ("in ONNX Runtime", "percent"),
+    "other_answers": ("other answers", "images"),
+    "integer_operators": ("integer operators", "operators"),
+    "bytes_per_parameter": ("packed, bytes a parameter", "bytes/parameter"),
+    "packed_size": ("packed file", "bytes"),
+    "onnx_size": ("ONNX file", "bytes"),
+}
+
+
+def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
+    """Return one row a quantized network that an engine has executed.
+
+    Args:
+        values: As ``collect`` returns them.
+
+    Returns:
+        dataset, model, method, scheme, device, n, and mean and std (``…_std``) over seeds of simulated_accuracy and
+        deployed_accuracy (percent), other_answers (test images), integer_operators, bytes_per_parameter, packed_size
+        and onnx_size (bytes).
+    """
+    rows = values[values["stage"] == "deploy"]
+    table = rows.pivot_table(index=[*KEYS, "seed"], columns="quantity", values="value", sort=False)
+    table["bytes_per_parameter"] = table["packed_size"] / table["parameters"]
+    grouped = table.groupby(KEYS, sort=False)[list(VALUES)]
+    found = grouped.mean().join(grouped.std().add_suffix("_std"))
+    whole: pandas.DataFrame = found.join(grouped.size().rename("n")).reset_index()
+    return whole
+
+
+def deployed_markdown(frame: pandas.DataFrame) -> str:
+    """Return the table of deployed networks as Markdown, a section for each dataset and model."""
+    lines = ["# Quantized networks in ONNX Runtime", ""]
+    for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
+        shown = part[["method", "scheme"]].copy()
+        for name, (label, unit) in VALUES.items():
+            cells = zip(part[name], part[f"{name}_std"], strict=True)
+            shown[label] = [number(value, spread, unit) for value, spread in cells]
+        shown["n"], shown["device"] = part["n"], part["device"]
+        table = shown.to_markdown(index=False, disable_numparse=True)
+        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
+    note = (
+        "Accuracy on all test images, mean ± standard deviation over seeds. Every convolution, sum, pooling and linear "
+        "layer is executed by an integer kernel; a network that leaves one in floating point is refused. The ONNX file "
+        "holds the network with plain sums and widths padded for the engine, the packed one the weights that there are."
+    )
+    return "\n".join([*lines, note, ""])

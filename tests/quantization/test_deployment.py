@@ -1,0 +1,122 @@
+"""A packed network in ONNX Runtime: integer kernels, the packed integers, and the answers of the simulation."""
+
+import copy
+from pathlib import Path
+
+import numpy
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from ehap.data import DATASETS, normalise
+from ehap.errors import CheckpointError, DataError
+from ehap.pruning import expanded, placements, prune
+from ehap.pruning.channels import channel_graph
+from ehap.quantization import Packed, calibrate_, pack, simulate, unpack
+from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
+from ehap.settings import Qat
+
+SHAPE = (3, 8, 8)
+SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
+INFO = DATASETS["digits"]
+
+
+def _images(count: int) -> Tensor:
+    return torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def _kept(model: nn.Module) -> dict[str, list[int]]:
+    """A plan whose residual branches carry different channels."""
+    kept = {name: list(range(width)) for name, width in channel_graph(model).layers().items()}
+    return kept | {"conv1": [0, 1, 3], "block1.conv1": [1, 2], "block1.conv2": [1, 2], "block2.conv2": [0, 2, 3, 5]}
+
+
+def _packed(model: nn.Module) -> tuple[nn.Module, Packed]:
+    small = prune(model, _kept(model)).eval()
+    simulated = simulate(small, SETTINGS, SHAPE)
+    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    return small, pack(simulated, small)
+
+
+def _deployed(model: nn.Module, packed: Packed, round_to: int) -> bytes:
+    wide = expanded(model, _kept(model), round_to)
+    whole = prune(model, wide).eval()
+    network = unpack(widen(packed, placements(model, _kept(model), wide)), whole, SETTINGS, SHAPE)
+    return to_onnx(network, SHAPE)
+
+
+def test_wider_integers_with_zeros_compute_the_same(tiny: nn.Module) -> None:
+    small, packed = _packed(tiny)
+    inputs = normalise(_images(200), INFO)
+    with torch.no_grad():
+        narrow = unpack(packed, small, SETTINGS, SHAPE)(inputs)
+        for round_to in (1, 16):
+            wide = expanded(tiny, _kept(tiny), round_to)
+            whole = prune(tiny, wide).eval()
+            found = unpack(widen(packed, placements(tiny, _kept(tiny), wide)), whole, SETTINGS, SHAPE)(inputs)
+            torch.testing.assert_close(found, narrow, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("round_to", [1, 16])
+def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.Module, round_to: int) -> None:
+    small, packed = _packed(tiny)
+    content = _deployed(tiny, packed, round_to)
+    operators = audit(content)
+    assert left_in_float(operators) == {}
+    assert (operators["QLinearConv"], operators["QLinearAdd"], operators["QGemm"]) == (6, 2, 1)
+    assert in_integers(operators) == 10  # with the pooling
+    inputs = normalise(_images(500), INFO)
+    with torch.no_grad():
+        simulated, found = unpack(packed, small, SETTINGS, SHAPE)(inputs), OnnxNetwork(content)(inputs)
+    step = (found - simulated).abs().max() / simulated.abs().max()
+    assert step < 0.05  # a few roundings of a tie to the other side
+    assert (found.argmax(1) == simulated.argmax(1)).double().mean() >= 0.98
+    assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
+
+
+def test_the_file_holds_the_packed_integers(tiny: nn.Module) -> None:
+    _, packed = _packed(tiny)
+    model = onnx.load_from_string(_deployed(tiny, packed, 1))
+    values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    wide = expanded(tiny, _kept(tiny))
+    places = placements(tiny, _kept(tiny), wide)
+    assert len(layers) == len(places)
+    found = []
+    for node in layers:
+        weight, bias = (values[makers[name].input[0]] for name in node.input[1:3])
+        assert (weight.dtype, bias.dtype) == (numpy.int8, numpy.int32)
+        found.append((weight.astype(int).sum(), bias.astype(int).sum(), len(bias)))
+    expected = [
+        (packed[f"{layer}.weight"].long().sum(), packed[f"{layer}.bias"].long().sum(), place.size[0])
+        for layer, place in places.items()
+    ]
+    assert sorted(found) == sorted(expected)
+    assert not model.metadata_props
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+
+
+def test_what_stays_in_floating_point_is_named(tiny: nn.Module, tmp_path: Path) -> None:
+    program = torch.onnx.export(copy.deepcopy(tiny), (torch.zeros(1, *SHAPE),), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "float.onnx")
+    content = (tmp_path / "float.onnx").read_bytes()
+    in_float = left_in_float(audit(content))
+    assert sum(in_float.values()) >= 7
+    assert in_integers(audit(content)) == 0
+
+
+def test_what_is_no_onnx_file_is_refused(tiny: nn.Module) -> None:
+    _, packed = _packed(tiny)
+    for content in (b"", b"no network", _deployed(tiny, packed, 1)[:-2000]):
+        with pytest.raises(CheckpointError, match="expected an ONNX file that ONNX Runtime can execute"):
+            OnnxNetwork(content)
+
+
+def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> None:
+    simulated = simulate(tiny, SETTINGS, SHAPE)
+    with pytest.raises(DataError, match=r"qat.calibration_images: expected at most the 8 training images, got 9"):
+        calibrate_(simulated, _images(8), INFO, 9, seed=0)
