@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report repro push pull next keep bench-train bench-trace bench-prune test check format install lock clean
+.PHONY: demo paper report repro push pull next keep bench-train bench-trace bench-prune bench-latency test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -57,6 +57,9 @@ bench-trace: $(READY) ## cost and fidelity of channel traces beside other librar
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
 	PYTHONPATH=.peers python workflow_scripts/bench_prune.py $(ARGS)
+
+bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, into measurements/<device>/
+	python workflow_scripts/bench_latency.py $(ARGS)
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal

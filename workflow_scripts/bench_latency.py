@@ -1,0 +1,183 @@
+"""Latency side by side: {dense, pruned, plain sums, plain sums of aligned widths} × {FP32, INT8} × engines.
+
+All contenders take turns in one process; ratios are those of medians over the rounds.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas
+import torch
+from torch import Tensor, nn
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+from ehap.data import DATASETS
+from ehap.errors import PlanError
+from ehap.evaluation import flops, parameters
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.models.folding import fuse_norms
+from ehap.pruning import Planner, expanded, magnitude, mask_, placements, prune
+from ehap.quantization import calibrate_, pack, simulate, unpack
+from ehap.quantization.deployment import INPUT, OnnxNetwork, to_onnx, widen
+from ehap.records import read_tensors
+from ehap.runtime import device_name, slug, write_atomically
+from ehap.settings import Prune, Qat
+from ehap.settings.run import MODELS
+from ehap.stages.prune import layer_weights
+
+ALIGNED = 16
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet56", "wrn28_8"])
+parser.add_argument("--checkpoint", type=Path, help="a trained network, as pretrain leaves it; else new weights")
+parser.add_argument("--params", type=float, default=0.1, help="share of the parameters that is kept, by L2 with lamp")
+parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
+parser.add_argument(
+    "--engines", nargs="+", choices=["eager", "inductor", "onnxruntime"], default=["eager", "onnxruntime"]
+)
+parser.add_argument("--rounds", type=int, default=15)
+parser.add_argument("--threads", type=int, default=1, help="0: all")
+parser.add_argument("--folder", type=Path, default=Path("measurements"))
+parser.add_argument("--name", default="bench_latency")
+args = parser.parse_args()
+threads = args.threads or len(os.sched_getaffinity(0))
+torch.set_num_threads(threads)
+Call = Callable[[Tensor], Tensor]
+
+
+def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dict[str, list[int]]]]:
+    """Return name → (network in FP32, what is kept, what its layers are widened to)."""
+    dense = build_model(model, 10, seed=0).eval()
+    if args.checkpoint:
+        dense.load_state_dict(read_tensors(args.checkpoint)[0])
+    weights = layer_weights(dense)
+    every = {name: list(range(len(weight))) for name, weight in weights.items()}
+    found = {"dense": (dense, every, every)}
+    planner = Planner(dense, INPUT_SHAPE)
+    for prefix, round_to in (("", 1), (f"planned in {ALIGNED}s, ", ALIGNED)):
+        chosen = Prune(criterion="magnitude", normalise="lamp", params=args.params, round_to=round_to)
+        try:
+            kept = planner(magnitude(weights), chosen).kept
+        except PlanError as error:  # thin networks have no such plan
+            print(f"{model}, {prefix}left out: {error}", file=sys.stderr)
+            continue
+        found[f"{prefix}pruned"] = prune(dense, kept).eval(), kept, kept
+        for label, width in (("plain sums", 1), ("plain sums, aligned", ALIGNED)):
+            wide = expanded(dense, kept, width)
+            masked = build_model(model, 10)
+            masked.load_state_dict(dense.state_dict())
+            mask_(masked, kept)
+            found[f"{prefix}{label}"] = prune(masked, wide).eval(), kept, wide
+    return found
+
+
+def in_float(network: nn.Module, engine: str) -> Call:
+    """Return a network in FP32 on an engine."""
+    fused = fuse_norms(network)
+    if engine == "eager":
+        return fused
+    if engine == "inductor":
+        compiled: Call = torch.compile(fused, dynamic=False)
+        return compiled
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    example = (torch.zeros(2, *INPUT_SHAPE),)
+    program = torch.onnx.export(
+        *(fused, example),
+        dynamo=True,
+        dynamic_shapes=({0: batch},),
+        input_names=[INPUT],
+        output_names=["logits"],
+        verbose=False,
+    )
+    assert program is not None
+    with tempfile.TemporaryDirectory() as folder:
+        program.save(f"{folder}/float.onnx")
+        return OnnxNetwork(Path(f"{folder}/float.onnx").read_bytes(), threads)
+
+
+def in_integers(dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, list[int]], engine: str) -> Call:
+    """Return a network in INT8 on an engine, calibrated on noise: latency does not depend on it."""
+    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=64)
+    small = prune(dense, kept).eval()
+    simulated = simulate(small, settings, INPUT_SHAPE)
+    noise = torch.randint(256, (64, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    calibrate_(simulated, noise, DATASETS["cifar10"], 64, seed=0)
+    packed = widen(pack(simulated, small), placements(dense, kept, wide))
+    network = unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE)
+    if engine == "onnxruntime":
+        return OnnxNetwork(to_onnx(network, INPUT_SHAPE), threads)
+    import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401 (registers the fusions)
+
+    for quantizer in network.quantizers():
+        quantizer.calculate_qparams = lambda q=quantizer: (q.scale, q.zero_point)
+    compiled: Call = torch.compile(convert_pt2e(network.graph_module), dynamic=False)
+    return compiled
+
+
+def measured(model: str, batch: int) -> list[dict[str, object]]:
+    """Return a row for every contender."""
+    found = networks(model)
+    dense = found["dense"][0]
+    calls: dict[tuple[str, str, str], Call] = {}
+    for name, (network, kept, wide) in found.items():
+        for engine in args.engines:
+            calls[name, "FP32", engine] = in_float(network, engine)
+            if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
+                calls[name, "INT8", engine] = in_integers(dense, kept, wide, engine)
+    images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    times: dict[tuple[str, str, str], list[float]] = {key: [] for key in calls}
+    for number in range(args.rounds + 2):
+        for key, call in calls.items():
+            began = time.perf_counter()
+            call(images)
+            if number >= 2:  # noqa: PLR2004 (the first ones warm up)
+                times[key].append(1e3 * (time.perf_counter() - began))
+    medians = {key: statistics.median(each) for key, each in times.items()}
+    rows = []
+    for (name, precision, engine), milliseconds in medians.items():
+        network, kept, _ = found[name]
+        row: dict[str, object] = {
+            "model": model,
+            "batch": batch,
+            "engine": engine,
+            "network": name,
+            "precision": precision,
+        }
+        row |= {"latency_ms": round(milliseconds, 3)}
+        for label, base in (("FP32", "FP32"), ("INT8", "INT8")):
+            reference = medians.get(("dense", base, engine))
+            row[f"times_faster_than_dense_{label}"] = None if reference is None else round(reference / milliseconds, 2)
+        row |= {
+            "executed_parameters": parameters(network),
+            "executed_mflop": round(flops(network, INPUT_SHAPE) / 1e6, 1),
+        }
+        row["kept_parameters"] = parameters(prune(dense, kept))
+        rows.append(row)
+    return rows
+
+
+rows: list[dict[str, object]] = []
+folder = args.folder / slug(device_name(torch.device("cpu")))
+folder.mkdir(parents=True, exist_ok=True)
+for model in args.models:
+    for batch in args.batches:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows += measured(model, batch)
+        table = pandas.DataFrame(rows)
+        write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
+        command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
+        about = (
+            f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s), BatchNorm "
+            f"folded, {'trained' if args.checkpoint else 'new'} weights, {100 * args.params:g} % of parameters kept."
+        )
+        title = f"# Latency on {device_name(torch.device('cpu'))}"
+        text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
+        write_atomically(folder / f"{args.name}.md", text.encode())
+print((folder / f"{args.name}.md").read_text())
