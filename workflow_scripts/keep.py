@@ -1,4 +1,4 @@
-"""Copy a run's records, histories and plans to measurements/<device>/<run>, a folder for each device."""
+"""Copy a run's records, histories and plans to measurements/<device>/<run>, with the tables of what is there so far."""
 
 import argparse
 import json
@@ -6,6 +6,9 @@ import shutil
 from pathlib import Path
 
 from ehap.runtime import slug
+from ehap.stages import tables
+
+CONFIG = Path(__file__).parents[1] / "config"
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<run>")
@@ -24,4 +27,6 @@ for path in sorted(args.results.rglob("record.json")):
             shutil.copyfile(source, target / source.name)
     copied[run] = copied.get(run, 0) + 1
 for run, count in copied.items():
+    records = sorted(path for path in run.rglob("record.json"))
+    tables.run(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", run / "tables")
     print(f"{count} records in {run}; name it under also_read to show them in the tables")

@@ -1,0 +1,32 @@
+"""The Hessian batch of the trace stage: as asked for, and as the published code takes it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ehap.models import build_model
+from ehap.records import Job, write_tensors
+from ehap.settings import Machine, Trace
+from ehap.stages import trace
+from ehap.stages.dense import architecture, save_model
+
+JOB = Job(stage="trace", dataset="digits", model="resnet20", seed=0, curvature="published")
+
+
+@pytest.mark.parametrize(("batch_size", "as_published", "images"), [(16, False, 16), (16, True, 4), (10, True, 10)])
+def test_the_published_code_takes_the_last_partial_batch(
+    tmp_path: Path, batch_size: int, as_published: bool, images: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for split in ("train", "test"):
+        tensors[f"{split}_images"] = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        tensors[f"{split}_labels"] = torch.randint(10, (20,), generator=generator)
+    write_tensors(tmp_path / "data", tensors, {"dataset": "digits"})
+    save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
+    settings = Trace(batch_size=batch_size, samples=2, as_published=as_published)
+    files = (tmp_path / "data", tmp_path / "dense", tmp_path / "traces", tmp_path / "record")
+    trace.run(*files, JOB, settings, Machine(device="cpu"))
+    assert json.loads((tmp_path / "record").read_text())["values"]["hessian_batch"]["value"] == images
