@@ -101,7 +101,7 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
     for axis, (_, part) in zip(axes, panels, strict=True):
         _lines(axis, part, "compression_ratio")
         axis.set(xlabel="parameters kept, %")
-    return svg(figure)
+    return _with_legend(figure)
 
 
 def repair_by_images(frame: pandas.DataFrame) -> bytes:
@@ -116,7 +116,7 @@ def repair_by_images(frame: pandas.DataFrame) -> bytes:
     for axis, (_, part) in zip(axes, panels, strict=True):
         _lines(axis, part, "images", list(STEPS)[2:])
         axis.set(xlabel="images, without labels")
-    return svg(figure)
+    return _with_legend(figure)
 
 
 def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
@@ -171,4 +171,13 @@ def _lines(axis: Axes, part: pandas.DataFrame, size: str, steps: Sequence[str] =
             axis.errorbar(points[size], points[name], points[f"{name}_std"].fillna(0), label=STEPS[name], **look)
     ticks = sorted(part[size].round(3).unique())
     axis.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], fontsize="small")
-    axis.legend(fontsize="x-small", frameon=False)
+
+
+def _with_legend(figure: Figure) -> bytes:
+    """Return the figure as SVG with one legend for all panels, below them."""
+    pairs = [pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
+    found = {str(label): handle for handle, label in pairs}
+    ordered = [label for label in STEPS.values() if label in found]
+    look: dict[str, Any] = {"loc": "outside lower center", "ncols": min(len(ordered), 1 + len(figure.axes))}
+    figure.legend([found[label] for label in ordered], ordered, frameon=False, **look)
+    return svg(figure)
