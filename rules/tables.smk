@@ -5,11 +5,11 @@ TABLES = (
     "sizes",
     "comparison",
     "overview",
-    *(("training_free",) if RUN.reconstructs() else ()),
+    *(("training_free",) if RUN.reconstructed() else ()),
     *(("deployment",) if RUN.deployed() else ()),
 )
 PICTURES = ("accuracy_by_size",) + (
-    ("training_free", "training_free_images") if RUN.reconstructs() else ()
+    ("training_free", "training_free_images") if RUN.reconstructed() else ()
 )
 
 

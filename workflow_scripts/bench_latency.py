@@ -7,7 +7,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from pathlib import Path
 import pandas
 import torch
 from torch import Tensor, nn
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 from ehap.data import DATASETS
 from ehap.errors import PlanError
@@ -25,7 +23,7 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import Planner, expanded, magnitude, mask_, placements, prune
 from ehap.quantization import calibrate_, pack, simulate, unpack
-from ehap.quantization.deployment import INPUT, OnnxNetwork, to_onnx, widen
+from ehap.quantization.deployment import OnnxNetwork, converted, exported, to_onnx, widen
 from ehap.records import read_tensors
 from ehap.runtime import device_name, slug, write_atomically
 from ehap.settings import Prune, Qat
@@ -85,20 +83,7 @@ def in_float(network: nn.Module, engine: str) -> Call:
     if engine == "inductor":
         compiled: Call = torch.compile(fused, dynamic=False)
         return compiled
-    batch = torch.export.Dim("batch", min=1, max=65536)
-    example = (torch.zeros(2, *INPUT_SHAPE),)
-    program = torch.onnx.export(
-        *(fused, example),
-        dynamo=True,
-        dynamic_shapes=({0: batch},),
-        input_names=[INPUT],
-        output_names=["logits"],
-        verbose=False,
-    )
-    assert program is not None
-    with tempfile.TemporaryDirectory() as folder:
-        program.save(f"{folder}/float.onnx")
-        return OnnxNetwork(Path(f"{folder}/float.onnx").read_bytes(), threads)
+    return OnnxNetwork(exported(fused, INPUT_SHAPE).SerializeToString(), threads)
 
 
 def in_integers(dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, list[int]], engine: str) -> Call:
@@ -114,9 +99,7 @@ def in_integers(dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, li
         return OnnxNetwork(to_onnx(network, INPUT_SHAPE), threads)
     import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401 (registers the fusions)
 
-    for quantizer in network.quantizers():
-        quantizer.calculate_qparams = lambda q=quantizer: (q.scale, q.zero_point)
-    compiled: Call = torch.compile(convert_pt2e(network.graph_module), dynamic=False)
+    compiled: Call = torch.compile(converted(network), dynamic=False)
     return compiled
 
 

@@ -27,6 +27,9 @@ for path in sorted(args.results.rglob("record.json")):
             shutil.copyfile(source, target / source.name)
     copied[run] = copied.get(run, 0) + 1
 for run, count in copied.items():
-    records = sorted(path for path in run.rglob("record.json"))
-    tables.run(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", run / "tables")
     print(f"{count} records in {run}; name it under also_read to show them in the tables")
+records = sorted(path for run in copied for path in run.rglob("record.json"))
+if any(json.loads(path.read_text())["stage"] == "evaluate" for path in records):
+    largest = max(copied, key=copied.__getitem__)
+    tables.run(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", largest / "tables")
+    print(f"tables of all of them in {largest / 'tables'}")

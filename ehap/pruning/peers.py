@@ -53,7 +53,7 @@ def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
     """Return what AIMET's channel pruning leaves: ratios by a greedy search, weights reconstructed layer by layer.
 
     The search wants an evaluation; so that it needs no labels it is given the agreement with the dense network. Inputs
-    of convolutions inside residual branches are what it prunes; it may stay above or well below the share.
+    of convolutions inside residual branches are what it prunes; it may stay well below the share.
     """
     from aimet_torch.common import defs  # type: ignore[import-not-found, unused-ignore]
     from aimet_torch.compress import ModelCompressor  # type: ignore[import-not-found, unused-ignore]

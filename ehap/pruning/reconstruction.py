@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import pad
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ehap.errors import DataError, NumericsError, PlanError
+from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, Step, channel_graph, trace_forward
+from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.surgery import checked_kept
 from ehap.pruning.union import UnionAdd
 from ehap.runtime import track
@@ -20,21 +19,6 @@ CHUNK_BYTES, MAP_CHANNELS = 2**24, 64  # images are walked in chunks whose maps 
 LAYERS = ("conv", "depthwise", "linear")
 Chunks = list[Tensor | None]
 """A step's result for all images, (n, C, H, W) or (n, C) a chunk; None where it is needed no more."""
-
-
-@dataclass(frozen=True)
-class LayerFit:
-    """How one layer was fitted.
-
-    layer: Its name. unknowns: Weights of one output, with its bias. equations: For one output; fewer than unknowns
-    leave the rest to the ridge. before, after: Mean squared error / mean square of what was aimed at, on the equations.
-    """
-
-    layer: str
-    unknowns: int
-    equations: int
-    before: float
-    after: float
 
 
 @dataclass(frozen=True)
@@ -61,9 +45,10 @@ def reconstruct(
     to the dense network's outputs (BatchNorm included) at its kept channels. The last writer of a residual sum aims at
     the dense sum less what the other branch already brings, so it repairs the stream, too. With X the inputs of the
     layer, a column of ones included, and E what its trained weights W₀ leave wrong, W = W₀ + Δ, (XᵀX + D) Δ = XᵀE,
-    D = ridge · mean diagonal of XᵀX, zero for the ones: ridge regression that pulls towards the trained weights. Sums
-    are in float64. The result is put back as weights of the trained rows' norms and a BatchNorm with the statistics of
-    these images, so that later training meets what it expects.
+    D = ridge · mean diagonal of XᵀX, zero for the ones: ridge regression that pulls towards the trained weights.
+    Products of a chunk of images are in the images' type, their sums in float64. The result is put back as weights of
+    the trained rows' norms and a BatchNorm with the statistics of these images, so that later training meets what it
+    expects.
 
     Args:
         dense: The trained network.
@@ -89,9 +74,14 @@ def reconstruct(
     graph = channel_graph(dense)
     kept = checked_kept(graph, plan)
     _check(dense, pruned, graph, kept, images, ridge, positions)
-    result = copy.deepcopy(pruned).eval()
-    walk = _Walk(copy.deepcopy(dense).eval(), result, graph, kept, images, _Fitter(ridge, positions, seed))
+    result, whole = copy.deepcopy(pruned).eval(), copy.deepcopy(dense).eval()
+    inplace = [module for each in (result, whole) for module in each.modules() if getattr(module, "inplace", False)]
+    for module in inplace:  # a result may have readers that are still to come
+        module.inplace = False  # type: ignore[assignment]
+    walk = _Walk(whole, result, graph, kept, images, Fitter(ridge, positions, seed))
     walk.go()
+    for module in inplace:
+        module.inplace = True  # type: ignore[assignment]
     result.train(pruned.training)
     return Reconstruction(result, tuple(walk.fits))
 
@@ -119,6 +109,7 @@ def _check(
         raise DataError(f"expected at least 2 images to fit layers to, got {len(images)}.")
     if not images.isfinite().all():
         raise NumericsError("the images hold NaN or Inf; expected finite pixels.")
+    _check_runs(dense, images[:2])
     carried = graph.carried(kept)
     for step in graph.steps:
         if step.kind not in LAYERS:
@@ -140,11 +131,27 @@ def _check(
             )
 
 
+def _check_runs(dense: nn.Module, images: Tensor) -> None:
+    """Raise DataError if the dense network cannot take the images, before long work starts."""
+    norms = [
+        name for name, each in dense.named_modules() if isinstance(each, nn.BatchNorm2d) and each.running_mean is None
+    ]
+    if norms:
+        raise ArchitectureError(f"{norms[0]}: expected BatchNorm2d with running statistics (track_running_stats=True).")
+    try:
+        copy.deepcopy(dense).eval()(images)
+    except RuntimeError as error:
+        raise DataError(
+            f"the dense network cannot take images {tuple(images.shape[1:])} of {images.dtype} on {images.device} "
+            f"({str(error).splitlines()[0][:160]}); give images as it was trained on, of its type, on its device."
+        ) from None
+
+
 class _Walk:
     """Both networks' results, step by step, for all images; a result is dropped as its last reader takes it."""
 
     def __init__(
-        self, dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept: Kept, images: Tensor, fitter: "_Fitter"
+        self, dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept: Kept, images: Tensor, fitter: Fitter
     ) -> None:
         self._dense, self._pruned, self._fitter = dense, pruned, fitter
         self._graph, self._kept, self._carried = graph, kept, graph.carried(kept)
@@ -203,7 +210,8 @@ class _Walk:
 
         def call(*inputs: Tensor) -> Tensor:
             values = dict(zip(step.sources, inputs, strict=True))
-            result: Tensor = target(*fx.node.map_arg(node.args, lambda item: values[item.name]), **node.kwargs)
+            arguments, named = fx.node.map_arg((node.args, dict(node.kwargs)), lambda item: values[item.name])
+            result: Tensor = target(*arguments, **named | ({"inplace": False} if "inplace" in named else {}))
             return result
 
         return call
@@ -297,153 +305,6 @@ class _Results:
         return result
 
 
-class _Fitter:
-    """Fits single layers by ridge regression."""
-
-    def __init__(self, ridge: float, positions: int | None, seed: int) -> None:
-        self._ridge, self._positions = ridge, positions
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def __call__(
-        self,
-        name: str,
-        module: nn.Conv2d | nn.Linear,
-        norm: nn.BatchNorm2d | None,
-        pairs: Iterator[tuple[Tensor, Tensor]],
-    ) -> LayerFit:
-        """Fit a layer, in place, to (inputs, wanted outputs of the layer and its BatchNorm).
-
-        The BatchNorm is left with what it adds and multiplies; see ``_normalised_`` for its statistics.
-        """
-        groups = module.groups if isinstance(module, nn.Conv2d) else 1
-        trained, shift = _folded(module, norm)
-        biased = norm is not None or module.bias is not None
-        gram, right, squares, wanted, equations = _sums(self._rows(module, norm, pairs, groups, biased))
-        solution, fallen = _ridge_solution(gram, right, self._ridge, biased)
-        solution = solution.to(trained.dtype)  # (groups, unknowns, outputs of a group)
-        if not solution.isfinite().all():
-            raise NumericsError(f"{name}: its inputs or what they should give hold NaN or Inf; are the networks whole?")
-        if biased:
-            shift = shift + solution[:, -1].flatten()
-            solution = solution[:, :-1]
-        fitted = trained + solution.mT.reshape(trained.shape)
-        _put_back_(module, norm, fitted, shift)
-        scale = max(wanted, torch.finfo(torch.float64).tiny)
-        return LayerFit(name, gram.shape[1], equations, squares / scale, max(0.0, squares - fallen) / scale)
-
-    def _rows(
-        self,
-        module: nn.Conv2d | nn.Linear,
-        norm: nn.BatchNorm2d | None,
-        pairs: Iterator[tuple[Tensor, Tensor]],
-        groups: int,
-        biased: bool,
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield inputs (groups, n, unknowns), errors and wanted outputs (groups, n, outputs of a group) of a chunk."""
-        for inputs, target in pairs:
-            result = module(inputs) if norm is None else norm(module(inputs))
-            error = target - result
-            if isinstance(module, nn.Linear):
-                rows, wanted, missing = inputs[None], target[None], error[None]
-            else:
-                places = self._places(error.shape[2] * error.shape[3]).to(inputs.device)
-                rows = _windows(module, inputs, places, groups)
-                wanted, missing = _at(target, places, groups), _at(error, places, groups)
-            if biased:
-                rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], 2)
-            yield rows, missing, wanted
-
-    def _places(self, count: int) -> Tensor:
-        """Return which of ``count`` positions of a map give equations."""
-        if self._positions is None or self._positions >= count:
-            return torch.arange(count)
-        return torch.randperm(count, generator=self._generator)[: self._positions]
-
-
-def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, float, float, int]:
-    """Return, in float64, XᵀX, XᵀE, the sums of squares of the errors and of what is wanted; and the equations."""
-    gram = right = torch.zeros(())
-    squares = wanted = torch.zeros(())
-    equations = 0
-    for inputs, error, target in rows:
-        gram = gram + (inputs.mT @ inputs).double()
-        right = right + (inputs.mT @ error).double()
-        squares = squares + error.square().sum().double()
-        wanted = wanted + target.square().sum().double()
-        equations += inputs.shape[1]
-    return gram, right, squares.item(), wanted.item(), equations
-
-
-def _ridge_solution(gram: Tensor, right: Tensor, ridge: float, biased: bool) -> tuple[Tensor, float]:
-    """Return Δ of (XᵀX + D) Δ = XᵀE, (groups, unknowns, outputs), and by how much it lowers the squared error."""
-    diagonal = gram.diagonal(dim1=1, dim2=2)
-    free = diagonal[:, :-1] if biased else diagonal
-    pull = (ridge * free.mean(1, keepdim=True)).expand_as(free).clone()
-    pull[pull == 0] = 1.0  # no input at all: the weights stay, the bias alone is fitted
-    if biased:
-        pull = torch.cat([pull, pull.new_zeros(len(pull), 1)], 1)
-    solution: Tensor = torch.linalg.solve(gram + torch.diag_embed(pull), right)
-    fallen = 2 * (solution * right).sum() - (solution * (gram @ solution)).sum()
-    return solution, fallen.item()
-
-
-def _windows(module: nn.Conv2d, inputs: Tensor, places: Tensor, groups: int) -> Tensor:
-    """Return what a convolution reads at some places of its output: (groups, N · places, inputs of one output)."""
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    padded = pad(inputs, module._reversed_padding_repeated_twice, mode=mode)  # in the order that pad expects
-    across = (padded.shape[3] - module.dilation[1] * (module.kernel_size[1] - 1) - 1) // module.stride[1] + 1
-    offsets = [
-        torch.arange(size, device=inputs.device) * step
-        for size, step in zip(module.kernel_size, module.dilation, strict=True)
-    ]
-    down = (places // across * module.stride[0])[:, None, None] + offsets[0][:, None]
-    right = (places % across * module.stride[1])[:, None, None] + offsets[1]
-    windows = padded[:, :, down, right]  # (N, C_in, places, k, k)
-    count, channels = inputs.shape[:2]
-    split = windows.reshape(count, groups, channels // groups, len(places), -1)
-    return split.permute(1, 0, 3, 2, 4).reshape(groups, count * len(places), -1)
-
-
-def _at(values: Tensor, places: Tensor, groups: int) -> Tensor:
-    """Return a map (N, C, H, W) at some places, as (groups, N · places, C / groups)."""
-    found = values.flatten(2)[:, :, places]
-    count, channels = values.shape[:2]
-    split = found.reshape(count, groups, channels // groups, len(places))
-    return split.permute(1, 0, 3, 2).reshape(groups, count * len(places), -1)
-
-
-def _folded(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
-    """Return weight and bias that do what a layer and its BatchNorm do in eval mode."""
-    bias = module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias.detach()
-    if norm is None:
-        return module.weight.detach(), bias
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    statistics = norm.running_mean, norm.running_var, norm.eps
-    folded = fuse_conv_bn_weights(module.weight, module.bias, *statistics, norm.weight, norm.bias)
-    return folded[0].detach(), folded[1].detach()
-
-
-def _put_back_(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None, weight: Tensor, bias: Tensor) -> None:
-    """Make a layer and its BatchNorm do what ``weight`` and ``bias`` do, with rows of the norms that they had.
-
-    BatchNorm is left with the factor γ and the shift β that stand for ``_normalised_`` to turn into its own.
-    """
-    if norm is None:
-        module.weight.copy_(weight)
-        if module.bias is not None:
-            module.bias.copy_(bias)
-        return
-    old, new = module.weight.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1)
-    factor = torch.where(new > 0, new / old.where(old > 0, new), 0)
-    rows = weight / factor.where(factor > 0, 1).view(-1, *[1] * (weight.ndim - 1))
-    module.weight.copy_(torch.where((factor > 0).view(-1, *[1] * (weight.ndim - 1)), rows, module.weight))
-    if module.bias is not None:
-        module.bias.zero_()
-    norm.weight.copy_(factor)
-    norm.bias.copy_(bias)
-
-
 def _normalised_(norm: nn.BatchNorm2d, raw: Chunks, name: str) -> Chunks:
     """Give a BatchNorm, which so far stands for γ · x + β, the statistics of ``raw``; return its results, the same.
 
@@ -462,6 +323,8 @@ def _normalised_(norm: nn.BatchNorm2d, raw: Chunks, name: str) -> Chunks:
     if not squares.isfinite().all():
         raise NumericsError(f"{name}: its results hold NaN or Inf.")
     variance = squares / max(1, count - 1)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.zero_()
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
     norm.bias.add_(norm.weight * norm.running_mean)

@@ -12,13 +12,13 @@ BATCH = 64
 
 @torch.no_grad()
 def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, count: int, seed: int) -> None:
-    """Let the activation ranges see ``count`` images, in place; weights stay, the network is left in train mode.
+    """Make the activation ranges the means of the ranges of batches, in place; the network is left in train mode.
 
     Args:
         network: On the device of the images.
         images: (N, 3, H, W) uint8; those used are drawn without replacement, un-augmented.
         info: The dataset's normalisation.
-        count: Of the images.
+        count: Of the images, in batches of 64.
         seed: Of the draw.
 
     Raises:
@@ -28,5 +28,11 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
         raise DataError(f"qat.calibration_images: expected at most the {len(images)} training images, got {count}.")
     network.train()
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].to(images.device)
-    for part in images[chosen].split(BATCH):
+    observers = [item.activation_post_process for item in network.activation_quantizers()]
+    usual = [observer.averaging_constant for observer in observers]
+    for number, part in enumerate(images[chosen].split(BATCH), 1):
+        for observer in observers:
+            observer.averaging_constant = 1 / number  # the mean of the batches' ranges
         network(normalise(part, info))
+    for observer, constant in zip(observers, usual, strict=True):
+        observer.averaging_constant = constant

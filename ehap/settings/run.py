@@ -51,8 +51,10 @@ class Grid:
 class Tables(Grid):
     """Whose records the tables show.
 
-    curvatures: That the methods of the grid name. reconstructed: Methods of the grid that repair without labels.
-    deployed: Schemes of the grid that become files for an engine.
+    curvatures: That the methods of the grid name. reconstructed: Cells that are repaired without
+    labels, dataset/model/method.
+    deployed: Networks that become files for an engine,
+    dataset/model/method/scheme.
     also_read: Folders of records made elsewhere.
     """
 
@@ -139,10 +141,10 @@ class Run:
             )
         return settings
 
-    def reconstructs(self) -> tuple[str, ...]:
-        """Return the methods of the grid that repair without labels, for any dataset and model."""
-        cells = list(product(self.grid.datasets, self.grid.models))
-        return tuple(m for m in self.grid.methods if any(self.reconstruct(*cell, m).images for cell in cells))
+    def reconstructed(self) -> tuple[str, ...]:
+        """Return which networks of the grid are repaired without labels: dataset/model/method."""
+        cells = product(self.grid.datasets, self.grid.models, self.grid.methods)
+        return tuple("/".join(cell) for cell in cells if self.reconstruct(*cell).images)
 
     def finetune(self, dataset: str, model: str, method: str) -> Finetune:
         """Return how the pruned network is trained on: from new weights, as in pretraining, for the epochs of both."""
@@ -170,11 +172,18 @@ class Run:
         return self._built(Deploy, "deploy", dataset, model)
 
     def deployed(self) -> tuple[str, ...]:
-        """Return the schemes that are deployed: where there is a block ``deploy``, those of 8 bits."""
-        cells = list(product(self.grid.datasets, self.grid.models, self.grid.methods))
+        """Return which networks become files for an engine, dataset/model/method/scheme.
+
+        Where there is a block ``deploy``, those of 8 bits, if their pruning is not that of rule as_published.
+        """
         if "deploy" not in self._config:
             return ()
-        return tuple(s for s in self.grid.schemes if all(self.qat(*cell, s).bits == ENGINE_BITS for cell in cells))
+        cells = product(self.grid.datasets, self.grid.models, self.grid.methods, self.grid.schemes)
+        return tuple(
+            "/".join(cell)
+            for cell in cells
+            if self.qat(*cell).bits == ENGINE_BITS and self.prune(*cell[:3]).rule != "as_published"
+        )
 
     def curvature(self, method: str) -> str | None:
         """Return the name of the traces that ``method`` ranks by; None where it needs none."""
@@ -190,7 +199,7 @@ class Run:
         return Tables(
             **asdict(self.grid),
             curvatures=self.curvatures(),
-            reconstructed=self.reconstructs(),
+            reconstructed=self.reconstructed(),
             deployed=self.deployed(),
             also_read=self.also_read,
         )

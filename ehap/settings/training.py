@@ -35,6 +35,8 @@ class Training:
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, self.FEWEST_EPOCHS)
         at_least("warmup_epochs", self.warmup_epochs, 0)
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise SettingsError(f"warmup_epochs must be below epochs {self.epochs}, got {self.warmup_epochs}.")
         positive("learning_rate", self.learning_rate)
         share("momentum", self.momentum, zero=True, one=False)
         at_least("weight_decay", self.weight_decay, 0)
@@ -75,7 +77,7 @@ class Qat(Training):
 
     epochs: 0 is post-training quantization: activation ranges from a few images, weights as they are.
     bits: Width of weights and activations.
-    range_momentum: Share of the old activation range that stays at each training step, or batch of calibration.
+    range_momentum: Share of the old activation range that stays at each training step.
     calibration_images: Training images, without labels, that activation ranges start from; 0: none.
     """
 

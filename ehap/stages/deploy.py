@@ -10,6 +10,7 @@ from ehap.errors import ArchitectureError, CheckpointError
 from ehap.evaluation import parameters
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import expanded, placements, prune
+from ehap.pruning.channels import channel_graph
 from ehap.quantization import unpack
 from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
 from ehap.records import Job, Value, read_record, read_tensors, write_record
@@ -18,7 +19,7 @@ from ehap.settings import Deploy, Machine, Qat
 from ehap.settings.deploy import ENGINE_BITS
 from ehap.stages.dense import blank_dense
 from ehap.stages.prepared import Data, load_data
-from ehap.stages.pruned import blank_model
+from ehap.stages.pruned import blank_model, check_order
 
 
 def run(
@@ -46,13 +47,14 @@ def run(
             f"{weights}: expected integers of {ENGINE_BITS} bits, as engines take, got {scheme.bits}."
         )
     packed, metadata = read_tensors(weights)
+    check_order(weights, metadata)
     compact = blank_model(weights, metadata, job)
+    simulated = _answers(unpack(packed, compact, scheme, INPUT_SHAPE), images)
     dense = blank_dense(job)
-    kept = metadata["kept"] or {name: list(range(len(weight))) for name, weight in _weights(dense).items()}
+    kept = metadata["kept"] or {name: list(range(width)) for name, width in channel_graph(dense).layers().items()}
     wide = expanded(dense, kept, settings.round_to)
     whole = prune(dense, wide)
     network = unpack(widen(packed, placements(dense, kept, wide)), whole, scheme, INPUT_SHAPE)
-    simulated = _answers(unpack(packed, compact, scheme, INPUT_SHAPE), images)
     content = to_onnx(network, INPUT_SHAPE)
     operators = audit(content)
     logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
@@ -73,11 +75,6 @@ def run(
     }
     write_atomically(onnx, content)
     write_record(record, job, values, settings, device)
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    kinds = (nn.Conv2d, nn.Linear)
-    return {name: module.weight for name, module in model.named_modules() if isinstance(module, kinds)}
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from ehap.errors import CheckpointError
 from ehap.pruning import prune
 from ehap.records import Job, read_tensors
 from ehap.stages.dense import blank_dense, check_cell, load_weights_
@@ -21,6 +22,15 @@ def load_model(path: Path, job: Job) -> tuple[nn.Module, dict[str, Any]]:
     model = blank_model(path, metadata, job)
     load_weights_(path, model, tensors, job)
     return model, metadata
+
+
+def check_order(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if unions are in the published code's order, whose readers get other channels."""
+    if metadata.get("order", "sorted") != "sorted":
+        raise CheckpointError(
+            f"{path}: expected unions in sorted order, got those of prune.rule as_published; such a network can be "
+            "trained and tested, but neither reconstructed nor deployed."
+        )
 
 
 def blank_model(path: Path, metadata: Mapping[str, Any], job: Job) -> nn.Module:

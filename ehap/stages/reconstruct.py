@@ -18,7 +18,7 @@ from ehap.settings import Machine, Reconstruct
 from ehap.stages.dense import load_dense, save_model
 from ehap.stages.fitting import write_history
 from ehap.stages.prepared import Data, load_data
-from ehap.stages.pruned import load_model
+from ehap.stages.pruned import check_order, load_model
 from ehap.stages.resume import Resume
 from ehap.training import Epoch, distill
 
@@ -44,11 +44,9 @@ def run(
     device = choose_device(machine.device, machine.threads)
     loaded = load_data(data, job, device)
     network, structure = load_model(pruned, job)
-    if structure.get("order", "sorted") != "sorted":
-        raise CheckpointError(
-            f"{pruned}: expected unions in sorted order, got those of prune.rule as_published, whose readers get other "
-            "channels; reconstruct.images 0 leaves such a network as it is."
-        )
+    check_order(pruned, structure)
+    if structure["kept"] is None:
+        raise CheckpointError(f"{pruned}: expected a pruned network, got a dense one; give the one from prune.")
     dense = load_dense(parent, job).to(device).eval()
     network.to(device).eval()
     images = _drawn(loaded.train[0], settings, job.seed)
@@ -181,13 +179,12 @@ def _distilled(
     machine: Machine,
 ) -> tuple[list[Epoch], Values]:
     """Train the network, in place, towards the dense one's answers; return the history, and what it took and gave."""
-    began = time.perf_counter()
     for module in (dense, network):
         module.to(memory_format=torch.channels_last)
     with PeakMemory(images.device) as memory, unions_by_matrix(network):
         epochs = distill(dense, network, images, loaded.info, settings, seed, keeper, machine.step)
     return epochs, {
-        "distill_time": Value(time.perf_counter() - began, "s"),
+        "distill_time": Value(sum(epoch.seconds for epoch in epochs), "s"),
         "distill_memory": Value(memory.bytes, "bytes"),
         "distilled_accuracy": Value(accuracy(network, loaded.test, loaded.info), "percent"),
         "agreement": Value(epochs[-1].train_accuracy, "percent"),

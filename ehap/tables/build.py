@@ -118,4 +118,4 @@ def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
     quantized = accuracy[accuracy["scheme"] != ""].merge(pruned, on=where, how="left", suffixes=("", "_pruned"))
     change = quantized["value"] - quantized.pop("value_pruned")
     added.append(quantized.assign(value=change, quantity="quantization_change", unit="percentage points"))
-    return pandas.concat([part for part in added if len(part)], ignore_index=True)
+    return pandas.concat([part for part in added if len(part)] or [rows], ignore_index=True)

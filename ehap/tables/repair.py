@@ -33,9 +33,9 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
         settings: The same.
 
     Returns:
-        dataset, model, method, device, ranking, images, n, and mean and std (``…_std``) over seeds and draws of the
-        accuracies (percent) at each step, change (percentage points: the last step less the dense network),
-        compression_ratio and flops_ratio (percent), seconds, and peak_memory (bytes).
+        dataset, model, method, device, ranking, images, steps (of distillation), n, and mean and std (``…_std``) over
+        seeds and draws of the accuracies (percent) at each step, change (percentage points: the last step less the
+        dense network), compression_ratio and flops_ratio (percent), seconds, and peak_memory (bytes).
     """
     rows = values[values["stage"] == "reconstruct"]
     methods = rows[KEYS].drop_duplicates()
@@ -53,10 +53,10 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
     ]
     dense = dense.drop_duplicates([*cell, "device"])[[*cell, "device", "value"]]
     table["change"] = last - table.merge(dense, on=[*cell, "device"], how="left")["value"]
-    names = _rankings(settings)
-    table.insert(len(KEYS), "ranking", table["method"].map(names))
+    table.insert(len(KEYS), "ranking", table["method"].map(_rankings(settings)).fillna(""))
+    table.insert(len(KEYS) + 1, "steps", table["method"].map(_steps(settings)))
     table["method"] = table["method"].str.replace(r"-draw\d+$", "", regex=True)
-    grouped = table.groupby([*KEYS, "ranking", "images"], sort=False)
+    grouped = table.groupby([*KEYS, "ranking", "images", "steps"], sort=False)
     found = grouped[MEANS].mean().join(grouped[MEANS].std().add_suffix("_std"))
     whole: pandas.DataFrame = found.join(grouped.size().rename("n")).reset_index()
     order = ["dataset", "model", "compression_ratio", "change"]
@@ -67,7 +67,7 @@ def repaired_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of repaired networks as Markdown, a section for each dataset and model."""
     lines = ["# Pruned without training and without labels", ""]
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
-        shown = part[["method", "images"]].astype({"images": int})
+        shown = part[["method", "images", "steps"]].astype({"images": int, "steps": int})
         columns = {
             **{name: (label, "percent") for name, label in STEPS.items()},
             "change": ("change", "percentage points"),
@@ -84,20 +84,22 @@ def repaired_markdown(frame: pandas.DataFrame) -> str:
     note = (
         "Accuracy on all test images, mean ± standard deviation over seeds and draws of images. "
         "Change is that of the last step against the dense network. Seconds and memory (what was added to the process, "
-        "or held on the GPU) are those of reconstruction and distillation, without the tests in between."
+        "or held on the GPU) are those of reconstruction and distillation, without the tests in between. BatchNorm is "
+        "recalibrated on 2,048 images, whatever the repair sees."
     )
     return "\n".join([*lines, note, ""])
 
 
 def repair_by_size(frame: pandas.DataFrame) -> bytes:
-    """Return an SVG: accuracy at each step of the repair against parameters kept, a panel for each ranking.
+    """Return an SVG: accuracy at each step of the repair against parameters kept, a panel for each ranking and device.
 
     Args:
-        frame: As ``repaired`` returns it. Of several numbers of images the most frequent one is shown.
+        frame: As ``repaired`` returns it. Of several numbers of images or steps the most frequent one is shown.
     """
     usual = frame[frame["images"] == frame["images"].mode().max()]
-    panels = list(usual.groupby(["dataset", "model", "ranking"], sort=False))
-    figure, axes = _panels([f"{ranking}\n{model} on {dataset}" for (dataset, model, ranking), _ in panels])
+    usual = usual[usual["steps"].isin([0, usual["steps"][usual["steps"] > 0].mode().max()])]
+    panels = list(usual.groupby(["dataset", "model", "ranking", "device"], sort=False))
+    figure, axes = _panels([f"{ranking}\n{model} on {dataset}" for (dataset, model, ranking, _), _ in panels])
     for axis, (_, part) in zip(axes, panels, strict=True):
         _lines(axis, part, "compression_ratio")
         axis.set(xlabel="parameters kept, %")
@@ -107,11 +109,12 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
 def repair_by_images(frame: pandas.DataFrame) -> bytes:
     """Return an SVG: accuracy of reconstructed and distilled networks against images, a panel for each size."""
     counts = frame.assign(size=frame["compression_ratio"].round().astype(int))
-    panels = list(counts.groupby(["dataset", "model", "ranking", "size"], sort=False))
+    counts = counts[counts["steps"].isin([0, counts["steps"][counts["steps"] > 0].mode().max()])]
+    panels = list(counts.groupby(["dataset", "model", "ranking", "size", "device"], sort=False))
     most = max(part["images"].nunique() for _, part in panels)
     panels = [(key, part) for key, part in panels if part["images"].nunique() == most]
     figure, axes = _panels(
-        [f"{ranking}, {size} %\n{model} on {dataset}" for (dataset, model, ranking, size), _ in panels]
+        [f"{ranking}, {size} %\n{model} on {dataset}" for (dataset, model, ranking, size, _), _ in panels]
     )
     for axis, (_, part) in zip(axes, panels, strict=True):
         _lines(axis, part, "images", list(STEPS)[2:])
@@ -119,11 +122,19 @@ def repair_by_images(frame: pandas.DataFrame) -> bytes:
     return _with_legend(figure)
 
 
+def _steps(settings: pandas.DataFrame) -> dict[str, int]:
+    """Return method to the steps of its distillation."""
+    rows = settings[(settings["stage"] == "reconstruct") & (settings["setting"] == "distill_steps")]
+    return {str(method): int(value) for method, value in zip(rows["method"], rows["value"], strict=True)}
+
+
 def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
     """Return what each plan leaves, in percent; plans do not depend on the device."""
     cell = ["dataset", "model", "method", "seed"]
     rows = values[values["stage"] == "prune"].drop_duplicates([*cell, "quantity"])
     sizes = rows.pivot(index=cell, columns="quantity", values="value")
+    if sizes.empty:
+        return pandas.DataFrame(columns=[*cell, "compression_ratio", "flops_ratio"])
     ratios = {"compression_ratio": "parameters", "flops_ratio": "flops"}
     found = pandas.DataFrame({name: 100 * sizes[what] / sizes[f"dense_{what}"] for name, what in ratios.items()})
     return found.reset_index()
@@ -132,6 +143,8 @@ def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
 def _rankings(settings: pandas.DataFrame) -> dict[str, str]:
     """Return method to what its channels were ranked by, as the records of the prune stage say it."""
     rows = settings[settings["stage"] == "prune"]
+    if rows.empty:
+        return {}
     wanted = rows.pivot_table(index=["method", "curvature"], columns="setting", values="value", aggfunc="first")
     found = {}
     for row in wanted.reset_index().to_dict("records"):

@@ -70,7 +70,7 @@ def passes(settings: Reconstruct, images: int) -> Training:
         weight_decay=settings.weight_decay,
         batch_size=batch_size,
         precision=settings.precision,
-        warmup_epochs=math.ceil(settings.warmup * epochs),
+        warmup_epochs=min(math.ceil(settings.warmup * epochs), epochs - 1),
     )
 
 

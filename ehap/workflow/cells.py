@@ -37,10 +37,11 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
         paths += [f"trace/{cell}/{curvature}" for curvature in settings.curvatures]
         for method in settings.methods:
             paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "assess", "finetune", "evaluate")]
-            paths += [f"reconstruct/{cell}/{method}"] if method in settings.reconstructed else []
+            network = f"{dataset}/{model}/{method}"
+            paths += [f"reconstruct/{cell}/{method}"] if network in settings.reconstructed else []
             for scheme in settings.schemes:
                 paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
-                paths += [f"deploy/{cell}/{method}/{scheme}"] if scheme in settings.deployed else []
+                paths += [f"deploy/{cell}/{method}/{scheme}"] if f"{network}/{scheme}" in settings.deployed else []
     own = [results / path / "record.json" for path in paths]
     return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
 

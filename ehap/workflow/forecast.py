@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ehap.settings import Finetune, Pretrain, Qat, Run, Trace
+from ehap.settings import Finetune, Pretrain, Qat, Reconstruct, Run, Trace
 from ehap.settings.run import DENSE
 
 STAGE_ORDER = (
@@ -27,7 +27,7 @@ STAGE_ORDER = (
 )
 GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
 """Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has."""
-PER_MODEL = ("pretrain", "trace", "finetune", "quantize")
+PER_MODEL = ("pretrain", "trace", "reconstruct", "finetune", "quantize")  # of which pretrain's epoch is like a repair
 EXACT_IN_SAMPLES = 4  # what exact traces cost, in Hessian-vector products
 SHORT_S = 5.0  # a job of a stage without training that has no record yet
 
@@ -210,11 +210,13 @@ def _settings(task: Task, run: Run) -> dict[str, Any]:
     return asdict(_built(task, run))
 
 
-def _built(task: Task, run: Run) -> Pretrain | Trace | Finetune | Qat:
+def _built(task: Task, run: Run) -> Pretrain | Trace | Reconstruct | Finetune | Qat:
     if task.stage == "pretrain":
         return run.pretrain(task.dataset, task.model)
     if task.stage == "trace":
         return run.trace(task.dataset, task.model, task.names[0])
+    if task.stage == "reconstruct":
+        return run.reconstruct(task.dataset, task.model, task.method)
     if task.stage == "finetune":
         return run.finetune(task.dataset, task.model, task.method)
     return run.qat(task.dataset, task.model, task.method, task.names[1])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import DataError, NumericsError, PlanError
+from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import LayerFit, mask_, prune, reconstruct
+from ehap.pruning import mask_, prune, reconstruct
 from ehap.pruning.channels import channel_graph
 
 Kept = dict[str, list[int]]
@@ -189,7 +189,7 @@ def test_rows_keep_their_norms_and_batchnorm_has_the_statistics_of_the_images(ti
 
 
 class _Depthwise(nn.Module):
-    """A depthwise and a grouped convolution, which keep what they read."""
+    """A depthwise convolution, which keeps what it reads, and one in groups, which stay whole."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,11 +198,12 @@ class _Depthwise(nn.Module):
         self.norm = nn.BatchNorm2d(8)
         self.relu = nn.ReLU()
         self.point = nn.Conv2d(8, 6, 1)
+        self.grouped = nn.Conv2d(6, 4, 3, groups=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(6, 4)
+        self.fc = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.point(self.relu(self.norm(self.depthwise(self.first(x)))))
+        x = self.grouped(self.point(self.relu(self.norm(self.depthwise(self.first(x))))))
         return self.fc(torch.flatten(self.pool(x), 1))
 
 
@@ -210,17 +211,37 @@ def test_depthwise_convolutions_are_pruned_with_their_inputs_and_repaired(enlive
     model = _Depthwise()
     enliven(model)
     model.double().eval()
-    assert list(channel_graph(model).layers()) == ["first", "point", "fc"]
-    kept = _everything(model) | {"first": [0, 2, 3, 5, 7], "point": [1, 2, 3, 5]}
+    assert list(channel_graph(model).layers()) == ["first", "point", "grouped", "fc"]
+    assert channel_graph(model).unpruned() == ("point", "grouped", "fc")
+    kept = _everything(model) | {"first": [0, 2, 3, 5, 7]}
     images = _images(30)
     pruned, masked = prune(model, kept), copy.deepcopy(model)
     mask_(masked, kept)
     torch.testing.assert_close(pruned(images), masked(images), rtol=1e-9, atol=1e-9)
     assert pruned.depthwise.groups == 5
-    found = reconstruct(model, pruned, kept, images)
-    assert {fit.layer for fit in found.fits} == {"first", "depthwise", "point", "fc"}
-    assert next(fit.unknowns for fit in found.fits if fit.layer == "depthwise") == 10
+    found = reconstruct(model, pruned, kept, images, positions=None)
+    assert {fit.layer: fit.unknowns for fit in found.fits} == {
+        "first": 28,
+        "depthwise": 10,
+        "point": 6,
+        "grouped": 28,
+        "fc": 5,
+    }
     assert _lost(found.network, model, images) < 0.7 * _lost(pruned, model, images)
+    inputs = found.network.point(
+        found.network.relu(found.network.norm(found.network.depthwise(found.network.first(images))))
+    )
+    for group in range(2):  # each group by itself is the ridge solution
+        part = slice(3 * group, 3 * group + 3)
+        rows = torch.nn.functional.unfold(inputs[:, part], 3).transpose(1, 2).reshape(-1, 27)
+        rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], 1)
+        dense = model.point(model.relu(model.norm(model.depthwise(model.first(images)))))
+        outputs = slice(2 * group, 2 * group + 2)
+        wanted = model.grouped(dense)[:, outputs].permute(0, 2, 3, 1).reshape(-1, 2)
+        weight, bias = model.grouped.weight[outputs].flatten(1), model.grouped.bias[outputs]
+        expected = rows @ _plain_ridge(rows, wanted, torch.cat([weight, bias[:, None]], 1).T, 1e-2)
+        result = found.network.grouped(inputs)[:, outputs].permute(0, 2, 3, 1).reshape(-1, 2)
+        torch.testing.assert_close(result, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_fewer_equations_than_unknowns_are_seen_and_stay_near_the_trained_weights(tiny: nn.Module) -> None:
@@ -228,7 +249,9 @@ def test_fewer_equations_than_unknowns_are_seen_and_stay_near_the_trained_weight
     found = reconstruct(tiny, prune(tiny, kept), kept, _images(2).float(), ridge=1e6)
     few = {fit.layer for fit in found.fits if fit.equations < fit.unknowns}
     assert few == {"block2.conv1", "block2.conv2", "fc"}
-    assert found.fits[-1] == LayerFit("fc", 25, 2, pytest.approx(found.fits[-1].before), found.fits[-1].after)
+    last = found.fits[-1]
+    assert (last.layer, last.unknowns, last.equations) == ("fc", 25, 2)
+    assert 0 < last.after < last.before  # the bias is not pulled
     torch.testing.assert_close(found.network.fc.weight, tiny.fc.weight, rtol=1e-3, atol=1e-4)
 
 
@@ -274,6 +297,8 @@ def test_the_result_is_saved_loaded_and_exported(enliven: Callable[[nn.Module], 
         ({"images": torch.zeros(4, 3, 8, 8, dtype=torch.uint8)}, DataError, "normalised images .* of torch.uint8"),
         ({"images": torch.zeros(1, 3, 8, 8)}, DataError, "at least 2 images to fit layers to, got 1"),
         ({"images": torch.full((4, 3, 8, 8), torch.nan)}, NumericsError, "the images hold NaN or Inf"),
+        ({"images": torch.zeros(4, 3, 16, 16)}, DataError, r"cannot take images \(3, 16, 16\) of torch.float32 on cpu"),
+        ({"images": torch.zeros(4, 3, 8, 8).double()}, DataError, r"cannot take images .* of torch.float64 on cpu"),
         ({"ridge": 0.0}, PlanError, "expected a ridge above 0, got 0"),
         ({"positions": 0}, PlanError, "at least 1 position of each map, got 0"),
         ({"plan": {"conv1": [0]}}, PlanError, "the plan is for another model"),
@@ -296,3 +321,43 @@ def test_a_network_of_another_plan_is_refused_and_one_that_is_broken(tiny: nn.Mo
         broken.block1.conv1.weight[0, 0, 0, 0] = torch.inf
     with pytest.raises(NumericsError, match=r"block1.conv1: .* NaN or Inf"):
         reconstruct(broken, prune(tiny, kept), kept, torch.ones(4, 3, 8, 8))
+
+
+class _Inplace(nn.Module):
+    """A shortcut that is read before an activation overwrites its input, and added after it."""
+
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.projection = nn.Conv2d(6, 5, 1)
+        self.relu = nn.ReLU(inplace=inplace)
+        self.inner = nn.Conv2d(6, 5, 3, padding=1)
+        self.inplace = inplace
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        shortcut = self.projection(x)
+        total = shortcut + self.inner(self.relu(x))
+        return self.fc(torch.flatten(self.pool(torch.nn.functional.relu(total, inplace=self.inplace)), 1))
+
+
+def test_activations_that_overwrite_their_input_change_nothing() -> None:
+    torch.manual_seed(0)
+    plain = _Inplace(inplace=False).double().eval()
+    overwriting = _Inplace(inplace=True).double().eval()
+    overwriting.load_state_dict(plain.state_dict())
+    kept, images = _everything(plain) | {"first": [0, 1, 3, 4]}, _images(20)
+    expected, found = (reconstruct(each, prune(each, kept), kept, images).network for each in (plain, overwriting))
+    assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in expected.state_dict().items())
+    assert found.relu.inplace
+
+
+def test_batchnorm_without_statistics_is_refused_and_counts_anew(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1]}
+    tiny.bn1.num_batches_tracked.fill_(1000)
+    assert reconstruct(tiny, prune(tiny, kept), kept, _images(4).float()).network.bn1.num_batches_tracked == 0
+    tiny.bn1.running_mean = tiny.bn1.running_var = None
+    with pytest.raises(ArchitectureError, match=r"bn1: expected BatchNorm2d with running statistics"):
+        reconstruct(tiny, prune(tiny, kept), kept, _images(4).float())

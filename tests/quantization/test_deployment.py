@@ -85,16 +85,36 @@ def test_the_file_holds_the_packed_integers(tiny: nn.Module) -> None:
     wide = expanded(tiny, _kept(tiny))
     places = placements(tiny, _kept(tiny), wide)
     assert len(layers) == len(places)
-    found = []
+    whole = widen(packed, places)
+    left = dict.fromkeys(places)
     for node in layers:
         weight, bias = (values[makers[name].input[0]] for name in node.input[1:3])
         assert (weight.dtype, bias.dtype) == (numpy.int8, numpy.int32)
-        found.append((weight.astype(int).sum(), bias.astype(int).sum(), len(bias)))
-    expected = [
-        (packed[f"{layer}.weight"].long().sum(), packed[f"{layer}.bias"].long().sum(), place.size[0])
-        for layer, place in places.items()
-    ]
-    assert sorted(found) == sorted(expected)
+        same = [
+            layer
+            for layer in left
+            if numpy.array_equal(whole[f"{layer}.weight"], weight) and numpy.array_equal(whole[f"{layer}.bias"], bias)
+        ]
+        assert len(same) == 1
+        del left[same[0]]
+    assert not left
+
+
+def test_biases_far_above_their_step_and_rows_that_died_away_are_no_obstacle(tiny: nn.Module) -> None:
+    with torch.no_grad():
+        tiny.block1.conv1.weight[1] *= 1e-4
+        tiny.block1.bn1.bias[1] = 0.9
+    small, packed = _packed(tiny)
+    assert packed["block1.conv1.bias"].abs().max() > 10**6
+    inputs = normalise(_images(200), INFO)
+    with torch.no_grad():
+        simulated = unpack(packed, small, SETTINGS, SHAPE)(inputs)
+        found = OnnxNetwork(_deployed(tiny, packed, 1))(inputs)
+    assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
+
+
+def test_the_file_holds_no_notes_of_its_making(tiny: nn.Module) -> None:
+    model = onnx.load_from_string(_deployed(tiny, _packed(tiny)[1], 1))
     assert not model.metadata_props
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
 
@@ -120,3 +140,30 @@ def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> 
     simulated = simulate(tiny, SETTINGS, SHAPE)
     with pytest.raises(DataError, match=r"qat.calibration_images: expected at most the 8 training images, got 9"):
         calibrate_(simulated, _images(8), INFO, 9, seed=0)
+
+
+def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
+    dark = _images(192) // 8
+    dark[130] = 255  # in the third batch
+    simulated = simulate(tiny, SETTINGS, SHAPE)
+    calibrate_(simulated, dark, INFO, 192, seed=0)
+    order = torch.randperm(192, generator=torch.Generator().manual_seed(0))
+    lows = [normalise(part, INFO).min() for part in dark[order].split(64)]
+    highs = [normalise(part, INFO).max() for part in dark[order].split(64)]
+    observer = simulated.activation_quantizers()[0].activation_post_process
+    torch.testing.assert_close(observer.max_val, torch.stack(highs).mean())
+    torch.testing.assert_close(observer.min_val, torch.stack(lows).mean())
+    assert observer.averaging_constant == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("operators", "left"),
+    [
+        ({"QLinearConv": 2, "QuantizeLinear": 1, "DequantizeLinear": 1, "Reshape": 1}, {}),
+        ({"QLinearConv": 2, "ScatterElements": 1}, {"ScatterElements": 1}),
+        ({"QLinearConv": 2, "QuantizeLinear": 2, "DequantizeLinear": 1}, {"QuantizeLinear": 2}),
+        ({"FusedGemm": 1, "Clip": 1, "QGemm": 1}, {"FusedGemm": 1, "Clip": 1}),
+    ],
+)
+def test_the_audit_lets_through_what_it_knows_only(operators: dict[str, int], left: dict[str, int]) -> None:
+    assert left_in_float(operators) == left

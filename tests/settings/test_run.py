@@ -7,6 +7,7 @@ import yaml
 
 from ehap.errors import SettingsError
 from ehap.settings import Run
+from ehap.workflow.cells import record_paths
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -162,12 +163,12 @@ def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str
     config = copy.deepcopy(demo)
     config["methods"]["random"] = {"criterion": "random", "reconstruct": {"images": [64, 256], "ridge": "1e-3"}}
     run = Run(config)
-    assert run.reconstructs() == ("random-images64", "random-images256")
+    assert run.reconstructed() == ("digits/resnet20/random-images64", "digits/resnet20/random-images256")
     repair = run.reconstruct("digits", "resnet20", "random-images256")
     assert (repair.images, repair.ridge, repair.distill_steps) == (256, 1e-3, 300)
     assert run.reconstruct("digits", "resnet20", "hap").images == 0
     config["methods"]["random"]["reconstruct"] = {"images": 64, "draw": [0, 1]}
-    assert Run(config).reconstructs() == ("random-draw0", "random-draw1")
+    assert [name.rsplit("/", 1)[1] for name in Run(config).reconstructed()] == ["random-draw0", "random-draw1"]
     config["reconstruct"] = {"digits": {"images": 128}}
     assert Run(config).reconstruct("digits", "resnet20", "hap").images == 128
 
@@ -207,3 +208,22 @@ def test_only_fine_tuning_may_have_no_epoch(demo: dict[str, Any]) -> None:
     config["pretrain"] = {"all": {"epochs": 0, "learning_rate": 0.01}}
     with pytest.raises(SettingsError, match=r"pretrain.all: epochs must be at least 1, got 0"):
         Run(config)
+
+
+def test_a_selector_repairs_and_deploys_where_it_says_so_only(demo: dict[str, Any]) -> None:
+    config = copy.deepcopy(demo)
+    config["grid"] |= {"models": ["resnet20", "resnet32"], "methods": ["hap", "random"], "schemes": ["qat8", "low"]}
+    config["schemes"]["low"] = {"bits": 4}
+    config["methods"]["random"]["qat"] = {"bits": 4}
+    config["reconstruct"] = {"resnet20": {"images": 64}}
+    config["deploy"] = {"all": {}}
+    run = Run(config)
+    assert run.reconstructed() == ("digits/resnet20/hap", "digits/resnet20/random")
+    assert run.deployed() == ("digits/resnet20/hap/qat8", "digits/resnet32/hap/qat8")
+    paths = [str(path) for path in record_paths(Path("results"), run.tables())]
+    repaired = [path for path in paths if path.startswith("results/reconstruct/")]
+    assert len(repaired) == 4  # two methods, two seeds
+    assert all("/resnet20/" in path for path in repaired)
+    deployed = [path for path in paths if path.startswith("results/deploy/")]
+    assert len(deployed) == 4
+    assert all(path.endswith("/hap/qat8/record.json") for path in deployed)

@@ -75,6 +75,8 @@ def test_what_does_not_fit_is_refused_before_any_work(files: dict[str, Path]) ->
         _run(files, Reconstruct(images=21))
     with pytest.raises(CheckpointError, match="expected a dense network, got a pruned one"):
         _run(files | {"parent": files["pruned"]}, Reconstruct(images=4))
+    with pytest.raises(CheckpointError, match="expected a pruned network, got a dense one"):
+        _run(files | {"pruned": files["parent"]}, Reconstruct(images=4))
     dense = build_model("resnet20", 10, seed=0)
     kept = {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
     save_model(files["pruned"], dense, {**architecture(JOB, kept), "order": "set"})

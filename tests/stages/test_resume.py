@@ -129,6 +129,8 @@ def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
         same = set(before) - {"seconds", "reconstruct_time", "distill_time", "peak_memory"}
         assert {name: before[name] for name in same} == {name: after[name] for name in same}
         assert "reconstructed_accuracy" in same
+        rows = (tmp_path / "history").read_text().splitlines()[1:]
+        assert after["distill_time"]["value"] == pytest.approx(sum(float(row.rsplit(",", 1)[1]) for row in rows))
     if stage in ("pretrain", "reconstruct"):
         first, second = ((folder / "history").read_text().splitlines() for folder in (whole, tmp_path))
         assert [row.rsplit(",", 1)[0] for row in first] == [row.rsplit(",", 1)[0] for row in second]  # but for seconds

@@ -229,8 +229,11 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
         sizes = {f"{which}parameters": (size, "parameters") for which, size in (("", 600), ("dense_", 1000))}
         sizes |= {f"{which}flops": (size, "flop") for which, size in (("", 500), ("dense_", 1000))}
         settings = {"criterion": criterion, "normalise": "lamp", "residual": "union"}
+        steps_of = {"distill_steps": 900 if "long" in name else 300}
         return [
-            _record(tmp_path, f"r{name}{seed}", {**accuracies, **costs}, stage="reconstruct", **where),
+            _record(
+                tmp_path, f"r{name}{seed}", {**accuracies, **costs}, stage="reconstruct", settings=steps_of, **where
+            ),
             _record(tmp_path, f"a{name}{seed}", {"pruned_accuracy": (12.0, "percent")}, stage="assess", **where),
             _record(tmp_path, f"p{name}{seed}", sizes, stage="prune", settings=settings, **where),
         ]
@@ -240,10 +243,11 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
         both = {"reconstructed_accuracy": 85.0, "distilled_accuracy": 91.0}
         paths += repair(f"l2-60-draw{seed}", 0, 2000, {step: value + seed for step, value in both.items()}, "magnitude")
         paths += repair("l2-60-alone", seed, 2000, {"distilled_accuracy": 89.0}, "magnitude")
+        paths += repair("l2-60-long", seed, 2000, {**both, "distilled_accuracy": 99.0}, "magnitude")
         paths += repair("gate-60", seed, 64, {"reconstructed_accuracy": 80.0}, "gate")
     added, settings = tables.collect(paths)
     frame = tables.repaired(pandas.concat([values, added]), settings)
-    assert set(frame["method"]) == {"l2-60", "l2-60-alone", "gate-60"}  # not those that were not repaired
+    assert set(frame["method"]) == {"l2-60", "l2-60-alone", "l2-60-long", "gate-60"}  # not those that were not repaired
     both, alone, fitted = (_row(frame, method=name) for name in ("l2-60", "l2-60-alone", "gate-60"))
     assert (both["ranking"], both["n"], both["images"]) == ("magnitude + lamp", 2, 2000)
     assert (both["distilled_accuracy"], both["distilled_accuracy_std"]) == (91.5, pytest.approx(0.5**0.5))
@@ -253,7 +257,8 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     assert pandas.isna(alone["distilled_accuracy"])
     assert (fitted["reconstructed_accuracy"], fitted["change"], fitted["compression_ratio"]) == (80.5, -13, 60)
     text = " ".join(tables.repaired_markdown(frame).split())
-    assert "| l2-60 | 2000 | 12.00 ± 0.00 % |" in text
+    assert list(frame["steps"]) == [900 if "long" in method else 300 for method in frame["method"]]
+    assert "| l2-60 | 2000 | 300 | 12.00 ± 0.00 % |" in text
     assert "| -1.50 ± 0.71 points | 60.00" in text
     picture = tables.repair_by_size(frame).decode()
     assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))

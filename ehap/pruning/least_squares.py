@@ -1,0 +1,173 @@
+"""One layer fitted by ridge regression, and put back as weights and BatchNorm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from ehap.errors import NumericsError
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """How one layer was fitted.
+
+    layer: Its name. unknowns: Weights of one output, with its bias. equations: For one output; fewer than unknowns
+    leave the rest to the ridge. before, after: Mean squared error / mean square of what was aimed at, on the equations.
+    """
+
+    layer: str
+    unknowns: int
+    equations: int
+    before: float
+    after: float
+
+
+class Fitter:
+    """Fits single layers by ridge regression."""
+
+    def __init__(self, ridge: float, positions: int | None, seed: int) -> None:
+        self._ridge, self._positions = ridge, positions
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(
+        self,
+        name: str,
+        module: nn.Conv2d | nn.Linear,
+        norm: nn.BatchNorm2d | None,
+        pairs: Iterator[tuple[Tensor, Tensor]],
+    ) -> LayerFit:
+        """Fit a layer, in place, to (inputs, wanted outputs of the layer and its BatchNorm).
+
+        The BatchNorm is left with what it adds and multiplies; see ``_normalised_`` for its statistics.
+        """
+        groups = module.groups if isinstance(module, nn.Conv2d) else 1
+        trained, shift = _folded(module, norm)
+        biased = norm is not None or module.bias is not None
+        gram, right, squares, wanted, equations = _sums(self._rows(module, norm, pairs, groups, biased))
+        solution, fallen = _ridge_solution(gram, right, self._ridge, biased)
+        solution = solution.to(trained.dtype)  # (groups, unknowns, outputs of a group)
+        if not solution.isfinite().all():
+            raise NumericsError(f"{name}: its inputs or what they should give hold NaN or Inf; are the networks whole?")
+        if biased:
+            shift = shift + solution[:, -1].flatten()
+            solution = solution[:, :-1]
+        fitted = trained + solution.mT.reshape(trained.shape)
+        _put_back_(module, norm, fitted, shift)
+        scale = max(wanted, torch.finfo(torch.float64).tiny)
+        return LayerFit(name, gram.shape[1], equations, squares / scale, max(0.0, squares - fallen) / scale)
+
+    def _rows(
+        self,
+        module: nn.Conv2d | nn.Linear,
+        norm: nn.BatchNorm2d | None,
+        pairs: Iterator[tuple[Tensor, Tensor]],
+        groups: int,
+        biased: bool,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield inputs (groups, n, unknowns), errors and wanted outputs (groups, n, outputs of a group) of a chunk."""
+        for inputs, target in pairs:
+            result = module(inputs) if norm is None else norm(module(inputs))
+            error = target - result
+            if isinstance(module, nn.Linear):
+                rows, wanted, missing = inputs[None], target[None], error[None]
+            else:
+                places = self._places(error.shape[2] * error.shape[3]).to(inputs.device)
+                rows = _windows(module, inputs, places, groups)
+                wanted, missing = _at(target, places, groups), _at(error, places, groups)
+            if biased:
+                rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], 2)
+            yield rows, missing, wanted
+
+    def _places(self, count: int) -> Tensor:
+        """Return which of ``count`` positions of a map give equations."""
+        if self._positions is None or self._positions >= count:
+            return torch.arange(count)
+        return torch.randperm(count, generator=self._generator)[: self._positions]
+
+
+def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, float, float, int]:
+    """Return, in float64, XᵀX, XᵀE, the sums of squares of the errors and of what is wanted; and the equations."""
+    gram = right = torch.zeros(())
+    squares = wanted = torch.zeros(())
+    equations = 0
+    for inputs, error, target in rows:
+        gram = gram + (inputs.mT @ inputs).double()
+        right = right + (inputs.mT @ error).double()
+        squares = squares + error.square().sum().double()
+        wanted = wanted + target.square().sum().double()
+        equations += inputs.shape[1]
+    return gram, right, squares.item(), wanted.item(), equations
+
+
+def _ridge_solution(gram: Tensor, right: Tensor, ridge: float, biased: bool) -> tuple[Tensor, float]:
+    """Return Δ of (XᵀX + D) Δ = XᵀE, (groups, unknowns, outputs), and by how much it lowers the squared error."""
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    free = diagonal[:, :-1] if biased else diagonal
+    pull = (ridge * free.mean(1, keepdim=True)).expand_as(free).clone()
+    pull[pull == 0] = 1.0  # no input at all: the weights stay, the bias alone is fitted
+    if biased:
+        pull = torch.cat([pull, pull.new_zeros(len(pull), 1)], 1)
+    solution: Tensor = torch.linalg.solve(gram + torch.diag_embed(pull), right)
+    fallen = 2 * (solution * right).sum() - (solution * (gram @ solution)).sum()
+    return solution, fallen.item()
+
+
+def _windows(module: nn.Conv2d, inputs: Tensor, places: Tensor, groups: int) -> Tensor:
+    """Return what a convolution reads at some places of its output: (groups, N · places, inputs of one output)."""
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    padded = pad(inputs, module._reversed_padding_repeated_twice, mode=mode)  # in the order that pad expects
+    across = (padded.shape[3] - module.dilation[1] * (module.kernel_size[1] - 1) - 1) // module.stride[1] + 1
+    offsets = [
+        torch.arange(size, device=inputs.device) * step
+        for size, step in zip(module.kernel_size, module.dilation, strict=True)
+    ]
+    down = (places // across * module.stride[0])[:, None, None] + offsets[0][:, None]
+    right = (places % across * module.stride[1])[:, None, None] + offsets[1]
+    windows = padded[:, :, down, right]  # (N, C_in, places, k, k)
+    count, channels = inputs.shape[:2]
+    split = windows.reshape(count, groups, channels // groups, len(places), -1)
+    return split.permute(1, 0, 3, 2, 4).reshape(groups, count * len(places), -1)
+
+
+def _at(values: Tensor, places: Tensor, groups: int) -> Tensor:
+    """Return a map (N, C, H, W) at some places, as (groups, N · places, C / groups)."""
+    found = values.flatten(2)[:, :, places]
+    count, channels = values.shape[:2]
+    split = found.reshape(count, groups, channels // groups, len(places))
+    return split.permute(1, 0, 3, 2).reshape(groups, count * len(places), -1)
+
+
+def _folded(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
+    """Return weight and bias that do what a layer and its BatchNorm do in eval mode."""
+    bias = module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias.detach()
+    if norm is None:
+        return module.weight.detach(), bias
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    folded = fuse_conv_bn_weights(module.weight, module.bias, *statistics, norm.weight, norm.bias)
+    return folded[0].detach(), folded[1].detach()
+
+
+def _put_back_(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None, weight: Tensor, bias: Tensor) -> None:
+    """Make a layer and its BatchNorm do what ``weight`` and ``bias`` do, with rows of the norms that they had.
+
+    BatchNorm is left with the factor γ and the shift β that stand for ``_normalised_`` to turn into its own.
+    """
+    if norm is None:
+        module.weight.copy_(weight)
+        if module.bias is not None:
+            module.bias.copy_(bias)
+        return
+    old, new = module.weight.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1)
+    factor = torch.where(new > 0, new / old.where(old > 0, new), 0)
+    rows = weight / factor.where(factor > 0, 1).view(-1, *[1] * (weight.ndim - 1))
+    module.weight.copy_(torch.where((factor > 0).view(-1, *[1] * (weight.ndim - 1)), rows, module.weight))
+    if module.bias is not None:
+        module.bias.zero_()
+    norm.weight.copy_(factor)
+    norm.bias.copy_(bias)
