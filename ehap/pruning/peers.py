@@ -67,7 +67,8 @@ def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
         with torch.no_grad():
             return float((network(part).argmax(1).cpu() == answers[:AIMET_EVALUATED]).double().mean())
 
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    network = copy.deepcopy(model)
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     greedy = defs.GreedySelectionParameters(Decimal(str(share)), AIMET_CANDIDATES)
     batches = DataLoader(TensorDataset(images, answers), batch_size=64)
     mode = ChannelPruningParameters.Mode.auto, ChannelPruningParameters.AutoModeParams(greedy, [first])
@@ -75,7 +76,7 @@ def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
     shape, scheme = (1, *images.shape[1:]), defs.CompressionScheme.channel_pruning
     with TemporaryDirectory() as folder, chdir(folder):  # it writes its scores into the folder it is in
         found, _ = ModelCompressor.compress_model(
-            *(copy.deepcopy(model), agreement, 1, shape, scheme, defs.CostMetric.memory, settings)
+            *(network, agreement, 1, shape, scheme, defs.CostMetric.memory, settings)
         )
     pruned: nn.Module = found
     if _parameters(pruned) > share * _parameters(model):
