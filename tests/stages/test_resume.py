@@ -41,7 +41,7 @@ def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0
     settings = {
         "pretrain": {"epochs": 3, "learning_rate": 0.05, "batch_size": 16},
         "trace": {"batch_size": 32, "samples": 12, "micro_batch": 16},
-        "reconstruct": {"images": 48, "distill_steps": 12, "batch_size": 16},
+        "reconstruct": {"images": 48, "distill_steps": 150, "batch_size": 16},
     }[stage]
     folder.mkdir(exist_ok=True)
     files = inputs | {name: folder / name for name in FILES[stage]} | {"log": folder / "log"}
