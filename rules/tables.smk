@@ -5,19 +5,22 @@ TABLES = (
     "sizes",
     "comparison",
     "overview",
+)
+# Of stages that not every run has; in a folder of their own, since DVC wants each output that it is told of to exist.
+FURTHER = (
     *(("training_free",) if RUN.reconstructed() else ()),
     *(("deployment",) if RUN.deployed() else ()),
 )
-PICTURES = ("accuracy_by_size",) + (
+FURTHER_PICTURES = (
     ("training_free", "training_free_images") if RUN.reconstructed() else ()
 )
 
 
 def shown(file, category):
-    """A file among the tables that `make report` shows, with the caption of its name."""
+    """A file below the run's results that `make report` shows, with the caption of its name."""
     name = Path(file).stem
     return report(
-        f"{RESULTS}/tables/{file}",
+        f"{RESULTS}/{file}",
         caption=f"report/{name}.rst",
         category=category,
         labels={"shows": name},
@@ -31,9 +34,14 @@ rule tables:
         paper=local("config/paper_results.csv"),
         paper_settings=local("config/paper_settings.csv"),
     output:
-        csv=[shown(f"{name}.csv", "Tables") for name in (*TABLES, "settings")],
+        csv=[shown(f"tables/{name}.csv", "Tables") for name in (*TABLES, "settings")],
         markdown=[f"{RESULTS}/tables/{name}.md" for name in TABLES],
-        pictures=[shown(f"{name}.svg", "Pictures") for name in PICTURES],
+        picture=shown("tables/accuracy_by_size.svg", "Pictures"),
+        further=[shown(f"further/{name}.csv", "Tables") for name in FURTHER],
+        further_markdown=[f"{RESULTS}/further/{name}.md" for name in FURTHER],
+        further_pictures=[
+            shown(f"further/{name}.svg", "Pictures") for name in FURTHER_PICTURES
+        ],
         summary=f"{RESULTS}/tables/summary.json",
     log:
         f"{LOGS}/tables.log",

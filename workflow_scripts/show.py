@@ -5,5 +5,7 @@ from pathlib import Path
 
 tables = Path(sys.argv[1]) / "tables"
 print("\n" + (tables / "overview.md").read_text())
-print(f"All tables, in {tables}:")
-print("  " + "  ".join(path.name for path in sorted(tables.iterdir())))
+for folder in (tables, tables.with_name("further")):
+    if folder.is_dir():
+        print(f"In {folder}:")
+        print("  " + "  ".join(path.name for path in sorted(folder.iterdir())))

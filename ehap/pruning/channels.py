@@ -13,6 +13,8 @@ from ehap.pruning.union import UnionAdd
 Kept = Mapping[str, Sequence[int]]
 """Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
 
+LAYERS = ("conv", "depthwise", "linear")
+"""Kinds of steps with weights that map channels to channels."""
 ADDS = (operator.add, operator.iadd, torch.add)
 FLATTENS = (torch.flatten,)
 KEEPING_MODULES = (
@@ -168,7 +170,7 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
         step = Step(_kind(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
         _check(step, module, dense, steps)
-        if step.kind in ("conv", "depthwise", "linear", "norm") and module is not None:
+        if step.kind in (*LAYERS, "norm") and module is not None:
             _check_used_once(step, module, owners)
         if isinstance(module, nn.Conv2d) and module.groups > 1 and step.kind == "conv":
             grouped.add(step.name)

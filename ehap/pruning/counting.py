@@ -8,7 +8,7 @@ from torch import nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ehap.errors import ArchitectureError
-from ehap.pruning.channels import ChannelGraph, Kept, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, trace_forward
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class Counter:
             if isinstance(module, nn.BatchNorm2d):
                 parameters += 2 * len(carried[step.name])
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                read, rows = len(carried[step.sources[0]]), len(carried[step.name])
-                whole = 1 if step.kind == "depthwise" else self._graph.dense[step.sources[0]]
-                per_row = module.weight[0].numel() * (1 if step.kind == "depthwise" else read) // whole
+                rows, per_row = len(carried[step.name]), module.weight[0].numel()
+                if step.kind != "depthwise":  # of which a row reads one channel, whatever is kept
+                    source = step.sources[0]
+                    per_row = per_row * len(carried[source]) // self._graph.dense[source]
                 parameters += rows * (per_row + (module.bias is not None))
                 flops += 2 * rows * per_row * self._places[step.module]
         return Size(parameters, flops)
@@ -76,5 +77,5 @@ def _output_places(model: nn.Module, graph: ChannelGraph, input_shape: tuple[int
             raise ArchitectureError(
                 f"{step.name}: expected an add of equal shapes, got {[tuple(shapes[s][1:]) for s in step.sources]}."
             )
-    layers = [step for step in graph.steps if step.kind in ("conv", "depthwise", "linear")]
+    layers = [step for step in graph.steps if step.kind in LAYERS]
     return {step.module: shapes[step.name].numel() // graph.dense[step.name] for step in layers}

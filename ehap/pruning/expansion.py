@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ehap.pruning.channels import Kept, PruningPlan, channel_graph
+from ehap.pruning.channels import LAYERS, Kept, PruningPlan, channel_graph
 from ehap.pruning.surgery import checked_kept
 
 
@@ -52,7 +52,7 @@ def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[s
     small, large = (graph.carried(checked_kept(graph, each)) for each in (plan, wide))
     found = {}
     for step in graph.steps:
-        if step.kind not in ("conv", "depthwise", "linear"):
+        if step.kind not in LAYERS:
             continue
         source, weight = step.sources[0], model.get_parameter(f"{step.module}.weight")
         rows = _positions(small[step.name], large[step.name])

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
-from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, Step, channel_graph, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, Step, channel_graph, trace_forward
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.surgery import checked_kept
 from ehap.pruning.union import UnionAdd
 from ehap.runtime import track
 
 CHUNK_BYTES, MAP_CHANNELS = 2**24, 64  # images are walked in chunks whose maps of 64 channels take so much
-LAYERS = ("conv", "depthwise", "linear")
 Chunks = list[Tensor | None]
 """A step's result for all images, (n, C, H, W) or (n, C) a chunk; None where it is needed no more."""
 

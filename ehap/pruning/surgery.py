@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import PlanError
-from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, channel_graph, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, trace_forward
 from ehap.pruning.union import UnionAdd
 
 Order = Literal["sorted", "set"]
@@ -36,7 +36,7 @@ def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -
     nodes = {node.name: node for node in pruned.graph.nodes}
     for step in graph.steps:
         inputs = [carried[source] for source in step.sources]
-        if step.kind in ("conv", "depthwise", "linear", "norm") and step.name not in graph.grouped:
+        if step.kind in (*LAYERS, "norm") and step.name not in graph.grouped:
             module = pruned.get_submodule(step.module)
             _shrink_(module, inputs[0], carried[step.name], graph.dense[step.sources[0]])
         elif step.kind == "add" and inputs[0] != inputs[1]:
@@ -55,7 +55,7 @@ def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
     carried = graph.carried(kept)
     with torch.no_grad():
         for step in graph.steps:
-            if step.kind not in ("conv", "depthwise", "linear", "norm"):
+            if step.kind not in (*LAYERS, "norm"):
                 continue
             gone = sorted(set(range(graph.dense[step.name])) - set(carried[step.name]))
             module = model.get_submodule(step.module)

@@ -30,7 +30,11 @@ SIZE_NOTE = (
 
 
 def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path) -> None:
-    """Write every table as CSV and Markdown, the overview and summary.json into ``folder``."""
+    """Write every table as CSV and Markdown, the overview and summary.json into ``folder``.
+
+    Tables of stages that not every run has go into the folder ``further`` beside it.
+    """
+    further = folder.with_name("further")
     values, settings = tables.collect(records)
     printed = tables.paper_values(paper)
     bf16 = [BF16_NOTE] if (settings["value"] == "bf16").any() else []
@@ -60,14 +64,14 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
     write_atomically(folder / "accuracy_by_size.svg", tables.accuracy_by_size(compared_methods))
     if (values["stage"] == "reconstruct").any():
         repaired = tables.repaired(values, settings)
-        _write_csv(folder / "training_free.csv", repaired)
-        write_atomically(folder / "training_free.md", tables.repaired_markdown(repaired).encode())
-        write_atomically(folder / "training_free.svg", tables.repair_by_size(repaired))
-        write_atomically(folder / "training_free_images.svg", tables.repair_by_images(repaired))
+        _write_csv(further / "training_free.csv", repaired)
+        write_atomically(further / "training_free.md", tables.repaired_markdown(repaired).encode())
+        write_atomically(further / "training_free.svg", tables.repair_by_size(repaired))
+        write_atomically(further / "training_free_images.svg", tables.repair_by_images(repaired))
     if (values["stage"] == "deploy").any():
         deployed = tables.deployed(values)
-        _write_csv(folder / "deployment.csv", deployed)
-        write_atomically(folder / "deployment.md", tables.deployed_markdown(deployed).encode())
+        _write_csv(further / "deployment.csv", deployed)
+        write_atomically(further / "deployment.md", tables.deployed_markdown(deployed).encode())
     text = "\n\n".join([tables.overview_markdown(whole), *bf16])
     write_atomically(folder / "overview.md", (text + "\n").encode())
     write_atomically(folder / "summary.json", (json.dumps(_summary(whole), indent=2) + "\n").encode())

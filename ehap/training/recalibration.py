@@ -15,7 +15,7 @@ def recalibrate_(model: nn.Module, images: Tensor, info: DatasetInfo, count: int
     """Give every BatchNorm the statistics of ``count`` images, in place; the mode stays.
 
     The images are cropped and mirrored as in training: those are the statistics that the weights were trained with.
-    Without it a resnet20 on CIFAR-10 lost 1.8 points as it was, and 3.8 more when pruned.
+    On plain images a trained resnet20 on CIFAR-10 came out 1.8 points lower, a pruned one 3.8.
 
     Args:
         model: On the device of the images.

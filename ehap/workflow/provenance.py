@@ -23,6 +23,7 @@ SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
 UNFINISHED = SNAKEMAKE / "incomplete"
 NAME = "provenance.json"
+MAYBE = ("reconstruct", "deploy", "further")
 NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
 """What differs from machine to machine; no decision rests on it. The command line names local paths."""
 LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that begin with @
@@ -46,7 +47,8 @@ class Restored:
 def pack(results: Path) -> int:
     """Write the notes on every output of a run to ``<results>/provenance.json`` and return how many there are.
 
-    Notes of outputs that were not pulled are kept.
+    Notes of outputs that were not pulled are kept. Folders of stages that the run has not are made, empty: DVC wants
+    each output that it is told of to exist.
 
     Args:
         results: ``results/<run>``, relative to the project, in which Snakemake ran.
@@ -70,6 +72,8 @@ def pack(results: Path) -> int:
     found |= {output: note for output, note in known.items() if output not in found and not Path(output).exists()}
     if not found:
         raise ProvenanceError(f"expected outputs of a run under {results}, but Snakemake knows of none; run it first.")
+    for folder in MAYBE:
+        (results / folder).mkdir(exist_ok=True)
     text = json.dumps(found, indent=0, sort_keys=True) + "\n"
     if not target.exists() or target.read_text() != text:
         write_atomically(target, text.encode())

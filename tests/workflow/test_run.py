@@ -234,13 +234,13 @@ def _check_repairs(project: Path) -> None:
     assert not torch.equal(pruned["conv1.weight"], before["conv1.weight"])
     evaluated = read_record(project, f"evaluate/{CELL}/repaired")["values"]["accuracy"]["value"]
     assert evaluated == repaired["values"]["distilled_accuracy"]["value"]
-    with (project / "results/small/tables/training_free.csv").open() as file:
+    with (project / "results/small/further/training_free.csv").open() as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"repaired", "distilled-images8", "distilled-images40"}
     assert rows["repaired"]["ranking"] == "gate (exact)"
     assert rows["distilled-images8"]["distilled_accuracy"] == ""
     for name in ("training_free.md", "training_free.svg", "training_free_images.svg"):
-        assert (project / f"results/small/tables/{name}").stat().st_size > 100
+        assert (project / f"results/small/further/{name}").stat().st_size > 100
 
 
 def test_quantized_networks_become_files_that_an_engine_executes(project: Path) -> None:
@@ -261,9 +261,9 @@ def test_quantized_networks_become_files_that_an_engine_executes(project: Path) 
         assert values["onnx_size"]["value"] == onnx_file.stat().st_size
     assert read_record(project, f"quantize/{CELL}/hap/ptq8")["settings"]["epochs"] == 0
     assert not (project / f"results/small/deploy/{CELL}/hap/qat4").exists()
-    with (project / "results/small/tables/deployment.csv").open() as file:
+    with (project / "results/small/further/deployment.csv").open() as file:
         assert [row["scheme"] for row in csv.DictReader(file)] == ["qat8", "ptq8"]
-    assert "| hap | qat8 |" in " ".join((project / "results/small/tables/deployment.md").read_text().split())
+    assert "| hap | qat8 |" in " ".join((project / "results/small/further/deployment.md").read_text().split())
 
 
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
