@@ -10,11 +10,12 @@ import torch
 from ehap.errors import CheckpointError, DataError
 from ehap.models import build_model
 from ehap.pruning import prune
-from ehap.records import Job, write_tensors
+from ehap.records import Job
 from ehap.settings import Machine, Reconstruct
 from ehap.stages import reconstruct
 from ehap.stages.dense import architecture, save_model
 from ehap.stages.prune import layer_weights
+from tests.stages.conftest import write_images
 
 JOB = Job(stage="reconstruct", dataset="digits", model="resnet20", seed=0, method="half")
 
@@ -22,12 +23,7 @@ JOB = Job(stage="reconstruct", dataset="digits", model="resnet20", seed=0, metho
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     """A few images, a dense network and one pruned to half its channels."""
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for split in ("train", "test"):
-        tensors[f"{split}_images"] = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        tensors[f"{split}_labels"] = torch.randint(10, (20,), generator=generator)
-    write_tensors(tmp_path / "data", tensors, {"dataset": "digits"})
+    write_images(tmp_path / "data", 20, 20)
     dense = build_model("resnet20", 10, seed=0)
     kept = {
         name: list(range(0, len(weight), 2 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from ehap.pruning import prune
-from ehap.records import Job, write_tensors
+from ehap.records import Job
 from ehap.settings import Pretrain
 from ehap.stages.dense import architecture, load_dense, save_model
 from ehap.stages.prune import layer_weights
 from ehap.stages.resume import Resume
+from tests.stages.conftest import write_images
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Pretrain(epochs=4, learning_rate=0.05, batch_size=16)
@@ -56,12 +57,7 @@ def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A dataset of a few images, and a trained network."""
     folder = tmp_path_factory.mktemp("inputs")
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for split, count in (("train", 120), ("test", 16)):
-        tensors[f"{split}_images"] = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        tensors[f"{split}_labels"] = torch.randint(10, (count,), generator=generator)
-    write_tensors(folder / "data.safetensors", tensors, {"dataset": "digits"})
+    write_images(folder / "data.safetensors", 120, 16)
     return {"data": folder / "data.safetensors"}
 
 

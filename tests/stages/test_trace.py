@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from ehap.models import build_model
-from ehap.records import Job, write_tensors
+from ehap.records import Job
 from ehap.settings import Machine, Trace
 from ehap.stages import trace
 from ehap.stages.dense import architecture, save_model
+from tests.stages.conftest import write_images
 
 JOB = Job(stage="trace", dataset="digits", model="resnet20", seed=0, curvature="published")
 
@@ -19,12 +19,7 @@ JOB = Job(stage="trace", dataset="digits", model="resnet20", seed=0, curvature="
 def test_the_published_code_takes_the_last_partial_batch(
     tmp_path: Path, batch_size: int, as_published: bool, images: int
 ) -> None:
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for split in ("train", "test"):
-        tensors[f"{split}_images"] = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        tensors[f"{split}_labels"] = torch.randint(10, (20,), generator=generator)
-    write_tensors(tmp_path / "data", tensors, {"dataset": "digits"})
+    write_images(tmp_path / "data", 20, 20)
     save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
     settings = Trace(batch_size=batch_size, samples=2, as_published=as_published)
     files = (tmp_path / "data", tmp_path / "dense", tmp_path / "traces", tmp_path / "record")

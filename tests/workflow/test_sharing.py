@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from ehap.errors import ProvenanceError
-from ehap.workflow.provenance import NAME, pack
+from ehap.workflow.provenance import MAYBE, NAME, pack
 from tests.workflow.conftest import DVC, GIT, SMALL, planned, restored_in, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL, _config
 
 
 def test_what_one_clone_pushed_another_need_not_compute(clone: Path) -> None:
     assert planned(clone) == {}
+    assert all((clone / f"results/small/{folder}").is_dir() for folder in MAYBE)  # empty: the run has no such stages
     assert "up to date" in run_in(clone, *DVC, "status", "run@small")
     assert "small" in run_in(clone, *DVC, "metrics", "show", "--md")
 
