@@ -1,5 +1,6 @@
 """Records (JSON) and weights (safetensors): what stages hand to each other."""
 
+import hashlib
 import json
 import math
 import time
@@ -17,6 +18,7 @@ from torch import Tensor
 from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.runtime import device_name, write_atomically
 
+CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
 
 
@@ -83,17 +85,18 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file, atomically."""
+    """Write tensors and JSON metadata as one safetensors file with a checksum, atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key: safetensors writes several in random order, and the same weights should be the same bytes.
-    write_atomically(path, save(plain, {"ehap": json.dumps(metadata, sort_keys=True)}))
+    whole = {**metadata, CHECKSUM: _checksum(plain)}
+    write_atomically(path, save(plain, {"ehap": json.dumps(whole, sort_keys=True)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and metadata of a safetensors file.
 
     Raises:
-        CheckpointError: The file is missing, truncated or not a safetensors file.
+        CheckpointError: The file is missing, truncated, not a safetensors file, or not what was written.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -105,4 +108,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}); delete it and run the workflow again to rebuild it."
         ) from None
+    if metadata.pop(CHECKSUM, None) not in (None, _checksum(tensors)):  # files of other programs have none
+        raise CheckpointError(
+            f"{path}: its tensors are not those that were written (wrong checksum); delete it and run the workflow "
+            "again to rebuild it."
+        )
     return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

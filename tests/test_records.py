@@ -53,6 +53,17 @@ def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
         read_tensors(path)
 
 
+def test_a_file_whose_bytes_have_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": torch.ones(4, dtype=torch.int8), "count": torch.tensor(3), "none": torch.ones(0)}, {})
+    read_tensors(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x.safetensors: its tensors are not those that were written"):
+        read_tensors(path)
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     write_atomically(path, b"old")

@@ -23,7 +23,8 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import Planner, expanded, magnitude, mask_, placements, prune
 from ehap.quantization import calibrate_, pack, simulate, unpack
-from ehap.quantization.deployment import OnnxNetwork, converted, exported, to_onnx, widen
+from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx, widen
+from ehap.quantization.inductor import InductorNetwork, frozen
 from ehap.records import read_tensors
 from ehap.runtime import device_name, slug, write_atomically
 from ehap.settings import Prune, Qat
@@ -75,18 +76,29 @@ def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dic
     return found
 
 
+def frozen_call(compiled: Call) -> Call:
+    """Return a compiled network that takes its weights as constants."""
+
+    def call(images: Tensor) -> Tensor:
+        with frozen():
+            return compiled(images)
+
+    return call
+
+
 def in_float(network: nn.Module, engine: str) -> Call:
     """Return a network in FP32 on an engine."""
     fused = fuse_norms(network)
     if engine == "eager":
         return fused
     if engine == "inductor":
-        compiled: Call = torch.compile(fused, dynamic=False)
-        return compiled
+        return frozen_call(torch.compile(fused, dynamic=False))
     return OnnxNetwork(exported(fused, INPUT_SHAPE).SerializeToString(), threads)
 
 
-def in_integers(dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, list[int]], engine: str) -> Call:
+def in_integers(
+    dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, list[int]], engine: str, images: Tensor
+) -> Call:
     """Return a network in INT8 on an engine, calibrated on noise: latency does not depend on it."""
     settings = Qat(epochs=0, learning_rate=1.0, calibration_images=64)
     small = prune(dense, kept).eval()
@@ -97,23 +109,20 @@ def in_integers(dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, li
     network = unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE)
     if engine == "onnxruntime":
         return OnnxNetwork(to_onnx(network, INPUT_SHAPE), threads)
-    import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401 (registers the fusions)
-
-    compiled: Call = torch.compile(converted(network), dynamic=False)
-    return compiled
+    return InductorNetwork(network, images)
 
 
 def measured(model: str, batch: int) -> list[dict[str, object]]:
     """Return a row for every contender."""
     found = networks(model)
     dense = found["dense"][0]
+    images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     calls: dict[tuple[str, str, str], Call] = {}
     for name, (network, kept, wide) in found.items():
         for engine in args.engines:
             calls[name, "FP32", engine] = in_float(network, engine)
             if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
-                calls[name, "INT8", engine] = in_integers(dense, kept, wide, engine)
-    images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+                calls[name, "INT8", engine] = in_integers(dense, kept, wide, engine, images)
     times: dict[tuple[str, str, str], list[float]] = {key: [] for key in calls}
     for number in range(args.rounds + 2):
         for key, call in calls.items():

@@ -1,4 +1,4 @@
-"""INT8: quantization-aware training and packed integer weights."""
+"""Integers: quantization-aware training, bits for each layer, and packed weights."""
 
 import logging
 
@@ -6,7 +6,19 @@ import logging
 logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 from ehap.quantization.calibration import calibrate_  # noqa: E402
-from ehap.quantization.packing import Packed, pack, unpack  # noqa: E402
-from ehap.quantization.simulated import SimulatedNetwork, simulate  # noqa: E402
+from ehap.quantization.mixed import choose_bits, layer_costs  # noqa: E402
+from ehap.quantization.packing import Packed, opened, pack, unpack  # noqa: E402
+from ehap.quantization.simulated import SimulatedNetwork, layer_weight, simulate  # noqa: E402
 
-__all__ = ["Packed", "SimulatedNetwork", "calibrate_", "pack", "simulate", "unpack"]
+__all__ = [
+    "Packed",
+    "SimulatedNetwork",
+    "calibrate_",
+    "choose_bits",
+    "layer_costs",
+    "layer_weight",
+    "opened",
+    "pack",
+    "simulate",
+    "unpack",
+]

@@ -1,5 +1,7 @@
 """What is quantized, and how: HAWQ-V3's scheme as annotations for torchao's PT2E flow."""
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -42,14 +44,18 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
     to the int32 grid S_w·S_x after training.
 
     Source: Yao et al. 2021, HAWQ-V3, arXiv:2011.10680; Eq. 9 and 10 of the paper.
+
+    Args:
+        settings: Bits and the momentum of the activation ranges.
+        widths: Bits of the weights of each layer, in forward order; of all, settings.bits.
     """
 
-    def __init__(self, settings: Qat) -> None:
+    def __init__(self, settings: Qat, widths: Sequence[int] | None = None) -> None:
         super().__init__()
-        averaging = 1 - settings.range_momentum
-        self.weight = weight_spec(settings.bits)
-        self.unsigned = activation_spec(settings.bits, averaging, symmetric=False)
-        self.signed = activation_spec(settings.bits, averaging, symmetric=True)
+        averaging, activations = 1 - settings.range_momentum, settings.width_of_activations
+        self.weights = repeat(weight_spec(settings.bits)) if widths is None else iter(map(weight_spec, widths))
+        self.unsigned = activation_spec(activations, averaging, symmetric=False)
+        self.signed = activation_spec(activations, averaging, symmetric=True)
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Say for every node how its weight and its output are quantized.
@@ -62,7 +68,7 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
                 continue
             inputs = {}
             if node.target in WEIGHTED:
-                inputs = {node.args[1]: self.weight}
+                inputs = {node.args[1]: next(self.weights)}
             node.meta["quantization_annotation"] = QuantizationAnnotation(
                 input_qspec_map=inputs, output_qspec=self._output(node), _annotated=True
             )

@@ -1,11 +1,14 @@
 """A network whose forward pass rounds as an integer engine would, for training and for evaluation."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.models.folding import fold_norms
+from ehap.errors import ArchitectureError
+from ehap.models.folding import FoldedConv, fold_norms
 from ehap.quantization.quantizer import HawqQuantizer
 from ehap.settings import Qat
 
@@ -50,20 +53,44 @@ class SimulatedNetwork(nn.Module):
         return [node for node in self.graph_module.graph.nodes if node.target in targets]
 
 
-def simulate(model: nn.Module, settings: Qat, input_shape: tuple[int, int, int]) -> SimulatedNetwork:
+def simulate(
+    model: nn.Module,
+    settings: Qat,
+    input_shape: tuple[int, int, int],
+    layer_bits: Mapping[str, int] | None = None,
+) -> SimulatedNetwork:
     """Return a copy of ``model`` that simulates integer arithmetic.
 
     Args:
         model: Convolutions (with BatchNorm directly behind them, or none), linear layers, ReLU, adds and pooling.
         settings: Bits and the momentum of the activation ranges.
         input_shape: (C, H, W) of one image.
+        layer_bits: Layer name to bits of its weights, of every layer; where left out, all have settings.bits.
 
     Raises:
-        ArchitectureError: The network has an operation that the scheme does not cover.
+        ArchitectureError: The network has an operation that the scheme does not cover, or a layer has no bits.
     """
+    names = layer_names(model)
+    if layer_bits is not None and layer_bits.keys() != set(names):
+        raise ArchitectureError(f"expected bits for the layers {names}, got some for {sorted(layer_bits)}.")
+    widths = None if layer_bits is None else [layer_bits[name] for name in names]
     folded = fold_norms(model)
     device = next(model.parameters()).device
     example = torch.zeros(2, *input_shape, device=device)
     batch = torch.export.Dim("batch", min=1, max=65536)
     exported = torch.export.export(folded, (example,), dynamic_shapes=({0: batch},)).module()
-    return SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings)))
+    return SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """Return the paths of convolutions and linear layers in forward order."""
+    modules = dict(model.named_modules())
+    paths = [str(node.target) for node in fx.symbolic_trace(model).graph.nodes if node.op == "call_module"]
+    return [path for path in paths if isinstance(modules.get(path), (nn.Conv2d, nn.Linear, FoldedConv))]
+
+
+def layer_weight(model: nn.Module, name: str) -> Tensor:
+    """Return the weight (C_out, ...) of the convolution or linear layer called ``name``."""
+    weight = model.get_submodule(name).weight
+    assert isinstance(weight, Tensor)
+    return weight

@@ -5,10 +5,11 @@ from ehap.settings.deploy import Deploy
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import Prune
+from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.run import Run, Tables
 from ehap.settings.trace import Trace
-from ehap.settings.training import Finetune, Pretrain, Qat, Training
+from ehap.settings.training import Finetune, Pretrain, Training
 
 __all__ = [
     "Deploy",

@@ -13,9 +13,10 @@ from ehap.settings.deploy import ENGINE_BITS, Deploy
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import FROM_CURVATURE, Prune, Rounds
+from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.trace import Trace
-from ehap.settings.training import Finetune, Pretrain, Qat
+from ehap.settings.training import Finetune, Pretrain
 
 DATASETS = ("cifar10", "cifar100", "digits")
 MODELS = ("resnet20", "resnet32", "resnet56", "wrn28_8")
@@ -174,7 +175,8 @@ class Run:
     def deployed(self) -> tuple[str, ...]:
         """Return which networks become files for an engine, dataset/model/method/scheme.
 
-        Where there is a block ``deploy``, those of 8 bits, if their pruning is not that of rule as_published.
+        Where there is a block ``deploy``, those with activations of 8 bits, if their pruning is not that of rule
+        as_published.
         """
         if "deploy" not in self._config:
             return ()
@@ -182,7 +184,7 @@ class Run:
         return tuple(
             "/".join(cell)
             for cell in cells
-            if self.qat(*cell).bits == ENGINE_BITS and self.prune(*cell[:3]).rule != "as_published"
+            if self.qat(*cell).width_of_activations == ENGINE_BITS and self.prune(*cell[:3]).rule != "as_published"
         )
 
     def curvature(self, method: str) -> str | None:

@@ -1,12 +1,10 @@
-"""Settings of the stages that train: pretrain, finetune and qat."""
+"""Settings of training, and of the stages pretrain and finetune."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ehap.errors import SettingsError
 from ehap.settings.checks import Precision, at_least, positive, share
-
-BYTE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,33 +67,3 @@ class Finetune(Training):
         at_least("recalibrate", self.recalibrate, 0)
         share("distill", self.distill, zero=True, one=True)
         positive("temperature", self.temperature)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Qat(Training):
-    """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
-
-    epochs: 0 is post-training quantization: activation ranges from a few images, weights as they are.
-    bits: Width of weights and activations.
-    range_momentum: Share of the old activation range that stays at each training step.
-    calibration_images: Training images, without labels, that activation ranges start from; 0: none.
-    """
-
-    nesterov: bool = False
-    bits: int = 8
-    range_momentum: float = 0.99
-    calibration_images: int = 0
-
-    FEWEST_EPOCHS: ClassVar[int] = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("bits", self.bits, 2)
-        if self.bits > BYTE:
-            raise SettingsError(f"bits must be at most {BYTE}, got {self.bits}.")
-        if self.precision != "fp32":  # a cast would round what the simulation has rounded already
-            raise SettingsError(f"precision must be fp32 where quantization is simulated, got {self.precision}.")
-        share("range_momentum", self.range_momentum, zero=True, one=False)
-        at_least("calibration_images", self.calibration_images, 0)
-        if not self.epochs and not self.calibration_images:
-            raise SettingsError("calibration_images must be above 0 where epochs is 0: activations need ranges.")

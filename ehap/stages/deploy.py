@@ -11,11 +11,11 @@ from ehap.evaluation import parameters
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
-from ehap.quantization import unpack
+from ehap.quantization import SimulatedNetwork, opened, unpack
 from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
 from ehap.records import Job, Value, read_record, read_tensors, write_record
 from ehap.runtime import choose_device, logger, write_atomically
-from ehap.settings import Deploy, Machine, Qat
+from ehap.settings import Deploy, Machine, Qat, build
 from ehap.settings.deploy import ENGINE_BITS
 from ehap.stages.dense import blank_dense
 from ehap.stages.prepared import Data, load_data
@@ -41,21 +41,23 @@ def run(
     """
     device = choose_device("cpu", machine.threads)
     images = load_data(data, job, device)
-    scheme = Qat(**read_record(training)["settings"])
-    if scheme.bits != ENGINE_BITS:
+    scheme = build(Qat, read_record(training)["settings"], str(training))
+    if scheme.width_of_activations != ENGINE_BITS:
         raise CheckpointError(
-            f"{weights}: expected integers of {ENGINE_BITS} bits, as engines take, got {scheme.bits}."
+            f"{weights}: expected activations of {ENGINE_BITS} bits, as engines take, got those of "
+            f"{scheme.width_of_activations}."
         )
     packed, metadata = read_tensors(weights)
     check_order(weights, metadata)
     compact = blank_model(weights, metadata, job)
-    simulated = _answers(unpack(packed, compact, scheme, INPUT_SHAPE), images)
+    bits = metadata.get("layer_bits")
+    simulated = _answers(unpack(packed, compact, scheme, INPUT_SHAPE, bits), images)
     dense = blank_dense(job)
     kept = metadata["kept"] or {name: list(range(width)) for name, width in channel_graph(dense).layers().items()}
     wide = expanded(dense, kept, settings.round_to)
     whole = prune(dense, wide)
-    network = unpack(widen(packed, placements(dense, kept, wide)), whole, scheme, INPUT_SHAPE)
-    content = to_onnx(network, INPUT_SHAPE)
+    bytewise = widen(opened(packed, compact), placements(dense, kept, wide))
+    content = to_onnx(unpack(bytewise, whole, scheme, INPUT_SHAPE, bits), INPUT_SHAPE)
     operators = audit(content)
     logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
     in_float = left_in_float(operators)
@@ -73,8 +75,26 @@ def run(
         "parameters": Value(parameters(compact), "parameters"),
         "executed_parameters": Value(parameters(whole), "parameters"),
     }
+    if settings.inductor:
+        plain = expanded(dense, kept, 1)  # padding brings Inductor nothing
+        narrow = widen(opened(packed, compact), placements(dense, kept, plain))
+        compiled = unpack(narrow, prune(dense, plain), scheme, INPUT_SHAPE, bits)
+        values |= _in_inductor(compiled, images, simulated)
     write_atomically(onnx, content)
     write_record(record, job, values, settings, device)
+
+
+def _in_inductor(network: SimulatedNetwork, images: Data, simulated: Tensor) -> dict[str, Value]:
+    """Return what a network is worth as Inductor executes it; ``simulated`` are the answers to compare with."""
+    from ehap.quantization.inductor import InductorNetwork  # imports the compiler, which other jobs need not wait for
+
+    compiled = InductorNetwork(network, next(plain_batches(*images.test, images.info))[0])
+    answers = _answers(compiled, images)
+    return {
+        "inductor_accuracy": Value(100 * (answers == images.test[1]).double().mean().item(), "percent"),
+        "inductor_other_answers": Value(int((answers != simulated).sum()), "images"),
+        "inductor_integer_operators": Value(compiled.integer_operators, "operators"),
+    }
 
 
 @torch.no_grad()

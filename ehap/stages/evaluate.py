@@ -6,10 +6,13 @@ from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE
 from ehap.records import Job, Value, read_record, read_tensors, write_record
 from ehap.runtime import choose_device
-from ehap.settings import Machine, Qat
+from ehap.settings import Machine, Qat, build
+from ehap.settings.qat import FLOAT
 from ehap.stages.dense import load_weights_
 from ehap.stages.prepared import load_data
 from ehap.stages.pruned import blank_model
+
+FLOAT_BYTES = 4
 
 
 def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machine: Machine) -> None:
@@ -23,12 +26,17 @@ def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machi
         "flops": Value(flops(network, INPUT_SHAPE), "flop"),
         "parameters": Value(parameters(network), "parameters"),
     }
-    if job.scheme:
-        from ehap.quantization import unpack  # imports torchao, which the other jobs need not wait for
+    quantized = job.scheme and metadata["bits"] != FLOAT
+    if quantized:
+        from ehap.quantization import opened, unpack  # imports torchao, which the other jobs need not wait for
 
         # The settings that the packed integers belong to stand in the record of the qat stage.
-        network = unpack(tensors, network.to(device), Qat(**trained["settings"]), INPUT_SHAPE)
+        scheme = build(Qat, trained["settings"], str(training))
+        numbers = sum(tensor.numel() for tensor in opened(tensors, network).values())
+        network = unpack(tensors, network.to(device), scheme, INPUT_SHAPE, metadata.get("layer_bits"))
     else:
+        numbers = sum(tensor.numel() for tensor in tensors.values()) + parameters(network)
+
         load_weights_(weights, network, tensors, job)
         network.to(device)
     values = {
@@ -36,5 +44,7 @@ def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machi
         "accuracy": Value(accuracy(network, images.test, images.info), "percent"),
         "best_accuracy": Value(trained["values"]["best_accuracy"]["value"], "percent"),
         "file_size": Value(weights.stat().st_size, "bytes"),
+        # With the optimizer's momentum beside the parameters, and integers as float32.
+        "published_size": Value(FLOAT_BYTES * numbers, "bytes"),
     }
     write_record(record, job, values, None, device)

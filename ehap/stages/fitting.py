@@ -3,7 +3,7 @@
 import csv
 import io
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
@@ -36,11 +36,13 @@ def fit_and_record(
     events: Path | None,
     inputs: Sequence[Path],
     objective: Objective = true_labels,
+    further: Mapping[str, Value] | None = None,
 ) -> Resume:
     """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
 
     A job that was cut off goes on from its last state in the folder ``states``; ``inputs`` are the files that the
-    job starts from. The caller removes the state once its own files are written.
+    job starts from; ``further`` are values that the record holds as well. The caller removes the state once its own
+    files are written.
     """
     resume = Resume(states, job, settings, inputs, device, machine.seconds_between_states)
     if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
@@ -54,7 +56,8 @@ def fit_and_record(
             *(network, data.train, data.info, settings, job.seed, test, job.stage, resume, step, report, objective)
         )
     write_history(history, epochs)
-    write_record(record, job, _values(epochs) if epochs else _untrained(test(network)), settings, device)
+    values = _values(epochs) if epochs else _untrained(test(network))
+    write_record(record, job, {**values, **(further or {})}, settings, device)
     return resume
 
 

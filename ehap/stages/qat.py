@@ -1,15 +1,25 @@
 """Stage qat: the fine-tuned network trained with simulated quantization, then packed as integers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+from torch import nn
+
+from ehap.curvature import channel_scores
+from ehap.data import hessian_batch
+from ehap.errors import DataError
 from ehap.models import INPUT_SHAPE
-from ehap.quantization import calibrate_, pack, simulate
-from ehap.records import Job, write_tensors
-from ehap.runtime import choose_device
+from ehap.models.folding import fuse_norms
+from ehap.quantization import calibrate_, choose_bits, layer_costs, layer_weight, pack, simulate
+from ehap.records import Job, Value, write_tensors
+from ehap.runtime import choose_device, logger
 from ehap.settings import Machine, Qat
+from ehap.settings.qat import FLOAT
 from ehap.stages.fitting import fit_and_record
-from ehap.stages.prepared import load_data
+from ehap.stages.prepared import Data, load_data
 from ehap.stages.pruned import load_model
+from ehap.training import FrozenNorms
 
 
 def run(
@@ -24,17 +34,53 @@ def run(
     states: Path | None = None,
     events: Path | None = None,
 ) -> None:
-    """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written."""
+    """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written.
+
+    With settings.bits 32 it is trained as long without quantization, and its weights are written as they are.
+    """
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network, structure = load_model(checkpoint, job)
     network.to(device)
-    simulated = simulate(network, settings, INPUT_SHAPE)
-    if settings.calibration_images:
-        calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
-    resume = fit_and_record(
-        simulated, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]
-    )
     metadata = {**structure, "bits": settings.bits, "scheme": job.scheme}
-    write_tensors(weights, pack(simulated, network), metadata)
+    further: dict[str, Value] = {}
+    if settings.bits == FLOAT:
+        trained: nn.Module = FrozenNorms(network)
+    else:
+        bits = _layer_bits(network, images, job, settings) if settings.mix else None
+        trained = simulated = simulate(network, settings, INPUT_SHAPE, bits)
+        if bits is not None:
+            metadata["layer_bits"] = bits
+            further = _bits_as_values(network, bits)
+        if settings.calibration_images:
+            calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
+    resume = fit_and_record(
+        *(trained, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]),
+        further=further,
+    )
+    tensors = network.state_dict() if settings.bits == FLOAT else pack(simulated, network)
+    write_tensors(weights, tensors, metadata)
     resume.remove()
+
+
+def _layer_bits(network: nn.Module, images: Data, job: Job, settings: Qat) -> dict[str, int]:
+    """Return layer → bits of its weights, by exact traces of the network that is to be quantized."""
+    count = len(images.train[0])
+    if settings.hessian_images > count:
+        raise DataError(
+            f"qat.hessian_images: expected at most the {count} training images, got {settings.hessian_images}."
+        )
+    folded = fuse_norms(network)
+    inputs, labels = hessian_batch(*images.train, images.info, settings.hessian_images, job.seed)
+    traces = channel_scores(folded, inputs, labels, "trace")["trace"]
+    bits = choose_bits(layer_costs(folded, traces, settings.mix, INPUT_SHAPE), settings)
+    logger.info("bits of the weights: %s", ", ".join(f"{name} {width}" for name, width in bits.items()))
+    return bits
+
+
+@torch.no_grad()
+def _bits_as_values(network: nn.Module, bits: Mapping[str, int]) -> dict[str, Value]:
+    """Return the mean over all weights, and what each layer has."""
+    counts = {name: layer_weight(network, name).numel() for name in bits}
+    mean = sum(bits[name] * counts[name] for name in bits) / sum(counts.values())
+    return {"weight_bits": Value(mean, "bits"), **{f"weight_bits.{name}": Value(bits[name], "bits") for name in bits}}

@@ -24,8 +24,8 @@ TRACE_NOTE = (
     "those of a job that may have run beside others; for a fair comparison run one job at a time (--cores 1)."
 )
 SIZE_NOTE = (
-    "Ours are the files as written: float32 weights, or packed integers with their scales. The paper's original and "
-    "pruned sizes hold the optimizer's momentum too, its quantized files hold integers as float32."
+    "As deployed: the files as written, float32 weights, or packed integers with their scales. As the paper counts: "
+    "with the optimizer's momentum beside the weights, and integers as float32, 4 bytes a number without any header."
 )
 
 

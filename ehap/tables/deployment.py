@@ -10,6 +10,8 @@ VALUES = {
     "simulated_accuracy": ("simulated", "percent"),
     "deployed_accuracy": ("in ONNX Runtime", "percent"),
     "other_answers": ("other answers", "images"),
+    "inductor_accuracy": ("in Inductor", "percent"),
+    "inductor_other_answers": ("other answers in Inductor", "images"),
     "integer_operators": ("integer operators", "operators"),
     "bytes_per_parameter": ("packed, bytes a parameter", "bytes/parameter"),
     "packed_size": ("packed file", "bytes"),
@@ -25,13 +27,14 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 
     Returns:
         dataset, model, method, scheme, device, n, and mean and std (``…_std``) over seeds of simulated_accuracy and
-        deployed_accuracy (percent), other_answers (test images), integer_operators, bytes_per_parameter, packed_size
-        and onnx_size (bytes).
+        deployed_accuracy (percent; in ONNX Runtime), other_answers (test images), inductor_accuracy and
+        inductor_other_answers (NaN where Inductor was not asked for), integer_operators, bytes_per_parameter,
+        packed_size and onnx_size (bytes).
     """
     rows = values[values["stage"] == "deploy"]
     table = rows.pivot_table(index=[*KEYS, "seed"], columns="quantity", values="value", sort=False)
     table["bytes_per_parameter"] = table["packed_size"] / table["parameters"]
-    grouped = table.groupby(KEYS, sort=False)[list(VALUES)]
+    grouped = table.reindex(columns=list(VALUES)).groupby(KEYS, sort=False)
     found = grouped.mean().join(grouped.std().add_suffix("_std"))
     whole: pandas.DataFrame = found.join(grouped.size().rename("n")).reset_index()
     return whole
@@ -39,10 +42,12 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 
 def deployed_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of deployed networks as Markdown, a section for each dataset and model."""
-    lines = ["# Quantized networks in ONNX Runtime", ""]
+    lines = ["# Quantized networks as engines execute them", ""]
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
         shown = part[["method", "scheme"]].copy()
         for name, (label, unit) in VALUES.items():
+            if part[name].isna().all():
+                continue
             cells = zip(part[name], part[f"{name}_std"], strict=True)
             shown[label] = [number(value, spread, unit) for value, spread in cells]
         shown["n"], shown["device"] = part["n"], part["device"]
@@ -50,7 +55,8 @@ def deployed_markdown(frame: pandas.DataFrame) -> str:
         lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
     note = (
         "Accuracy on all test images, mean ± standard deviation over seeds. Every convolution, sum, pooling and linear "
-        "layer is executed by an integer kernel; a network that leaves one in floating point is refused. The ONNX file "
-        "holds the network with plain sums and widths padded for the engine, the packed one the weights that there are."
+        "layer is executed by an integer kernel in ONNX Runtime, every convolution and linear layer in Inductor; a "
+        "network that leaves one in floating point is refused. The ONNX file holds the network with plain sums and "
+        "widths padded for the engine, the packed one the weights that there are."
     )
     return "\n".join([*lines, note, ""])

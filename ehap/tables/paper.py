@@ -57,11 +57,13 @@ def paper_values(path: Path) -> pandas.DataFrame:
 def beside_paper(ours: pandas.DataFrame, paper: pandas.DataFrame, subject: str = "method") -> pandas.DataFrame:
     """Add paper, paper_spread, difference and verdict to rows of ours, where the cell exists in the paper.
 
-    The paper picks the epoch by its test accuracy, so its accuracies stand beside our ``best_accuracy`` too. verdict:
+    The paper picks the epoch by its test accuracy, so its accuracies stand beside our ``best_accuracy`` too; its file
+    sizes hold momentum, and integers as float32, so they stand beside our ``published_size`` too. verdict:
     ``within`` when the difference is at most the root of both squared spreads, else ``above`` or ``below``; empty
     where the paper prints no spread.
     """
-    protocol = paper[paper["quantity"] == "accuracy"].assign(quantity="best_accuracy")
+    also = {"accuracy": "best_accuracy", "file_size": "published_size"}
+    protocol = paper[paper["quantity"].isin(also)].replace({"quantity": also})
     columns = ["dataset", "model", subject, "scheme", "quantity"]
     unique = pandas.concat([paper, protocol]).rename(columns={"subject": subject}).drop_duplicates(columns)
     joined = ours.merge(unique[[*columns, "paper", "paper_spread"]], on=columns, how="left")

@@ -12,12 +12,13 @@ LABELS = {
     "best_accuracy": "accuracy, best epoch (the paper's protocol)",
     "compression_ratio": "parameters kept",
     "flops_ratio": "FLOPs kept",
-    "file_size": "file as written",
+    "file_size": "file as deployed",
+    "published_size": "file as the paper counts",
     "flops": "FLOPs",
     "trace_time": "time for the traces",
     "time_per_sample": "time for one sample",
     "peak_memory": "peak memory",
-    "quantization_change": "change by quantization",
+    "quantization_change": "change since fine-tuning",
 }
 
 

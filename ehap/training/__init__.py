@@ -1,8 +1,19 @@
 """Training a network on a dataset."""
 
 from ehap.training.distillation import distill
+from ehap.training.frozen_norms import FrozenNorms
 from ehap.training.loop import Epoch, State, fit
 from ehap.training.objective import Distillation, Objective, true_labels
 from ehap.training.recalibration import recalibrate_
 
-__all__ = ["Distillation", "Epoch", "Objective", "State", "distill", "fit", "recalibrate_", "true_labels"]
+__all__ = [
+    "Distillation",
+    "Epoch",
+    "FrozenNorms",
+    "Objective",
+    "State",
+    "distill",
+    "fit",
+    "recalibrate_",
+    "true_labels",
+]

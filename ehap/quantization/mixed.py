@@ -1,0 +1,114 @@
+"""Bits for each layer by what its rounding does to the loss: mixed precision as an integer linear program."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy
+import torch
+from scipy.optimize import Bounds, LinearConstraint, milp
+from torch import Tensor, nn
+
+from ehap.errors import NumericsError, SettingsError
+from ehap.quantization.affine import dequantize, quantize
+from ehap.quantization.simulated import layer_names, layer_weight
+from ehap.settings import Qat
+from ehap.settings.qat import BYTE
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer weighs in the choice.
+
+    weights: Their number. operations: Multiply-adds for one image. damage: Bits to the loss's rise by rounding.
+    """
+
+    weights: int
+    operations: int
+    damage: dict[int, float]
+
+
+@torch.no_grad()
+def layer_costs(
+    model: nn.Module, traces: Mapping[str, Tensor], choices: Sequence[int], input_shape: tuple[int, int, int]
+) -> dict[str, LayerCost]:
+    """Return layer → its cost; the damage of b bits is trace / p · ‖Q_b(w) − w‖², p weights, without the factor ½.
+
+    Args:
+        model: With BatchNorm folded into the convolutions (``fuse_norms``): what is rounded are folded weights.
+        traces: Parameter name → (C_out,), of ``model`` itself; a layer's is their sum, at least 0.
+        choices: Bits.
+        input_shape: (C, H, W) of one image.
+
+    Raises:
+        NumericsError: A trace is not finite.
+
+    Source: Dong et al. 2020, HAWQ-V2, arXiv:1911.03852; Yao et al. 2021, HAWQ-V3, arXiv:2011.10680.
+    """
+    positions = _positions(model, input_shape)
+    costs = {}
+    for name in layer_names(model):
+        weight = layer_weight(model, name)
+        trace = traces[f"{name}.weight"].double().sum().item()
+        if not math.isfinite(trace):
+            raise NumericsError(f"{name}: expected a finite trace, got {trace}.")
+        damage = {bits: max(0.0, trace) / weight.numel() * _rounding_error(weight, bits) for bits in choices}
+        costs[name] = LayerCost(weight.numel(), weight.numel() * positions[name], damage)
+    return costs
+
+
+def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]:
+    """Return layer → bits of its weights: the least damage in sum within the budget of ``settings``.
+
+    Raises:
+        SettingsError: The budget is below what the smallest choice leaves.
+    """
+    wanted = settings.size if settings.size is not None else settings.bit_operations
+    assert wanted is not None  # see Qat
+    amounts = {name: cost.weights if settings.size is not None else cost.operations for name, cost in costs.items()}
+    # Activations have the same bits in every layer, so both budgets are shares of a sum over weights' bits.
+    activations = 1.0 if settings.size is not None else settings.width_of_activations / BYTE
+    most = wanted / activations * BYTE * sum(amounts.values())
+    least = min(settings.mix) * sum(amounts.values())
+    if most < least:
+        name = "size" if settings.size is not None else "bit_operations"
+        smallest = activations * min(settings.mix) / BYTE
+        raise SettingsError(f"{name} {wanted:g} cannot be met: {smallest:g} is what {min(settings.mix)} bits leave.")
+    columns = list(product(costs, settings.mix))  # one 0/1 variable each: this layer has these bits
+    damage = numpy.array([costs[name].damage[bits] for name, bits in columns])
+    spent = numpy.array([float(bits * amounts[name]) for name, bits in columns])
+    one_each = numpy.array([[float(name == layer) for name, _ in columns] for layer in costs])
+    found = milp(
+        damage / (damage.max() or 1.0),  # a solver takes 1e-7 for zero
+        integrality=numpy.ones(len(columns)),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(spent / spent.sum(), ub=most / spent.sum()), LinearConstraint(one_each, 1, 1)],
+        options={"mip_rel_gap": 0},
+    )
+    assert found.success, found.message
+    return {name: bits for (name, bits), taken in zip(columns, found.x, strict=True) if round(taken)}
+
+
+def _rounding_error(weight: Tensor, bits: int) -> float:
+    """Return the sum of squared differences between weights (C_out, …) and what ``bits`` make of them."""
+    limit = 2 ** (bits - 1) - 1
+    rows = weight.double().flatten(1)
+    scale = (rows.abs().amax(1, keepdim=True) / limit).clamp(min=torch.finfo(torch.float64).tiny)
+    rounded = dequantize(quantize(rows, scale, 0, -limit, limit), scale)
+    return (rounded - rows).square().sum().item()
+
+
+def _positions(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
+    """Return layer → at how many positions of an image its weights are used."""
+    found: dict[str, int] = {}
+
+    def counter(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)
+        return lambda module, inputs, output: found.update({name: math.prod(output.shape[2:])})
+
+    hooks = [model.get_submodule(name).register_forward_hook(counter(name)) for name in layer_names(model)]
+    device = next(model.parameters()).device
+    model(torch.zeros(1, *input_shape, device=device))
+    for hook in hooks:
+        hook.remove()
+    return found

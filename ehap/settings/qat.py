@@ -1,0 +1,80 @@
+"""Settings of the qat stage: named quantization schemes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ehap.errors import SettingsError
+from ehap.settings.checks import at_least, share
+from ehap.settings.training import Training
+
+FEWEST_BITS, BYTE, FLOAT = 2, 8, 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qat(Training):
+    """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
+
+    epochs: 0 is post-training quantization: activation ranges from a few images, weights as they are.
+    bits: Width of weights and activations, 2 to 8; 32 trains as many steps without quantization, for comparison.
+    activation_bits: Width of activations where it is another one than ``bits``.
+    mix: Widths that the weights of a layer may have, e.g. [4, 8]; an integer linear program chooses one for each layer
+        by exact traces, and ``bits`` is that of the activations. Empty: all have ``bits``.
+    size, bit_operations: With ``mix``, one budget: share of the weights' bytes, or of the sum over layers of
+        multiply-adds times bits of weights times bits of activations, that remains of what 8 bits throughout have.
+    hessian_images: Training images, without labels, that ``mix`` computes traces on.
+    range_momentum: Share of the old activation range that stays at each training step.
+    calibration_images: Training images, without labels, that activation ranges start from; 0: none.
+    """
+
+    nesterov: bool = False
+    bits: int = BYTE
+    activation_bits: int | None = None
+    mix: tuple[int, ...] = ()
+    size: float | None = None
+    bit_operations: float | None = None
+    hessian_images: int = 512
+    range_momentum: float = 0.99
+    calibration_images: int = 0
+
+    FEWEST_EPOCHS: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, widths in (("bits", (self.bits,)), ("activation_bits", self._activation()), ("mix", self.mix)):
+            for width in widths:
+                if not (FEWEST_BITS <= width <= BYTE or (name, width) == ("bits", FLOAT)):
+                    also = f", or {FLOAT} for none at all" if name == "bits" else ""
+                    raise SettingsError(f"{name} must be {FEWEST_BITS} to {BYTE}{also}, got {width}.")
+        if self.precision != "fp32":  # a cast would round what the simulation has rounded already
+            raise SettingsError(f"precision must be fp32 where quantization is simulated, got {self.precision}.")
+        self._check_mix()
+        share("range_momentum", self.range_momentum, zero=True, one=False)
+        at_least("calibration_images", self.calibration_images, 0)
+        if self.bits == FLOAT and (self.mix or self.activation_bits or self.calibration_images or not self.epochs):
+            raise SettingsError(
+                f"bits {FLOAT} trains without quantization: it wants epochs, and neither mix, activation_bits nor "
+                "calibration_images."
+            )
+        if not self.epochs and not self.calibration_images:
+            raise SettingsError("calibration_images must be above 0 where epochs is 0: activations need ranges.")
+
+    @property
+    def width_of_activations(self) -> int:
+        """Bits of every activation."""
+        return self.activation_bits or self.bits
+
+    def _activation(self) -> tuple[int, ...]:
+        return () if self.activation_bits is None else (self.activation_bits,)
+
+    def _check_mix(self) -> None:
+        budgets = [name for name in ("size", "bit_operations") if getattr(self, name) is not None]
+        if not self.mix:
+            if budgets:
+                raise SettingsError(f"{budgets[0]} is a budget for mix; give mix, e.g. [4, 8].")
+            return
+        if len(set(self.mix)) < max(2, len(self.mix)):
+            raise SettingsError(f"mix: expected at least two widths, each once, got {list(self.mix)}.")
+        if len(budgets) != 1:
+            raise SettingsError("mix needs one budget: size or bit_operations, a share of that of 8 bits throughout.")
+        share(budgets[0], getattr(self, budgets[0]), zero=False, one=True)
+        at_least("hessian_images", self.hessian_images, 1)

@@ -1,0 +1,131 @@
+"""Bits for each layer against a search through all choices, and weights of four bits as half bytes."""
+
+import copy
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ehap.curvature import channel_scores
+from ehap.errors import ArchitectureError, CheckpointError, NumericsError, SettingsError
+from ehap.models.folding import fuse_norms
+from ehap.quantization import calibrate_, choose_bits, layer_costs, opened, pack, simulate, unpack
+from ehap.quantization.mixed import LayerCost
+from ehap.quantization.packing import halved
+from ehap.settings import Qat
+from tests.quantization.test_deployment import INFO, _images
+
+Batch = tuple[Tensor, Tensor]
+SHAPE = (3, 8, 8)
+
+
+def _mixed(**budget: float) -> Qat:
+    return Qat(epochs=1, learning_rate=0.01, mix=(4, 8), **budget)
+
+
+def _costs(model: nn.Module, batch: Batch) -> dict[str, LayerCost]:
+    folded = fuse_norms(copy.deepcopy(model))
+    return layer_costs(folded, channel_scores(folded, *batch, "trace")["trace"], (4, 8), SHAPE)
+
+
+def test_damage_is_the_mean_trace_times_the_squared_rounding_error(tiny: nn.Module, batch: Batch) -> None:
+    folded = fuse_norms(copy.deepcopy(tiny))
+    traces = channel_scores(folded, *batch, "trace")["trace"]
+    costs = layer_costs(folded, traces, (4, 8), SHAPE)
+    weight = folded.get_submodule("block2.conv1").weight.detach()
+    scale = weight.flatten(1).abs().amax(1).view(-1, 1, 1, 1) / 7
+    error = (torch.round(weight / scale) * scale - weight).double().square().sum()
+    expected = traces["block2.conv1.weight"].sum() / weight.numel() * error
+    assert costs["block2.conv1"].damage[4] == pytest.approx(expected.item(), rel=1e-5)
+    assert costs["block2.conv1"].damage[8] < costs["block2.conv1"].damage[4] / 100
+    assert (costs["block2.conv1"].weights, costs["block2.conv1"].operations) == (4 * 6 * 9, 4 * 6 * 9 * 16)
+    assert costs["fc"].operations == costs["fc"].weights == 120
+
+
+@pytest.mark.parametrize("budget", ["size", "bit_operations"])
+@pytest.mark.parametrize("share", [0.55, 0.62, 0.75, 0.9])
+def test_no_other_choice_within_the_budget_does_less_damage(
+    tiny: nn.Module, batch: Batch, budget: str, share: float
+) -> None:
+    costs = _costs(tiny, batch)
+    amounts = {name: cost.weights if budget == "size" else cost.operations for name, cost in costs.items()}
+
+    def spent(bits: dict[str, int]) -> float:
+        return sum(bits[name] * amounts[name] for name in costs) / (8 * sum(amounts.values()))
+
+    def damage(bits: dict[str, int]) -> float:
+        return sum(cost.damage[bits[name]] for name, cost in costs.items())
+
+    found = choose_bits(costs, _mixed(**{budget: share}))
+    every = [dict(zip(costs, choice, strict=True)) for choice in product((4, 8), repeat=len(costs))]
+    assert spent(found) <= share
+    assert 4 in found.values()
+    assert 8 in found.values()
+    assert damage(found) == pytest.approx(min(damage(bits) for bits in every if spent(bits) <= share), rel=1e-9)
+
+
+def test_the_ends_of_the_budget_are_the_uniform_networks(tiny: nn.Module, batch: Batch) -> None:
+    costs = _costs(tiny, batch)
+    assert set(choose_bits(costs, _mixed(size=1.0)).values()) == {8}
+    assert set(choose_bits(costs, _mixed(size=0.5)).values()) == {4}
+    with pytest.raises(SettingsError, match=r"size 0.4 cannot be met: 0.5 is what 4 bits leave"):
+        choose_bits(costs, _mixed(size=0.4))
+    narrow = Qat(epochs=1, learning_rate=0.01, mix=(4, 8), activation_bits=4, bit_operations=0.3)
+    assert set(choose_bits(costs, narrow).values()) == {4, 8}  # activations of 4 bits leave half before any choice
+    with pytest.raises(NumericsError, match=r"conv1: expected a finite trace, got nan"):
+        layer_costs(fuse_norms(tiny), {"conv1.weight": torch.tensor([float("nan")])}, (4, 8), SHAPE)
+
+
+def test_half_bytes_give_every_integer_back() -> None:
+    integers = torch.arange(-8, 7).to(torch.int8)  # an odd number of them
+    pairs = halved(integers)
+    assert (pairs.dtype, len(pairs)) == (torch.uint8, 8)
+    linear = nn.Linear(15, 1)
+    packed = {"0.weight": pairs}
+    assert torch.equal(opened(packed, nn.Sequential(linear))["0.weight"], integers.view(1, 15))
+    with pytest.raises(CheckpointError, match=r"expected 0.weight of shape \(8,\), got \(7,\)"):
+        opened({"0.weight": pairs[:7]}, nn.Sequential(linear))
+
+
+def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> None:
+    layers = ["conv1", "block1.conv1", "block1.conv2", "block2.conv1", "block2.conv2", "block2.downsample.0", "fc"]
+    bits = {name: 4 if "conv1" in name else 8 for name in layers}
+    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, mix=(4, 8), size=0.7)
+    network = simulate(tiny, settings, SHAPE, bits)
+    calibrate_(network, _images(64), INFO, 64, seed=0)
+    packed = pack(network, tiny)
+    whole = opened(packed, tiny)
+    for name in layers:
+        limit = 7 if bits[name] == 4 else 127
+        assert whole[f"{name}.weight"].flatten(1).abs().amax(1).tolist() == [limit] * len(whole[f"{name}.weight"])
+        count = tiny.get_submodule(name).weight.numel()
+        assert packed[f"{name}.weight"].nbytes == (count // 2 if bits[name] == 4 else count)
+    loaded = unpack(packed, copy.deepcopy(tiny), settings, SHAPE, bits)
+    again = pack(loaded, tiny)
+    assert all(torch.equal(packed[name], again[name]) for name in packed)
+    images = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(2))
+    network.eval()
+    assert torch.allclose(loaded(images), network(images), atol=0.02 * network(images).abs().max().item())
+    with pytest.raises(ArchitectureError, match="expected bits for the layers"):
+        simulate(tiny, settings, SHAPE, {"conv1": 4})
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"mix": (4, 8)}, "mix needs one budget"),
+        ({"mix": (4, 8), "size": 0.7, "bit_operations": 0.7}, "mix needs one budget"),
+        ({"mix": (4,), "size": 0.7}, "at least two widths"),
+        ({"mix": (4, 9), "size": 0.7}, "mix must be 2 to 8, got 9"),
+        ({"size": 0.7}, "size is a budget for mix"),
+        ({"mix": (4, 8), "size": 1.5}, r"size must lie in \(0, 1\]"),
+        ({"bits": 16}, "bits must be 2 to 8, or 32 for none at all, got 16"),
+        ({"activation_bits": 32}, "activation_bits must be 2 to 8, got 32"),
+        ({"bits": 32, "epochs": 0}, "bits 32 trains without quantization"),
+        ({"bits": 32, "activation_bits": 8}, "bits 32 trains without quantization"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        Qat(**{"epochs": 1, "learning_rate": 0.01, **settings})

@@ -1,0 +1,88 @@
+"""The qat stage with other widths than eight bits: each layer its own, and none at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ehap.errors import DataError
+from ehap.models import build_model
+from ehap.pruning import prune
+from ehap.records import Job, read_tensors
+from ehap.settings import Deploy, Machine, Qat
+from ehap.stages import deploy, evaluate, qat
+from ehap.stages.dense import architecture, save_model
+from ehap.stages.prune import layer_weights
+from tests.conftest import enliven_
+from tests.stages.conftest import write_images
+
+MACHINE = Machine(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A few images and a network with a quarter of its channels."""
+    folder = tmp_path_factory.mktemp("qat")
+    write_images(folder / "data", 48, 20)
+    dense = build_model("resnet20", 10, seed=0)
+    enliven_(dense)
+    kept = {
+        name: list(range(0, len(weight), 4 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()
+    }
+    save_model(folder / "checkpoint", prune(dense, kept), architecture(_job("none"), kept))
+    return {name: folder / name for name in ("data", "checkpoint")}
+
+
+def _job(scheme: str) -> Job:
+    return Job(stage="qat", dataset="digits", model="resnet20", seed=0, method="quarter", scheme=scheme)
+
+
+def _quantized(inputs: dict[str, Path], folder: Path, settings: Qat) -> dict[str, float]:
+    """Run qat and evaluate; return the values of both records."""
+    outputs = {name: folder / name for name in ("weights", "history", "record")}
+    qat.run(**inputs, **outputs, job=_job("any"), settings=settings, machine=MACHINE)
+    evaluate.run(inputs["data"], outputs["weights"], outputs["record"], folder / "tested", _job("any"), MACHINE)
+    values: dict[str, float] = {}
+    for name in ("record", "tested"):
+        values |= {key: item["value"] for key, item in json.loads((folder / name).read_text())["values"].items()}
+    return values
+
+
+def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they_say(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = Qat(epochs=0, learning_rate=0.1, calibration_images=32, mix=(4, 8), size=0.7, hessian_images=16)
+    values = _quantized(inputs, tmp_path, settings)
+    tensors, metadata = read_tensors(tmp_path / "weights")
+    bits = metadata["layer_bits"]
+    assert set(bits.values()) == {4, 8}
+    assert {name: values[f"weight_bits.{name}"] for name in bits} == bits
+    assert 4 < values["weight_bits"] <= 0.7 * 8
+    whole = sum(tensor.nbytes for name, tensor in tensors.items() if name.endswith(".weight"))
+    count = sum(tensor.numel() for name, tensor in read_tensors(inputs["checkpoint"])[0].items() if tensor.dim() > 1)
+    assert whole == pytest.approx(count * values["weight_bits"] / 8, abs=len(bits))
+    assert values["file_size"] < values["published_size"] / 3
+    onnx, record = tmp_path / "model.onnx", tmp_path / "deployed"
+    paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", onnx, record)
+    deploy.run(*paths, _job("any"), Deploy(inductor=True), MACHINE)
+    found = {key: item["value"] for key, item in json.loads(record.read_text())["values"].items()}
+    assert found["simulated_accuracy"] == pytest.approx(values["accuracy"], abs=5)  # one of 20 images
+    assert found["other_answers"] <= 1
+    assert found["inductor_other_answers"] <= 1
+    assert found["inductor_integer_operators"] == len(bits)
+    with pytest.raises(DataError, match="expected at most the 48 training images, got 49"):
+        _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, mix=(4, 8), size=0.7, hessian_images=49))
+
+
+def test_the_same_steps_in_float_train_everything_but_the_statistics(inputs: dict[str, Path], tmp_path: Path) -> None:
+    values = _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, batch_size=16, bits=32))
+    before, after = read_tensors(inputs["checkpoint"])[0], read_tensors(tmp_path / "weights")[0]
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        frozen = "running" in name or "tracked" in name
+        assert torch.equal(tensor, after[name]) == frozen, name
+    assert "weight_bits" not in values
+    parameters = sum(tensor.numel() for name, tensor in after.items() if "running" not in name and "num" not in name)
+    numbers = sum(tensor.numel() for tensor in after.values())
+    assert values["published_size"] == 4 * (numbers + parameters)
