@@ -1,6 +1,7 @@
 """Latency side by side: {dense, pruned, plain sums, plain sums of aligned widths} × {FP32, INT8} × engines.
 
-All contenders take turns in one process; ratios are those of medians over the rounds.
+All contenders take turns in one process; ratios are those of medians over the rounds. For each INT8 network stands what
+an audit of the executed graph found, and how many bytes a parameter its packed file takes.
 """
 
 import argparse
@@ -11,9 +12,11 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ehap.data import DATASETS
@@ -22,14 +25,16 @@ from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import Planner, expanded, magnitude, mask_, placements, prune
-from ehap.quantization import calibrate_, pack, simulate, unpack
-from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx, widen
+from ehap.quantization import calibrate_, joined, layer_names, pack, simulate, unpack
+from ehap.quantization.deployment import OnnxNetwork, audit, exported, left_in_float, to_onnx, widen
+from ehap.quantization.deployment import in_integers as in_integer_kernels
 from ehap.quantization.inductor import InductorNetwork, frozen
-from ehap.records import read_tensors
+from ehap.records import read_tensors, write_tensors
 from ehap.runtime import device_name, slug, write_atomically
 from ehap.settings import Prune, Qat
 from ehap.settings.run import MODELS
 from ehap.stages.prune import layer_weights
+from ehap.tables.curves import svg
 
 ALIGNED = 16
 parser = argparse.ArgumentParser(description=__doc__)
@@ -98,18 +103,31 @@ def in_float(network: nn.Module, engine: str) -> Call:
 
 def in_integers(
     dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, list[int]], engine: str, images: Tensor
-) -> Call:
-    """Return a network in INT8 on an engine, calibrated on noise: latency does not depend on it."""
+) -> tuple[Call, dict[str, object]]:
+    """Return a network in INT8 on an engine, calibrated on noise (latency does not depend on it), and its audit."""
     settings = Qat(epochs=0, learning_rate=1.0, calibration_images=64)
     small = prune(dense, kept).eval()
     simulated = simulate(small, settings, INPUT_SHAPE)
     noise = torch.randint(256, (64, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     calibrate_(simulated, noise, DATASETS["cifar10"], 64, seed=0)
-    packed = widen(pack(simulated, small), placements(dense, kept, wide))
+    compact = pack(simulated, small)
+    with TemporaryDirectory() as scratch:
+        bits = dict.fromkeys(layer_names(small), settings.bits)
+        write_tensors(Path(scratch) / "packed", joined(compact, bits), {"kept": kept})
+        size = (Path(scratch) / "packed").stat().st_size
+    about: dict[str, object] = {"packed_bytes_per_parameter": round(size / parameters(small), 3)}
+    packed = widen(compact, placements(dense, kept, wide))
     network = unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE)
-    if engine == "onnxruntime":
-        return OnnxNetwork(to_onnx(network, INPUT_SHAPE), threads)
-    return InductorNetwork(network, images)
+    if engine == "inductor":
+        compiled = InductorNetwork(network, images)
+        return compiled, {**about, "integer_operators": compiled.integer_operators, "left_in_float": 0}
+    content = to_onnx(network, INPUT_SHAPE)
+    operators = audit(content)
+    about |= {
+        "integer_operators": in_integer_kernels(operators),
+        "left_in_float": sum(left_in_float(operators).values()),
+    }
+    return OnnxNetwork(content, threads), about
 
 
 def measured(model: str, batch: int) -> list[dict[str, object]]:
@@ -118,11 +136,12 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
     dense = found["dense"][0]
     images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     calls: dict[tuple[str, str, str], Call] = {}
+    audits: dict[tuple[str, str], dict[str, object]] = {}
     for name, (network, kept, wide) in found.items():
         for engine in args.engines:
             calls[name, "FP32", engine] = in_float(network, engine)
             if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
-                calls[name, "INT8", engine] = in_integers(dense, kept, wide, engine, images)
+                calls[name, "INT8", engine], audits[name, engine] = in_integers(dense, kept, wide, engine, images)
     times: dict[tuple[str, str, str], list[float]] = {key: [] for key in calls}
     for number in range(args.rounds + 2):
         for key, call in calls.items():
@@ -150,8 +169,26 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             "executed_mflop": round(flops(network, INPUT_SHAPE) / 1e6, 1),
         }
         row["kept_parameters"] = parameters(prune(dense, kept))
+        row |= audits.get((name, engine), {}) if precision == "INT8" else {}
         rows.append(row)
     return rows
+
+
+def drawn(table: pandas.DataFrame) -> bytes:
+    """Return an SVG: a panel for each model and batch, a bar for each contender, integers filled."""
+    panels = list(table.groupby(["model", "batch"], sort=False))
+    most = max(len(part) for _, part in panels)
+    figure = Figure(figsize=(11, len(panels) * (0.6 + 0.19 * most)), layout="constrained")
+    for axis, ((model, batch), part) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
+        names = part["network"] + ", " + part["precision"] + ", " + part["engine"]
+        colours = ["C0" if precision == "INT8" else "0.75" for precision in part["precision"]]
+        bars = axis.barh(names, part["latency_ms"], color=colours)
+        axis.bar_label(bars, [f"{value:.3g} ms" for value in part["latency_ms"]], padding=3, fontsize="small")
+        axis.set(title=f"{model}, batch {batch}", xlabel="milliseconds a batch (less is better; blue: INT8)")
+        axis.invert_yaxis()
+        axis.margins(x=0.12)
+        axis.tick_params(axis="y", labelsize="small")
+    return svg(figure)
 
 
 rows: list[dict[str, object]] = []
@@ -172,4 +209,5 @@ for model in args.models:
         title = f"# Latency on {device_name(torch.device('cpu'))}"
         text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
         write_atomically(folder / f"{args.name}.md", text.encode())
+        write_atomically(folder / f"{args.name}.svg", drawn(table))
 print((folder / f"{args.name}.md").read_text())

@@ -7,18 +7,21 @@ logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 from ehap.quantization.calibration import calibrate_  # noqa: E402
 from ehap.quantization.mixed import choose_bits, layer_costs  # noqa: E402
-from ehap.quantization.packing import Packed, opened, pack, unpack  # noqa: E402
-from ehap.quantization.simulated import SimulatedNetwork, layer_weight, simulate  # noqa: E402
+from ehap.quantization.packed_file import joined, separated  # noqa: E402
+from ehap.quantization.packing import Packed, pack, unpack  # noqa: E402
+from ehap.quantization.simulated import SimulatedNetwork, layer_names, layer_weight, simulate  # noqa: E402
 
 __all__ = [
     "Packed",
     "SimulatedNetwork",
     "calibrate_",
     "choose_bits",
+    "joined",
     "layer_costs",
+    "layer_names",
     "layer_weight",
-    "opened",
     "pack",
+    "separated",
     "simulate",
     "unpack",
 ]

@@ -46,7 +46,7 @@ def widen(packed: Packed, placements: Mapping[str, Placed]) -> Packed:
     """Return the integers of a network with wider layers that computes the same: zeros everywhere else.
 
     Args:
-        packed: As ``pack`` or ``opened`` returns it, one weight a byte.
+        packed: As ``pack`` returns it.
         placements: Layer name to a Placed, as ``ehap.pruning.placements`` returns them.
     """
     wide = {name: tensor for name, tensor in packed.items() if name.startswith("activations.")}

@@ -1,6 +1,5 @@
-"""A quantized network as integers and scales: one byte a weight at 8 bits, half a byte at 4."""
+"""A quantized network as integers and scales."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,11 +10,10 @@ from torchao.quantization.pt2e import FakeQuantize
 from ehap.errors import CheckpointError
 from ehap.models.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.simulated import SimulatedNetwork, layer_names, layer_weight, simulate
+from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate
 from ehap.settings import Qat
 
 INT32_LIMIT = 2**31 - 1
-HALF_LIMIT = 7  # of four bits, symmetric
 Packed = dict[str, Tensor]
 
 
@@ -43,8 +41,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         model: The floating-point network it came from, for the names of its layers.
 
     Returns:
-        For each layer: ``<layer>.weight`` int8 of the weight's shape (with up to 4 bits: two weights a byte, see
-        ``halved``), ``<layer>.weight_scale`` float32 (C_out,) and
+        For each layer: ``<layer>.weight`` int8 of the weight's shape, ``<layer>.weight_scale`` float32 (C_out,) and
         ``<layer>.bias`` int32 (C_out,) at scale S_w·S_x. ``activations.scale`` float32 (A,) and
         ``activations.zero_point`` uint8 (A,) hold all activation quantizers in forward order.
     """
@@ -64,8 +61,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         coarsest = (bias.double().abs() / (layer.input_scale * (INT32_LIMIT - 1))).float()
         scale = torch.maximum(layer.quantizer.scale.float(), coarsest * (1 + 2**-20))
         step = scale.double() * layer.input_scale
-        integers = quantize(weight, _over_rows(scale, weight), 0, -limit, limit).to(torch.int8)
-        packed[f"{layer.name}.weight"] = integers if limit > HALF_LIMIT else halved(integers)
+        packed[f"{layer.name}.weight"] = quantize(weight, _over_rows(scale, weight), 0, -limit, limit).to(torch.int8)
         packed[f"{layer.name}.weight_scale"] = scale
         packed[f"{layer.name}.bias"] = quantize(bias.double(), step, 0, -INT32_LIMIT, INT32_LIMIT).int()
     return {name: tensor.cpu() for name, tensor in packed.items()}
@@ -103,7 +99,7 @@ def unpack(
             getattr(quantizer, name).fill_(value)
     for layer in _layers(network, model):
         weight = graph.get_parameter(str(layer.weight.target))
-        integers = _weights(packed, layer.name, tuple(weight.shape)).to(weight.device)
+        integers = _expected(packed, f"{layer.name}.weight", tuple(weight.shape)).to(weight.device)
         scale = _expected(packed, f"{layer.name}.weight_scale", (len(weight),)).to(weight.device)
         weight.copy_(dequantize(integers, _over_rows(scale, weight)))
         if layer.bias is not None:
@@ -113,34 +109,6 @@ def unpack(
         layer.quantizer.disable_observer()
         layer.quantizer.scale.copy_(scale)
     return network
-
-
-def halved(integers: Tensor) -> Tensor:
-    """Return integers from -8 to 7 as bytes (⌈n/2⌉,), two each: q + 8, the first of a pair in the low four bits."""
-    shifted = (integers.flatten() + HALF_LIMIT + 1).to(torch.uint8)
-    pairs = nn.functional.pad(shifted, (0, len(shifted) % 2)).view(-1, 2)
-    return pairs[:, 0] | pairs[:, 1] << 4
-
-
-def opened(packed: Mapping[str, Tensor], model: nn.Module) -> Packed:
-    """Return packed integers with one weight a byte in every layer; ``model`` is of the packed one's architecture.
-
-    Raises:
-        CheckpointError: A tensor is missing or of another shape.
-    """
-    shapes = {name: tuple(layer_weight(model, name).shape) for name in layer_names(model)}
-    return {**packed, **{f"{name}.weight": _weights(packed, name, shape) for name, shape in shapes.items()}}
-
-
-def _weights(packed: Mapping[str, Tensor], layer: str, shape: tuple[int, ...]) -> Tensor:
-    """Return the int8 weights of a layer, of ``shape``, whether a byte holds one or two."""
-    name = f"{layer}.weight"
-    if name not in packed or packed[name].dtype != torch.uint8:
-        return _expected(packed, name, shape)
-    count = math.prod(shape)
-    pairs = _expected(packed, name, ((count + 1) // 2,))
-    integers = torch.stack([pairs & 15, pairs >> 4], 1).flatten()[:count].to(torch.int8) - (HALF_LIMIT + 1)
-    return integers.view(shape)
 
 
 def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:

@@ -1,5 +1,6 @@
 """Stage deploy: a quantized network as an ONNX file, executed with integer kernels over the whole test set."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,15 +12,16 @@ from ehap.evaluation import parameters
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
-from ehap.quantization import SimulatedNetwork, opened, unpack
+from ehap.quantization import SimulatedNetwork, unpack
 from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
-from ehap.records import Job, Value, read_record, read_tensors, write_record
+from ehap.records import Job, Value, write_record
 from ehap.runtime import choose_device, logger, write_atomically
-from ehap.settings import Deploy, Machine, Qat, build
+from ehap.settings import Deploy, Machine
 from ehap.settings.deploy import ENGINE_BITS
 from ehap.stages.dense import blank_dense
 from ehap.stages.prepared import Data, load_data
-from ehap.stages.pruned import blank_model, check_order
+from ehap.stages.pruned import check_order
+from ehap.stages.quantized import Quantized, load_quantized
 
 
 def run(
@@ -41,23 +43,16 @@ def run(
     """
     device = choose_device("cpu", machine.threads)
     images = load_data(data, job, device)
-    scheme = build(Qat, read_record(training)["settings"], str(training))
-    if scheme.width_of_activations != ENGINE_BITS:
+    quantized = load_quantized(weights, training, job)
+    width = quantized.scheme.width_of_activations
+    if width != ENGINE_BITS:
         raise CheckpointError(
-            f"{weights}: expected activations of {ENGINE_BITS} bits, as engines take, got those of "
-            f"{scheme.width_of_activations}."
+            f"{weights}: expected activations of {ENGINE_BITS} bits, as engines take, got those of {width}."
         )
-    packed, metadata = read_tensors(weights)
-    check_order(weights, metadata)
-    compact = blank_model(weights, metadata, job)
-    bits = metadata.get("layer_bits")
-    simulated = _answers(unpack(packed, compact, scheme, INPUT_SHAPE, bits), images)
-    dense = blank_dense(job)
-    kept = metadata["kept"] or {name: list(range(width)) for name, width in channel_graph(dense).layers().items()}
-    wide = expanded(dense, kept, settings.round_to)
-    whole = prune(dense, wide)
-    bytewise = widen(opened(packed, compact), placements(dense, kept, wide))
-    content = to_onnx(unpack(bytewise, whole, scheme, INPUT_SHAPE, bits), INPUT_SHAPE)
+    check_order(weights, {"order": quantized.order})
+    simulated = _answers(quantized.simulated(), images)
+    widened = _Widened(quantized, blank_dense(job))
+    content = to_onnx(widened.network(settings.round_to), INPUT_SHAPE)
     operators = audit(content)
     logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
     in_float = left_in_float(operators)
@@ -72,16 +67,35 @@ def run(
         "integer_operators": Value(in_integers(operators), "operators"),
         "packed_size": Value(weights.stat().st_size, "bytes"),
         "onnx_size": Value(len(content), "bytes"),
-        "parameters": Value(parameters(compact), "parameters"),
-        "executed_parameters": Value(parameters(whole), "parameters"),
+        "parameters": Value(parameters(quantized.compact), "parameters"),
+        "executed_parameters": Value(parameters(widened.whole(settings.round_to)), "parameters"),
     }
     if settings.inductor:
-        plain = expanded(dense, kept, 1)  # padding brings Inductor nothing
-        narrow = widen(opened(packed, compact), placements(dense, kept, plain))
-        compiled = unpack(narrow, prune(dense, plain), scheme, INPUT_SHAPE, bits)
-        values |= _in_inductor(compiled, images, simulated)
+        values |= _in_inductor(widened.network(1), images, simulated)  # padding brings it nothing
     write_atomically(onnx, content)
     write_record(record, job, values, settings, device)
+
+
+@dataclass(frozen=True)
+class _Widened:
+    """A quantized network as engines want it: a plain residual network, every writer of a stream as wide as its sum."""
+
+    quantized: Quantized
+    dense: nn.Module
+
+    def _widths(self, round_to: int) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        layers = channel_graph(self.dense).layers()
+        kept = self.quantized.kept or {name: list(range(width)) for name, width in layers.items()}
+        return kept, expanded(self.dense, kept, round_to)
+
+    def whole(self, round_to: int) -> nn.Module:
+        """Return its architecture, widths raised to multiples of ``round_to``, weights uninitialised."""
+        return prune(self.dense, self._widths(round_to)[1])
+
+    def network(self, round_to: int) -> SimulatedNetwork:
+        """Return it with its integers, and zeros everywhere else."""
+        packed = widen(self.quantized.packed, placements(self.dense, *self._widths(round_to)))
+        return unpack(packed, self.whole(round_to), self.quantized.scheme, INPUT_SHAPE, self.quantized.bits)
 
 
 def _in_inductor(network: SimulatedNetwork, images: Data, simulated: Tensor) -> dict[str, Value]:

@@ -6,7 +6,7 @@ from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE
 from ehap.records import Job, Value, read_record, read_tensors, write_record
 from ehap.runtime import choose_device
-from ehap.settings import Machine, Qat, build
+from ehap.settings import Machine
 from ehap.settings.qat import FLOAT
 from ehap.stages.dense import load_weights_
 from ehap.stages.prepared import load_data
@@ -26,17 +26,15 @@ def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machi
         "flops": Value(flops(network, INPUT_SHAPE), "flop"),
         "parameters": Value(parameters(network), "parameters"),
     }
-    quantized = job.scheme and metadata["bits"] != FLOAT
-    if quantized:
-        from ehap.quantization import opened, unpack  # imports torchao, which the other jobs need not wait for
+    if job.scheme and metadata["bits"] != FLOAT:
+        from ehap.stages.quantized import load_quantized  # imports torchao, which the other jobs need not wait for
 
-        # The settings that the packed integers belong to stand in the record of the qat stage.
-        scheme = build(Qat, trained["settings"], str(training))
-        numbers = sum(tensor.numel() for tensor in opened(tensors, network).values())
-        network = unpack(tensors, network.to(device), scheme, INPUT_SHAPE, metadata.get("layer_bits"))
+        quantized = load_quantized(weights, training, job)
+        numbers = sum(tensor.numel() for tensor in quantized.packed.values())
+        quantized.compact.to(device)
+        network = quantized.simulated()
     else:
         numbers = sum(tensor.numel() for tensor in tensors.values()) + parameters(network)
-
         load_weights_(weights, network, tensors, job)
         network.to(device)
     values = {

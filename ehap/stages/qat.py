@@ -11,7 +11,16 @@ from ehap.data import hessian_batch
 from ehap.errors import DataError
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
-from ehap.quantization import calibrate_, choose_bits, layer_costs, layer_weight, pack, simulate
+from ehap.quantization import (
+    calibrate_,
+    choose_bits,
+    joined,
+    layer_costs,
+    layer_names,
+    layer_weight,
+    pack,
+    simulate,
+)
 from ehap.records import Job, Value, write_tensors
 from ehap.runtime import choose_device, logger
 from ehap.settings import Machine, Qat
@@ -44,21 +53,21 @@ def run(
     network.to(device)
     metadata = {**structure, "bits": settings.bits, "scheme": job.scheme}
     further: dict[str, Value] = {}
+    bits = dict.fromkeys(layer_names(network), settings.bits)
     if settings.bits == FLOAT:
         trained: nn.Module = FrozenNorms(network)
     else:
-        bits = _layer_bits(network, images, job, settings) if settings.mix else None
-        trained = simulated = simulate(network, settings, INPUT_SHAPE, bits)
-        if bits is not None:
-            metadata["layer_bits"] = bits
+        if settings.mix:
+            metadata["layer_bits"] = bits = _layer_bits(network, images, job, settings)
             further = _bits_as_values(network, bits)
+        trained = simulated = simulate(network, settings, INPUT_SHAPE, bits)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
     resume = fit_and_record(
         *(trained, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]),
         further=further,
     )
-    tensors = network.state_dict() if settings.bits == FLOAT else pack(simulated, network)
+    tensors = network.state_dict() if settings.bits == FLOAT else joined(pack(simulated, network), bits)
     write_tensors(weights, tensors, metadata)
     resume.remove()
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from ehap.curvature import channel_scores
 from ehap.errors import ArchitectureError, CheckpointError, NumericsError, SettingsError
 from ehap.models.folding import fuse_norms
-from ehap.quantization import calibrate_, choose_bits, layer_costs, opened, pack, simulate, unpack
+from ehap.quantization import calibrate_, choose_bits, joined, layer_costs, pack, separated, simulate, unpack
 from ehap.quantization.mixed import LayerCost
-from ehap.quantization.packing import halved
+from ehap.quantization.packed_file import halved
 from ehap.settings import Qat
 from tests.quantization.test_deployment import INFO, _images
 
@@ -81,11 +81,15 @@ def test_half_bytes_give_every_integer_back() -> None:
     integers = torch.arange(-8, 7).to(torch.int8)  # an odd number of them
     pairs = halved(integers)
     assert (pairs.dtype, len(pairs)) == (torch.uint8, 8)
-    linear = nn.Linear(15, 1)
-    packed = {"0.weight": pairs}
-    assert torch.equal(opened(packed, nn.Sequential(linear))["0.weight"], integers.view(1, 15))
-    with pytest.raises(CheckpointError, match=r"expected 0.weight of shape \(8,\), got \(7,\)"):
-        opened({"0.weight": pairs[:7]}, nn.Sequential(linear))
+    network = nn.Sequential(nn.Linear(15, 1))
+    file = {"weights": pairs, "weight_scale": torch.ones(1), "bias": torch.ones(1, dtype=torch.int32)}
+    assert torch.equal(separated(file, network, {"0": 4})["0.weight"], integers.view(1, 15))
+    with pytest.raises(CheckpointError, match=r"another network: expected weights of length 8, got 7"):
+        separated(file | {"weights": pairs[:7]}, network, {"0": 4})
+    with pytest.raises(CheckpointError, match=r"expected bias of length 1, got none"):
+        separated({"weights": pairs, "weight_scale": torch.ones(1)}, network, {"0": 4})
+    with pytest.raises(CheckpointError, match=r"another network: it has layers \['1'\]"):
+        separated(file, network, {"1": 4})
 
 
 def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> None:
@@ -95,12 +99,16 @@ def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> Non
     network = simulate(tiny, settings, SHAPE, bits)
     calibrate_(network, _images(64), INFO, 64, seed=0)
     packed = pack(network, tiny)
-    whole = opened(packed, tiny)
     for name in layers:
         limit = 7 if bits[name] == 4 else 127
-        assert whole[f"{name}.weight"].flatten(1).abs().amax(1).tolist() == [limit] * len(whole[f"{name}.weight"])
-        count = tiny.get_submodule(name).weight.numel()
-        assert packed[f"{name}.weight"].nbytes == (count // 2 if bits[name] == 4 else count)
+        assert packed[f"{name}.weight"].flatten(1).abs().amax(1).tolist() == [limit] * len(packed[f"{name}.weight"])
+    file = joined(packed, bits)
+    counts = {name: tiny.get_submodule(name).weight.numel() for name in layers}
+    assert len(file["weights"]) == sum(count // (2 if bits[name] == 4 else 1) for name, count in counts.items())
+    assert len(file) == 5
+    found = separated(file, tiny, bits)
+    assert found.keys() == packed.keys()
+    assert all(torch.equal(packed[name], found[name]) for name in packed)
     loaded = unpack(packed, copy.deepcopy(tiny), settings, SHAPE, bits)
     again = pack(loaded, tiny)
     assert all(torch.equal(packed[name], again[name]) for name in packed)

@@ -1,0 +1,87 @@
+"""Packed integers as the tensors of a file: one byte a weight at 8 bits, half a byte at 4, and a short header.
+
+A file of three tensors a layer would have a header of a fifth of a small network's weights.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ehap.errors import CheckpointError
+from ehap.quantization.packing import Packed
+from ehap.quantization.simulated import layer_names, layer_weight
+
+HALF_BYTE = 4
+OFFSET = 8  # of an integer in half a byte, so that it is not negative
+
+
+def joined(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return packed integers as the tensors of a file.
+
+    Args:
+        packed: As ``pack`` returns it.
+        bits: Layer name to bits of its weights.
+
+    Returns:
+        ``weights`` uint8: of all layers in order, each from a byte of its own on; ``weight_scale`` float32 and ``bias``
+        int32 of all channels; ``activations.scale`` and ``activations.zero_point`` as they are.
+    """
+    layers = [name.removesuffix(".weight") for name in packed if name.endswith(".weight")]
+    weights = [packed[f"{name}.weight"] for name in layers]
+    parts = [halved(each) if bits[name] <= HALF_BYTE else each for name, each in zip(layers, weights, strict=True)]
+    return {
+        "weights": torch.cat([part.flatten().view(torch.uint8) for part in parts]),
+        "weight_scale": torch.cat([packed[f"{name}.weight_scale"] for name in layers]),
+        "bias": torch.cat([packed[f"{name}.bias"] for name in layers]),
+        **{name: tensor for name, tensor in packed.items() if name.startswith("activations.")},
+    }
+
+
+def separated(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[str, int]) -> Packed:
+    """Return what ``joined`` was given.
+
+    Args:
+        tensors: Of a file.
+        model: Of the packed network's architecture.
+        bits: Layer name to bits of its weights.
+
+    Raises:
+        CheckpointError: A tensor is missing or has another length: the file belongs to another network.
+    """
+    shapes = {name: layer_weight(model, name).shape for name in layer_names(model)}
+    if bits.keys() != shapes.keys():
+        raise CheckpointError(f"the quantized file belongs to another network: it has layers {sorted(bits)}.")
+    halves = {name: bits[name] <= HALF_BYTE for name in shapes}
+    lengths = [(shape.numel() + halves[name]) // (1 + halves[name]) for name, shape in shapes.items()]
+    rows = [shape[0] for shape in shapes.values()]
+    packed = {name: tensor for name, tensor in tensors.items() if name.startswith("activations.")}
+    weights = _split(tensors, "weights", lengths)
+    scales, biases = (_split(tensors, name, rows) for name in ("weight_scale", "bias"))
+    for (name, shape), part, scale, bias in zip(shapes.items(), weights, scales, biases, strict=True):
+        integers = _opened(part, shape) if halves[name] else part.view(torch.int8).view(shape)
+        packed |= {f"{name}.weight": integers, f"{name}.weight_scale": scale, f"{name}.bias": bias}
+    return packed
+
+
+def halved(integers: Tensor) -> Tensor:
+    """Return integers from -8 to 7 as bytes (⌈n/2⌉,), two each: q + 8, the first of a pair in the low four bits."""
+    shifted = (integers.flatten() + OFFSET).to(torch.uint8)
+    pairs = nn.functional.pad(shifted, (0, len(shifted) % 2)).view(-1, 2)
+    return pairs[:, 0] | pairs[:, 1] << HALF_BYTE
+
+
+def _opened(pairs: Tensor, shape: torch.Size) -> Tensor:
+    """Return int8 integers of ``shape`` from the bytes that ``halved`` made of them."""
+    integers = torch.stack([pairs & (2**HALF_BYTE - 1), pairs >> HALF_BYTE], 1).flatten()[: math.prod(shape)]
+    return (integers.to(torch.int8) - OFFSET).view(shape)
+
+
+def _split(tensors: Mapping[str, Tensor], name: str, lengths: list[int]) -> tuple[Tensor, ...]:
+    found = len(tensors[name]) if name in tensors else "none"
+    if found != sum(lengths):
+        raise CheckpointError(
+            f"the quantized file belongs to another network: expected {name} of length {sum(lengths)}, got {found}."
+        )
+    return torch.split(tensors[name], lengths)

@@ -1,0 +1,46 @@
+"""Quantized networks, read from their files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ehap.models import INPUT_SHAPE
+from ehap.quantization import Packed, SimulatedNetwork, layer_names, separated, unpack
+from ehap.records import Job, read_record, read_tensors
+from ehap.settings import Qat, build
+from ehap.stages.pruned import blank_model
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A packed network and what belongs to it.
+
+    compact: Its architecture in floating point, weights uninitialised. kept: Its plan; None where nothing is pruned.
+    scheme: The settings that it was quantized with. bits: Layer name to bits of its weights. order: Of unions.
+    """
+
+    packed: Packed
+    compact: nn.Module
+    kept: dict[str, list[int]] | None
+    scheme: Qat
+    bits: dict[str, int]
+    order: str
+
+    def simulated(self) -> SimulatedNetwork:
+        """Return the network that the integers stand for, on the device of ``compact``."""
+        return unpack(self.packed, self.compact, self.scheme, INPUT_SHAPE, self.bits)
+
+
+def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
+    """Read a packed file, on the CPU; ``training`` is the record of the stage that quantized it.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another cell or network.
+    """
+    tensors, metadata = read_tensors(path)
+    compact = blank_model(path, metadata, job)
+    bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), metadata["bits"])
+    scheme = build(Qat, read_record(training)["settings"], str(training))
+    packed = separated(tensors, compact, bits)
+    return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"))
