@@ -10,9 +10,11 @@ TABLES = (
 FURTHER = (
     *(("training_free",) if RUN.reconstructed() else ()),
     *(("deployment",) if RUN.deployed() else ()),
+    *(("precisions",) if len(GRID.schemes) > 1 else ()),
 )
 FURTHER_PICTURES = (
-    ("training_free", "training_free_images") if RUN.reconstructed() else ()
+    *(("training_free", "training_free_images") if RUN.reconstructed() else ()),
+    *(("precisions",) if len(GRID.schemes) > 1 else ()),
 )
 
 

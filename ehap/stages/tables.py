@@ -72,6 +72,11 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
         deployed = tables.deployed(values)
         _write_csv(further / "deployment.csv", deployed)
         write_atomically(further / "deployment.md", tables.deployed_markdown(deployed).encode())
+    if values.loc[values["stage"] == "qat", "scheme"].nunique() > 1:
+        compared_schemes = tables.precisions(values, settings)
+        _write_csv(further / "precisions.csv", compared_schemes)
+        write_atomically(further / "precisions.md", tables.precisions_markdown(compared_schemes).encode())
+        write_atomically(further / "precisions.svg", tables.accuracy_by_bytes(compared_schemes))
     text = "\n\n".join([tables.overview_markdown(whole), *bf16])
     write_atomically(folder / "overview.md", (text + "\n").encode())
     write_atomically(folder / "summary.json", (json.dumps(_summary(whole), indent=2) + "\n").encode())

@@ -13,10 +13,12 @@ from ehap.tables.collect import collect
 from ehap.tables.curves import accuracy_by_size, kept_shares, learning_curves
 from ehap.tables.deployment import deployed, deployed_markdown
 from ehap.tables.paper import paper_values
+from ehap.tables.precisions import accuracy_by_bytes, precisions, precisions_markdown
 from ehap.tables.render import comparison_markdown, markdown, overview_markdown
 from ehap.tables.repair import repair_by_images, repair_by_size, repaired, repaired_markdown
 
 __all__ = [
+    "accuracy_by_bytes",
     "accuracy_by_size",
     "collect",
     "comparison",
@@ -29,6 +31,8 @@ __all__ = [
     "overview",
     "overview_markdown",
     "paper_values",
+    "precisions",
+    "precisions_markdown",
     "pruned_accuracy",
     "quantized_accuracy",
     "repair_by_images",

@@ -264,3 +264,31 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))
     assert ">gate + lamp<" not in picture  # 64 images are not the usual number
     assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()
+
+
+def test_schemes_stand_beside_each_other_with_bits_size_and_change(values: pandas.DataFrame, tmp_path: Path) -> None:
+    paths = []
+    for scheme, settings, accuracy, size in (
+        ("qat4", {"bits": 4, "activation_bits": None, "epochs": 1}, 80.0, 25_000),
+        ("mixed", {"bits": 8, "activation_bits": None, "epochs": 0}, 84.0, 35_000),
+        ("float", {"bits": 32, "activation_bits": None, "epochs": 1}, 89.0, 180_000),
+    ):
+        where = {"seed": 0, "method": "hap", "scheme": scheme}
+        trained = {"weight_bits": (5.5, "bits")} if scheme == "mixed" else {}
+        paths.append(_record(tmp_path, f"q{scheme}", trained, stage="qat", settings=settings, **where))
+        tested = {"accuracy": (accuracy, "percent"), "file_size": (size, "bytes")}
+        paths.append(_record(tmp_path, f"e{scheme}", tested, stage="evaluate", **where))
+    added, settings_frame = tables.collect(paths)
+    frame = tables.precisions(pandas.concat([values, added]), settings_frame)
+    before = values[(values["method"] == "hap") & (values["seed"] == 0) & (values["quantity"] == "accuracy")]
+    start = before[(before["scheme"] == "") & (before["stage"] == "evaluate")]["value"].item()
+    row = _row(frame, scheme="qat4")
+    assert (row["weight_bits"], row["activation_bits"], row["epochs"], row["file_size"]) == (4, 4, 1, 25_000)
+    assert row["change"] == pytest.approx(80 - start)
+    row = _row(frame, scheme="mixed")
+    assert (row["weight_bits"], row["activation_bits"], row["epochs"]) == (5.5, 8, 0)
+    text = " ".join(tables.precisions_markdown(frame).split())
+    assert "| hap | mixed | 5.5 | 8 | 0 | 84.00 % |" in text
+    picture = tables.accuracy_by_bytes(frame).decode()
+    assert ">mixed<" in picture
+    assert ">float<" not in picture  # its file holds no integers
