@@ -5,7 +5,7 @@ from ehap.pruning.expansion import Placement, expanded, placements
 from ehap.pruning.least_squares import LayerFit
 from ehap.pruning.plan import Planner, plan
 from ehap.pruning.reconstruction import Reconstruction, reconstruct
-from ehap.pruning.sensitivity import Scores, bn_scale, lamp, magnitude, random_scores, sensitivity
+from ehap.pruning.sensitivity import Scores, bn_scale, geometric_mean, lamp, magnitude, random_scores, sensitivity
 from ehap.pruning.surgery import mask_, prune
 from ehap.pruning.union import UnionAdd, unions_by_matrix
 
@@ -19,6 +19,7 @@ __all__ = [
     "UnionAdd",
     "bn_scale",
     "expanded",
+    "geometric_mean",
     "lamp",
     "magnitude",
     "mask_",

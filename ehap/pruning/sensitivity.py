@@ -47,6 +47,19 @@ def magnitude(weights: Mapping[str, Tensor]) -> Scores:
     return {name: weight.detach().double().flatten(1).square().mean(1) for name, weight in weights.items()}
 
 
+def geometric_mean(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Scores:
+    """Return √(first · second) of each channel; negative scores, as noisy traces give, count as 0.
+
+    Args:
+        first: Layer name to (C_out,), or to nothing where a layer has no scores: it stays so.
+        second: The same for every layer of ``first``.
+    """
+    return {
+        name: (scores.double().clamp_min(0) * second[name].clamp_min(0)).sqrt() if len(scores) else scores
+        for name, scores in first.items()
+    }
+
+
 def bn_scale(model: nn.Module) -> Scores:
     """Return |γ| of the BatchNorm behind each channel; where a layer has none, one for every channel.
 

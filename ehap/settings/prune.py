@@ -20,6 +20,7 @@ class Prune:
     criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see Curvature;
         magnitude = mean squared weight; bn-scale = |γ| of the BatchNorm behind the channel (network slimming, Liu
         et al. 2017, arXiv:1708.06519); random = a seeded draw.
+    with_magnitude: Scores are the geometric mean of the criterion's and the mean squared weight.
     normalise: lamp divides each score by the sum of the scores in its layer that are no smaller (Lee et al. 2021,
         arXiv:2010.07611), which balances layers; none is the paper's.
     residual: union = residual branches are pruned independently, a stream carries what any branch writes (HAP's);
@@ -37,6 +38,7 @@ class Prune:
     """
 
     criterion: Criterion
+    with_magnitude: bool = False
     normalise: Literal["none", "lamp"] = "none"
     residual: Literal["union", "tied"] = "union"
     prune_ratio: float | None = None
@@ -66,12 +68,14 @@ class Prune:
             raise SettingsError(
                 f"rounds: the scores of criterion {self.criterion} stay what they are; expected 1, got {self.rounds}."
             )
-        own = (self.normalise, self.residual, self.min_channels, self.round_to, self.rounds)
-        plain = own == ("none", "union", 1, 1, 1)
+        if self.with_magnitude and self.criterion == "magnitude":
+            raise SettingsError("with_magnitude is for another criterion than magnitude itself.")
+        own = (self.with_magnitude, self.normalise, self.residual, self.min_channels, self.round_to, self.rounds)
+        plain = own == (False, "none", "union", 1, 1, 1)
         if self.rule == "as_published" and (self.prune_ratio is None or not plain):
             raise SettingsError(
-                "rule as_published knows prune_ratio and prune_ratio_limit only; leave out budgets, normalise, "
-                "residual, min_channels, round_to and rounds."
+                "rule as_published knows prune_ratio and prune_ratio_limit only; leave out budgets, "
+                "with_magnitude, normalise, residual, min_channels, round_to and rounds."
             )
 
 

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from ehap.errors import CheckpointError
 from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
-from ehap.pruning import Planner, PruningPlan, Scores, bn_scale, magnitude, prune, random_scores, sensitivity
+from ehap.pruning import (
+    Planner,
+    PruningPlan,
+    Scores,
+    bn_scale,
+    geometric_mean,
+    magnitude,
+    prune,
+    random_scores,
+    sensitivity,
+)
 from ehap.records import Job, Value, read_tensors, write_record
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine, Prune
@@ -80,6 +90,16 @@ def reinitialise_(network: nn.Module, seed: int) -> None:
 
 
 def _scores(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
+    scores = _of_criterion(network, traces, job, settings)
+    return combined(scores, network, settings)
+
+
+def combined(scores: Scores, network: nn.Module, settings: Prune) -> Scores:
+    """Return the scores of a criterion of ``network`` as the settings want them, alone or with the magnitude."""
+    return geometric_mean(scores, magnitude(layer_weights(network))) if settings.with_magnitude else scores
+
+
+def _of_criterion(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
     weights = layer_weights(network)
     if settings.criterion == "magnitude":
         return magnitude(weights)

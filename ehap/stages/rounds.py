@@ -18,7 +18,7 @@ from ehap.records import Job
 from ehap.runtime import choose_device, logger
 from ehap.settings import Machine, Prune, Trace
 from ehap.stages.prepared import Data, load_data
-from ehap.stages.prune import Planning, scores_from
+from ehap.stages.prune import Planning, combined, scores_from
 from ehap.training import recalibrate_
 
 RECALIBRATION_IMAGES = 2048
@@ -88,7 +88,8 @@ def _scored(
     asked = replace(trace, criteria=(settings.criterion,), shards=1)  # type: ignore[arg-type]  # see Prune
     found = channel_traces(smaller, *batch, asked, job.seed).scores[asked.criteria[0]]
     scores = {}
-    for layer, values in scores_from(smaller.cpu(), settings.criterion, found).items():
+    new = combined(scores_from(smaller.cpu(), settings.criterion, found), smaller, settings)
+    for layer, values in new.items():
         whole = torch.zeros(len(network.get_parameter(f"{layer}.weight")), dtype=torch.float64)
         whole[chosen.kept[layer]] = values
         scores[layer] = whole

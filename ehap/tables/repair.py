@@ -150,6 +150,7 @@ def _rankings(settings: pandas.DataFrame) -> dict[str, str]:
     for row in wanted.reset_index().to_dict("records"):
         curvature = row["curvature"]
         said = [str(row["criterion"]) + (f" ({curvature})" if curvature else "")]
+        said += ["× magnitude"] if str(row.get("with_magnitude")) == "True" else []
         said += ["lamp"] if row["normalise"] == "lamp" else []
         said += ["tied"] if row["residual"] == "tied" else []
         found[str(row["method"])] = " + ".join(said)

@@ -8,7 +8,18 @@ from torch import Tensor, nn
 from ehap.errors import ArchitectureError, NumericsError, PlanError, SettingsError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import Planner, PruningPlan, bn_scale, lamp, magnitude, plan, prune, random_scores, sensitivity
+from ehap.pruning import (
+    Planner,
+    PruningPlan,
+    bn_scale,
+    geometric_mean,
+    lamp,
+    magnitude,
+    plan,
+    prune,
+    random_scores,
+    sensitivity,
+)
 from ehap.pruning.channels import channel_graph
 from ehap.settings import Prune
 from tests.conftest import TinyResNet
@@ -190,6 +201,16 @@ def test_sensitivity_is_equation_8() -> None:
     scores = sensitivity({"layer": torch.tensor([2.0, -3.0])}, {"layer": weight})
     first, second = sum(i * i for i in range(6)), sum(i * i for i in range(6, 12))
     assert scores["layer"].tolist() == pytest.approx([2 / 12 * first, -3 / 12 * second])
+
+
+def test_scores_with_the_magnitude_are_the_geometric_mean() -> None:
+    gates = {"layer": torch.tensor([4.0, -1.0]), "fc": torch.empty(0)}
+    squares = {"layer": torch.tensor([9.0, 9.0]), "fc": torch.ones(3)}
+    found = geometric_mean(gates, squares)
+    assert found["layer"].tolist() == [6.0, 0.0]
+    assert len(found["fc"]) == 0
+    with pytest.raises(SettingsError, match="with_magnitude is for another criterion"):
+        Prune(criterion="magnitude", with_magnitude=True, params=0.5)
 
 
 def test_magnitude_is_the_mean_square() -> None:
