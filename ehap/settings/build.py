@@ -54,6 +54,15 @@ def check_keys(kind: type, mapping: Any, where: str) -> None:
             raise unknown(f"{where}.{key}", str(key), names, "setting")
 
 
+def mapping_at(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the block ``key`` of a configuration, empty where it has none; raise SettingsError if it is no mapping."""
+    block = config.get(key)
+    block = {} if block is None else block
+    if not isinstance(block, Mapping):
+        raise SettingsError(f"{key}: expected a mapping, got {block!r}.")
+    return block
+
+
 def unknown(where: str, name: str, allowed: Iterable[object], noun: str) -> SettingsError:
     """Return the error for a name outside ``allowed``, with the nearest allowed name as advice."""
     names = [str(item) for item in allowed]

@@ -10,6 +10,7 @@ from ehap.settings.trace import Curvature, Trace
 Criterion = Literal[
     "trace", "diagonal", "block", "gate", "fisher", "taylor", "magnitude", "bn-scale", "random"
 ]  # those of Curvature, and three that need no images
+BUDGETS = ("prune_ratio", "params", "flops")  # the ways to say how much; one kind replaces another
 FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 
 
