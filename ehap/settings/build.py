@@ -114,7 +114,7 @@ def _scalar(where: str, value: Any, kind: type) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise SettingsError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, got {value!r}.")
+        raise SettingsError(f"{where}: expected {KINDS_IN_WORDS.get(kind, kind.__name__)}, got {value!r}.")
     return value
 
 
@@ -123,4 +123,4 @@ _FROM_TEXT: dict[type, Callable[[str], Any]] = {
     float: float,
     bool: {"true": True, "false": False}.__getitem__,
 }
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+KINDS_IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

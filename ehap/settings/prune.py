@@ -18,7 +18,7 @@ FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 class Prune:
     """How channels are ranked and how many go.
 
-    criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see Curvature;
+    criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see ``trace.criteria``;
         magnitude = mean squared weight; bn-scale = |γ| of the BatchNorm behind the channel (network slimming, Liu
         et al. 2017, arXiv:1708.06519); random = a seeded draw.
     normalise: lamp divides each score by the sum of the scores in its layer that are no smaller (Lee et al. 2021,
@@ -30,7 +30,8 @@ class Prune:
     prune_ratio_limit: A layer loses at most this share of its channels.
     min_channels: A layer keeps at least so many channels, or all that it has.
     round_to: Widths are rounded up to multiples of it, as far as a layer has channels.
-    rounds: The channels go in so many rounds, with the scores of what is left computed anew in each.
+    rounds: The channels go in so many rounds, with the scores of what is left computed anew in each (exact traces
+        only).
     weights: new = the pruned network starts from new weights and trains for the pretraining epochs, too: what the
         architecture alone is worth.
     rule: as_published removes channels as the published code does, its slips included: one channel more, the limit by
@@ -78,7 +79,11 @@ class Prune:
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """What pruning in several rounds takes: the settings of the prune stage, and how each round is scored."""
+    """What pruning in several rounds takes; a run puts it together.
+
+    prune: Settings of the prune stage.
+    trace: How each round is scored.
+    """
 
     prune: Prune
     trace: Trace

@@ -37,7 +37,14 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The points of a run: every combination of the five lists is a cell."""
+    """The points of a run: every combination of the five lists is a cell.
+
+    datasets: Any of cifar10, cifar100 and digits.
+    models: Any of resnet20, resnet32, resnet56 and wrn28_8.
+    seeds: Of weights, batches and random vectors, from 0 on.
+    methods: Names of blocks under ``methods``.
+    schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
+    """
 
     datasets: tuple[str, ...]
     models: tuple[str, ...]
@@ -48,12 +55,11 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables(Grid):
-    """Whose records the tables show.
+    """Whose records the tables show; a run puts it together.
 
-    curvatures: That the methods of the grid name. reconstructed: Cells that are repaired without
-    labels, dataset/model/method.
-    deployed: Networks that become files for an engine,
-    dataset/model/method/scheme.
+    curvatures: That the methods of the grid name.
+    reconstructed: Cells that are repaired without labels, dataset/model/method.
+    deployed: Networks that become files for an engine, dataset/model/method/scheme.
     also_read: Folders of records made elsewhere.
     """
 
@@ -65,7 +71,10 @@ class Tables(Grid):
 
 @dataclass(frozen=True, kw_only=True)
 class AlsoRead:
-    """Folders of records made elsewhere, of the same form as ``results/<run>``, that the tables show too."""
+    """Records made elsewhere.
+
+    also_read: Folders of the same form as ``results/<run>``, whose records the tables show too, with their device.
+    """
 
     also_read: tuple[str, ...] = ()
 

@@ -52,7 +52,7 @@ class Pretrain(Training):
 class Finetune(Training):
     """How the pruned network is trained on (the paper's Table VIII).
 
-    epochs: 0 leaves the network as it is, for methods that do without training.
+    epochs: Passes over the training images; 0 leaves the network as it is, for methods that do without training.
     recalibrate: Training images that BatchNorm takes its statistics from before the first epoch; 0 keeps the old ones.
     distill: Weight in the loss of what the dense network says of the same images; 0 trains on labels alone.
     temperature: Of the softmax in distillation.
@@ -75,7 +75,8 @@ class Finetune(Training):
 class Qat(Training):
     """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
 
-    epochs: 0 is post-training quantization: activation ranges from a few images, weights as they are.
+    epochs: Passes over the training images; 0 is post-training quantization: activation ranges from a few images,
+        weights as they are.
     bits: Width of weights and activations.
     range_momentum: Share of the old activation range that stays at each training step.
     calibration_images: Training images, without labels, that activation ranges start from; 0: none.
