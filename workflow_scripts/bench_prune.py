@@ -110,7 +110,7 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
     began = time.perf_counter()
     try:
         network, kept = pruned()
-    except (PlanError, ModuleNotFoundError) as error:
+    except PlanError as error:
         print(f"{name}, {share:g}: left out ({error})", file=sys.stderr)
         return {"params": share, "pruner": name, "note": str(error)}
     seconds = time.perf_counter() - began
