@@ -150,7 +150,7 @@ def write(rows: list[dict[str, object]]) -> Path:
     title = f"# Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
     about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
     path: Path = folder / f"{args.name}.md"
-    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.fillna('').to_markdown(index=False)}\n"
+    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.astype(object).fillna('').to_markdown(index=False)}\n"
     write_atomically(path, text.encode())
     return path
 
