@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report repro push pull next keep bench-train bench-trace bench-prune bench-latency test check format install lock clean
+.PHONY: demo paper report repro push pull next keep docs bench-train bench-trace bench-prune bench-latency test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -70,6 +70,9 @@ check: $(READY) ## formatters, linters, types, import contract
 	mypy
 	lint-imports
 	snakefmt --check Snakefile rules
+
+docs: $(READY) ## config/SETTINGS.md from the settings' types, defaults and docstrings
+	python workflow_scripts/settings_docs.py
 
 format: $(READY) ## what check complains about and a tool can mend
 	ruff format .

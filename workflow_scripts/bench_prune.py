@@ -110,7 +110,7 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
     began = time.perf_counter()
     try:
         network, kept = pruned()
-    except (PlanError, ModuleNotFoundError) as error:
+    except PlanError as error:
         print(f"{name}, {share:g}: left out ({error})", file=sys.stderr)
         return {"params": share, "pruner": name, "note": str(error)}
     seconds = time.perf_counter() - began
@@ -150,7 +150,7 @@ def write(rows: list[dict[str, object]]) -> Path:
     title = f"# Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
     about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
     path: Path = folder / f"{args.name}.md"
-    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.fillna('').to_markdown(index=False)}\n"
+    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.astype(object).fillna('').to_markdown(index=False)}\n"
     write_atomically(path, text.encode())
     return path
 

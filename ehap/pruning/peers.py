@@ -4,7 +4,9 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from decimal import Decimal
+from importlib import import_module
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ AIMET_CANDIDATES, AIMET_EVALUATED = 10, 500  # ratios tried a layer, its default
 Pruner = Callable[[nn.Module, float, Tensor], nn.Module]
 """From a dense network, the share of its parameters to keep at most, and images (N, 3, H, W) to the pruned network.
 
-Raises PlanError where the library cannot get there.
+Raises PlanError where the library is not installed or cannot get there.
 """
 
 
@@ -35,7 +37,7 @@ def torch_pruning_uniform(model: nn.Module, share: float, images: Tensor) -> nn.
 
 def model_compression_toolkit(model: nn.Module, share: float, images: Tensor) -> nn.Module:
     """Return what model-compression-toolkit leaves: groups of channels by a label-free Hessian score."""
-    import model_compression_toolkit as mct  # type: ignore[import-not-found, unused-ignore]
+    mct = _library("model_compression_toolkit")
 
     def batches() -> Iterator[list[Tensor]]:
         yield from ([part] for part in images.split(-(-len(images) // MCT_BATCHES)))
@@ -55,9 +57,9 @@ def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
     The search wants an evaluation; so that it needs no labels it is given the agreement with the dense network. Inputs
     of convolutions inside residual branches are what it prunes; it may stay well below the share.
     """
-    from aimet_torch.common import defs  # type: ignore[import-not-found, unused-ignore]
-    from aimet_torch.compress import ModelCompressor  # type: ignore[import-not-found, unused-ignore]
-    from aimet_torch.defs import ChannelPruningParameters  # type: ignore[import-not-found, unused-ignore]
+    defs = _library("aimet_torch.common.defs")
+    compressor = _library("aimet_torch.compress").ModelCompressor
+    parameters = _library("aimet_torch.defs").ChannelPruningParameters
 
     with torch.no_grad():
         answers = torch.cat([model.eval()(part).argmax(1) for part in images.split(500)])
@@ -71,13 +73,11 @@ def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     greedy = defs.GreedySelectionParameters(Decimal(str(share)), AIMET_CANDIDATES)
     batches = DataLoader(TensorDataset(images, answers), batch_size=64)
-    mode = ChannelPruningParameters.Mode.auto, ChannelPruningParameters.AutoModeParams(greedy, [first])
-    settings = ChannelPruningParameters(batches, len(images), False, *mode)
+    mode = parameters.Mode.auto, parameters.AutoModeParams(greedy, [first])
+    settings = parameters(batches, len(images), False, *mode)
     shape, scheme = (1, *images.shape[1:]), defs.CompressionScheme.channel_pruning
     with TemporaryDirectory() as folder, chdir(folder):  # it writes its scores into the folder it is in
-        found, _ = ModelCompressor.compress_model(
-            *(network, agreement, 1, shape, scheme, defs.CostMetric.memory, settings)
-        )
+        found, _ = compressor.compress_model(*(network, agreement, 1, shape, scheme, defs.CostMetric.memory, settings))
     pruned: nn.Module = found
     if _parameters(pruned) > share * _parameters(model):
         raise PlanError(f"AIMET: leaves {_parameters(pruned)} parameters.")
@@ -93,7 +93,7 @@ PEERS: dict[str, Pruner] = {
 
 
 def _torch_pruning(model: nn.Module, share: float, images: Tensor, everywhere: bool) -> nn.Module:
-    import torch_pruning  # type: ignore[import-not-found, unused-ignore]
+    torch_pruning = _library("torch_pruning")
 
     def pruned(ratio: float) -> nn.Module:
         smaller = copy.deepcopy(model).eval()
@@ -109,18 +109,33 @@ def _torch_pruning(model: nn.Module, share: float, images: Tensor, everywhere: b
         pruner.step()
         return smaller
 
-    low, high = 0.0, 1.0  # pruning by high is enough, by low it is not
-    with torch.enable_grad():
+    most, fewest = share * _parameters(model), _parameters(model)
+    found: nn.Module | None = None
+    low, high = 0.0, 1.0  # pruning by low is not enough, by high it is: unless no ratio is, since layers that would
+    with torch.enable_grad():  # lose all their channels are left whole
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            if _parameters(pruned(middle)) <= share * _parameters(model):
-                high = middle
+            smaller = pruned(middle)
+            fewest = min(fewest, _parameters(smaller))
+            if _parameters(smaller) <= most:
+                high, found = middle, smaller
             else:
                 low = middle
-        smallest = pruned(high)
-    if _parameters(smallest) > share * _parameters(model):
-        raise PlanError(f"torch-pruning: leaves at least {_parameters(smallest)} parameters.")
-    return smallest
+    if found is None:
+        raise PlanError(f"torch-pruning: expected at most {int(most)} parameters, got {fewest} at best.")
+    return found
+
+
+def _library(name: str) -> Any:
+    """Return a module of another library, which ships no types.
+
+    Raises:
+        PlanError: It is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise PlanError(f"{name} cannot be imported ({error}); make bench-prune installs it into .peers.") from None
 
 
 def _parameters(model: nn.Module) -> int:

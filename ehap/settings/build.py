@@ -54,6 +54,15 @@ def check_keys(kind: type, mapping: Any, where: str) -> None:
             raise unknown(f"{where}.{key}", str(key), names, "setting")
 
 
+def mapping_at(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the block ``key`` of a configuration, empty where it has none; raise SettingsError if it is no mapping."""
+    block = config.get(key)
+    block = {} if block is None else block
+    if not isinstance(block, Mapping):
+        raise SettingsError(f"{key}: expected a mapping, got {block!r}.")
+    return block
+
+
 def unknown(where: str, name: str, allowed: Iterable[object], noun: str) -> SettingsError:
     """Return the error for a name outside ``allowed``, with the nearest allowed name as advice."""
     names = [str(item) for item in allowed]
@@ -105,7 +114,7 @@ def _scalar(where: str, value: Any, kind: type) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise SettingsError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, got {value!r}.")
+        raise SettingsError(f"{where}: expected {KINDS_IN_WORDS.get(kind, kind.__name__)}, got {value!r}.")
     return value
 
 
@@ -114,4 +123,4 @@ _FROM_TEXT: dict[type, Callable[[str], Any]] = {
     float: float,
     bool: {"true": True, "false": False}.__getitem__,
 }
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+KINDS_IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -21,7 +21,7 @@ class Machine:
     threads: CPU threads of one job. Sums differ in their last bits between thread counts.
     data_folder: Holds cifar10/cifar-10-batches-py and cifar100/cifar-100-python (or those two folders directly).
     seconds_between_states: A job keeps its state so often, and after every epoch, to go on from if it is cut off.
-    tensorboard: Whether trainings write event files, under logs/<run>/tensorboard; needs the package tensorboard.
+    tensorboard: Whether trainings write event files, under ``logs/<run>/tensorboard``; needs the package tensorboard.
     download: Whether a missing dataset may be downloaded into data_folder.
     """
 

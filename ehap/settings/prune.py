@@ -10,6 +10,7 @@ from ehap.settings.trace import Curvature, Trace
 Criterion = Literal[
     "trace", "diagonal", "block", "gate", "fisher", "taylor", "magnitude", "bn-scale", "random"
 ]  # those of Curvature, and three that need no images
+BUDGETS = ("prune_ratio", "params", "flops")  # the ways to say how much; one kind replaces another
 FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 
 
@@ -17,7 +18,7 @@ FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 class Prune:
     """How channels are ranked and how many go.
 
-    criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see Curvature;
+    criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see ``trace.criteria``;
         magnitude = mean squared weight; bn-scale = |γ| of the BatchNorm behind the channel (network slimming, Liu
         et al. 2017, arXiv:1708.06519); random = a seeded draw.
     with_magnitude: Scores are the geometric mean of the criterion's and the mean squared weight.
@@ -30,7 +31,8 @@ class Prune:
     prune_ratio_limit: A layer loses at most this share of its channels.
     min_channels: A layer keeps at least so many channels, or all that it has.
     round_to: Widths are rounded up to multiples of it, as far as a layer has channels.
-    rounds: The channels go in so many rounds, with the scores of what is left computed anew in each.
+    rounds: The channels go in so many rounds, with the scores of what is left computed anew in each (exact traces
+        only).
     weights: new = the pruned network starts from new weights and trains for the pretraining epochs, too: what the
         architecture alone is worth.
     rule: as_published removes channels as the published code does, its slips included: one channel more, the limit by
@@ -81,7 +83,11 @@ class Prune:
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """What pruning in several rounds takes: the settings of the prune stage, and how each round is scored."""
+    """What pruning in several rounds takes; a run puts it together.
+
+    prune: Settings of the prune stage.
+    trace: How each round is scored.
+    """
 
     prune: Prune
     trace: Trace

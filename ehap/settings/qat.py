@@ -14,13 +14,15 @@ FEWEST_BITS, BYTE, FLOAT = 2, 8, 32
 class Qat(Training):
     """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
 
-    epochs: 0 is post-training quantization: activation ranges from a few images, weights as they are.
+    epochs: Passes over the training images; 0 is post-training quantization: activation ranges from a few images,
+        weights as they are.
     bits: Width of weights and activations, 2 to 8; 32 trains as many steps without quantization, for comparison.
     activation_bits: Width of activations where it is another one than ``bits``.
     mix: Widths that the weights of a layer may have, e.g. [4, 8]; an integer linear program chooses one for each layer
         by exact traces, and ``bits`` is that of the activations. Empty: all have ``bits``.
-    size, bit_operations: With ``mix``, one budget: share of the weights' bytes, or of the sum over layers of
-        multiply-adds times bits of weights times bits of activations, that remains of what 8 bits throughout have.
+    size: A budget for ``mix``: the share of the weights' bytes that remains of what 8 bits throughout take.
+    bit_operations: The other budget, in place of ``size``: the share that remains of the sum over layers of
+        multiply-adds times bits of weights times bits of activations.
     hessian_images: Training images, without labels, that ``mix`` computes traces on.
     range_momentum: Share of the old activation range that stays at each training step.
     calibration_images: Training images, without labels, that activation ranges start from; 0: none.

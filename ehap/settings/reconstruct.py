@@ -11,11 +11,11 @@ class Reconstruct:
     """How a pruned network is brought near to the dense one on some images, without labels.
 
     images: So many training images, drawn without replacement; 0 leaves the whole stage out.
-    draw: Which draw of them; other numbers give other images of the same cell.
+    draw: Which draw of them: 0, 1, …; other numbers give other images of the same cell, other seeds do, too.
     ridge: Of the least squares that fit each layer, see ``ehap.pruning.reconstruct``; null leaves them out.
-    positions: Of each map that give equations; 0 takes all.
+    positions: Of each feature map that give equations; 0 takes all.
     distill_steps: Of training towards the dense network's answers on the same images; 0 leaves it out.
-    learning_rate, momentum, weight_decay, batch_size, precision: Of those steps, as in Training.
+    learning_rate, momentum, weight_decay, batch_size, precision: Of those steps, as in ``pretrain``.
     warmup: Share of the steps over which the learning rate grows.
     temperature: Of the softmax in distillation.
     """

@@ -1,20 +1,20 @@
 """One whole run: the grid, and every cell's settings, checked together when the configuration is read."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
-from ehap.settings.build import build, check_keys, unknown
+from ehap.settings.build import build, check_keys, mapping_at, unknown
 from ehap.settings.deploy import ENGINE_BITS, Deploy
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
-from ehap.settings.prune import FROM_CURVATURE, Prune, Rounds
+from ehap.settings.prune import BUDGETS, FROM_CURVATURE, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
+from ehap.settings.sweeps import with_sweeps
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
@@ -32,14 +32,20 @@ STAGES: dict[str, type] = {
     "deploy": Deploy,
 }
 OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
-BUDGETS = ("prune_ratio", "params", "flops")
 SEEDS = 2**31
 Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The points of a run: every combination of the five lists is a cell."""
+    """The points of a run: every combination of the five lists is a cell.
+
+    datasets: Any of cifar10, cifar100 and digits.
+    models: Any of resnet20, resnet32, resnet56 and wrn28_8.
+    seeds: Of weights, batches and random vectors, from 0 on.
+    methods: Names of blocks under ``methods``.
+    schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
+    """
 
     datasets: tuple[str, ...]
     models: tuple[str, ...]
@@ -50,12 +56,11 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables(Grid):
-    """Whose records the tables show.
+    """Whose records the tables show; a run puts it together.
 
-    curvatures: That the methods of the grid name. reconstructed: Cells that are repaired without
-    labels, dataset/model/method.
-    deployed: Networks that become files for an engine,
-    dataset/model/method/scheme.
+    curvatures: That the methods of the grid name.
+    reconstructed: Cells that are repaired without labels, dataset/model/method.
+    deployed: Networks that become files for an engine, dataset/model/method/scheme.
     also_read: Folders of records made elsewhere.
     """
 
@@ -67,7 +72,10 @@ class Tables(Grid):
 
 @dataclass(frozen=True, kw_only=True)
 class AlsoRead:
-    """Folders of records made elsewhere, of the same form as ``results/<run>``, that the tables show too."""
+    """Records made elsewhere.
+
+    also_read: Folders of the same form as ``results/<run>``, whose records the tables show too, with their device.
+    """
 
     also_read: tuple[str, ...] = ()
 
@@ -86,7 +94,7 @@ class Run:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config = _with_sweeps(config)
+        self._config = config = with_sweeps(config)
         known = ("name", "grid", "machine", "also_read", *STAGES, "curvatures", "methods", "schemes")
         for key in config:
             if key not in known:
@@ -210,7 +218,7 @@ class Run:
         self, kind: type[Kind], stage: str, dataset: str, model: str | None, *overrides: tuple[str, Mapping[str, Any]]
     ) -> Kind:
         selectors = ["all", dataset] + ([model, f"{dataset}/{model}"] if model else [])
-        block = _mapping(self._config, stage)
+        block = mapping_at(self._config, stage)
         merged: dict[str, Any] = {}
         origins: dict[str, str] = {}
         where = stage
@@ -225,7 +233,7 @@ class Run:
         return build(kind, merged, where, origins)
 
     def _named(self, block: str, name: str) -> Mapping[str, Any]:
-        value: Mapping[str, Any] = _mapping(self._config, block).get(name) or {}
+        value: Mapping[str, Any] = mapping_at(self._config, block).get(name) or {}
         return value
 
     def _override(self, method: str, stage: str) -> Mapping[str, Any]:
@@ -242,24 +250,24 @@ class Run:
                 raise SettingsError(f"grid.{field}: expected each entry once, got {list(entries)}.")
         _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
         _check_all("grid.models", grid.models, MODELS, "model")
-        _check_all("grid.methods", grid.methods, _mapping(config, "methods"), "method")
-        _check_all("grid.schemes", grid.schemes, _mapping(config, "schemes"), "scheme")
+        _check_all("grid.methods", grid.methods, mapping_at(config, "methods"), "method")
+        _check_all("grid.schemes", grid.schemes, mapping_at(config, "schemes"), "scheme")
         for seed in grid.seeds:
             if not 0 <= seed < SEEDS:
                 raise SettingsError(f"grid.seeds: expected whole numbers from 0 to {SEEDS - 1}, got {seed}.")
         for block in ("methods", "schemes", "curvatures"):
-            for name in _mapping(config, block):
+            for name in mapping_at(config, block):
                 if name == DENSE or not _is_name(name):
                     raise SettingsError(
                         f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
                     )
         for stage, kind in STAGES.items():
             selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
-            _check_all(stage, _mapping(config, stage), selectors, "selector")
+            _check_all(stage, mapping_at(config, stage), selectors, "selector")
             _check_blocks(kind, config, stage)
         _check_blocks(Trace, config, "curvatures")
         _check_blocks(Qat, config, "schemes")
-        for method, block in _mapping(config, "methods").items():
+        for method, block in mapping_at(config, "methods").items():
             self._check_method(str(method), block)
 
     def _check_method(self, method: str, block: Any) -> None:
@@ -273,7 +281,7 @@ class Run:
             raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
         curvature, criterion = block.get("curvature"), block.get("criterion")
         if curvature is not None:
-            _check_all(f"{where}.curvature", [curvature], _mapping(self._config, "curvatures"), "curvature")
+            _check_all(f"{where}.curvature", [curvature], mapping_at(self._config, "curvatures"), "curvature")
         if criterion in FROM_CURVATURE and curvature is None:
             raise SettingsError(f"{where}: criterion {criterion} needs a curvature; name one of the block curvatures.")
         if curvature is not None and criterion not in FROM_CURVATURE:
@@ -303,68 +311,13 @@ class Run:
         for dataset, model in product(grid.datasets, grid.models):
             yield self.pretrain(dataset, model)
             yield self.deploy(dataset, model)
-            yield from (self.trace(dataset, model, str(name)) for name in _mapping(self._config, "curvatures"))
-            for method in map(str, _mapping(self._config, "methods")):  # also those that this grid does not use
+            yield from (self.trace(dataset, model, str(name)) for name in mapping_at(self._config, "curvatures"))
+            for method in map(str, mapping_at(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)
                 self._check_criterion(dataset, model, method)
                 yield self.reconstruct(dataset, model, method)
                 yield self.finetune(dataset, model, method)
-                yield from (self.qat(dataset, model, method, str(name)) for name in _mapping(self._config, "schemes"))
-
-
-def _with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with one method for each value of a method's list, grid included.
-
-    Lists are a budget, ``gate`` to ``gate-30``, and the images and draws of a reconstruction, ``gate`` to
-    ``gate-images64`` and ``gate-draw1``.
-    """
-    budgets = _swept(dict(config), "prune", BUDGETS, "budgets", _percent)
-    images = _swept(budgets, "reconstruct", ("images",), "numbers of images", partial(_whole, "images"))
-    return _swept(images, "reconstruct", ("draw",), "draws", partial(_whole, "draw"))
-
-
-def _swept(
-    config: dict[str, Any], stage: str, keys: tuple[str, ...], noun: str, suffix: Callable[[str, Any], str]
-) -> dict[str, Any]:
-    """Return the configuration with one method for each value of a list under one of a stage's ``keys``."""
-    methods: dict[Any, Any] = {}
-    swept: dict[Any, list[str]] = {}
-    for name, block in _mapping(config, "methods").items():
-        found = block.get(stage) if isinstance(block, Mapping) else None
-        override = found if isinstance(found, Mapping) else {}
-        lists = [key for key in keys if isinstance(override.get(key), list)]
-        if not lists:
-            methods[name] = block
-            continue
-        if len(lists) > 1 or not override[lists[0]]:
-            raise SettingsError(f"methods.{name}.{stage}: expected one list of {noun} with at least one value.")
-        for value in override[lists[0]]:
-            where = f"methods.{name}.{stage}.{lists[0]}"
-            one = f"{name}-{suffix(where, value)}"
-            if one in methods or one in _mapping(config, "methods"):
-                raise SettingsError(f"{where}: {value} makes a second method named {one}.")
-            methods[one] = {**block, stage: {**override, lists[0]: value}}
-            swept.setdefault(name, []).append(one)
-    grid = config.get("grid")
-    if not swept or not isinstance(grid, Mapping) or not isinstance(grid.get("methods"), list):
-        return {**config, "methods": methods} if swept else config
-    named = [one for name in grid["methods"] for one in swept.get(name, [name])]
-    return {**config, "methods": methods, "grid": {**grid, "methods": named}}
-
-
-def _whole(noun: str, where: str, value: Any) -> str:
-    """Return a whole number as it stands in a name."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingsError(f"{where}: expected whole numbers, got {value!r}.")
-    return f"{noun}{value}"
-
-
-def _percent(where: str, value: Any) -> str:
-    """Return a share as it stands in a name: 0.125 as 12_5."""
-    try:
-        return f"{100 * float(value):g}".replace(".", "_")
-    except (TypeError, ValueError):
-        raise SettingsError(f"{where}: expected numbers, got {value!r}.") from None
+                yield from (self.qat(dataset, model, method, str(name)) for name in mapping_at(self._config, "schemes"))
 
 
 def _name(config: Mapping[str, Any]) -> str:
@@ -387,14 +340,6 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum() and name.isascii()
 
 
-def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    block = config.get(key)
-    block = {} if block is None else block
-    if not isinstance(block, Mapping):
-        raise SettingsError(f"{key}: expected a mapping, got {block!r}.")
-    return block
-
-
 def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
     for name in names:
         if name not in tuple(allowed):
@@ -403,7 +348,7 @@ def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
 
 def _check_blocks(kind: type, config: Mapping[str, Any], key: str) -> None:
     """Check the keys of every named block, also of those that this grid does not use."""
-    for name, block in _mapping(config, key).items():
+    for name, block in mapping_at(config, key).items():
         check_keys(kind, {} if block is None else block, f"{key}.{name}")
 
 

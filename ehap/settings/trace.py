@@ -7,12 +7,7 @@ from ehap.errors import SettingsError
 from ehap.settings.checks import Precision, at_least, positive, share
 
 Curvature = Literal["trace", "diagonal", "block", "gate", "fisher", "taylor"]
-"""What the derivatives on a Hessian batch say of a channel with weights w_c and Hessian block H_cc, whose output (its
-BatchNorm included) is multiplied by a gate g_c = 1:
-
-trace: of H_cc. diagonal: ½ Σ_i H_ii w_i². block: ½ w_cᵀ H_cc w_c. gate: ½ ∂²L/∂g_c². fisher: ½ mean_n (∂l_n/∂g_c)², the
-gate's empirical Fisher information. taylor: mean_n |∂l_n/∂g_c|, first order (Molchanov et al. 2017, arXiv:1611.06440).
-"""
+"""What the derivatives on a Hessian batch say of a channel: see ``Trace.criteria``."""
 
 MOST_CONFIDENCE = 0.99
 
@@ -47,22 +42,27 @@ class Trace:
     batch_size: Un-augmented training images of the Hessian batch.
     estimator: hutchinson = random ±1 vectors (Algorithms 1 and 2 of the paper); exact = first derivatives of every
         image, no randomness.
-    precision: fp32, or autocast to fp16 or bf16. FP16 is some 80 times slower on a CPU and refused there.
-    criteria: What exact computes in its one pass; hutchinson has the trace only.
+    precision: fp32, or autocast to fp16 or bf16. FP16 is some 80 times slower on a CPU and refused there, see slow.
+    criteria: What exact computes in its one pass; hutchinson has the trace only. Of a channel with weights w_c and
+        Hessian block H_cc, whose output (its BatchNorm included) is multiplied by a gate g_c = 1: trace = of H_cc;
+        diagonal = ½ Σ_i H_ii w_i²; block = ½ w_cᵀ H_cc w_c; gate = ½ ∂²L/∂g_c²; fisher = ½ mean_n (∂l_n/∂g_c)², the
+        gate's empirical Fisher information; taylor = mean_n |∂l_n/∂g_c|, first order (Molchanov et al. 2017,
+        arXiv:1611.06440).
     samples: Random vectors of hutchinson; the standard error falls as 1/√samples. With ``until``, at most so many.
     scale: The gradients are multiplied by it before the second backward pass and each sample is divided by it
         (the paper's 2⁸), so that FP16 neither underflows nor overflows. dynamic: it follows the samples; one that is
         not finite is repeated with the same vectors at a lower scale (the paper's future work).
-    micro_batch: Images a pass; None leaves the choice to the estimator. Each micro-batch draws its own vectors.
+    micro_batch: Images a pass; null leaves the choice to the estimator. Each micro-batch draws its own vectors.
     eigen_tolerance: For exact: the share of the eigenvalues of the loss's Hessian in the logits that may be left to
         one random sketch for each image; 0 leaves nothing. Saves time where there are many classes.
     approximate: gauss-newton lets exact compute the Gauss–Newton traces of a network where they are not the
         Hessian's (smooth activations, weights used twice, products of activations).
-    until: Stop hutchinson as soon as the plan is stable.
+    until: hutchinson stops as soon as the plan is stable: ``{params: 0.1, overlap: 0.98, confidence: 0.95}``.
     as_published: hutchinson as the published code computes it: the scale falls by 2⁸ with every sample, which is not
         divided by it, and the Hessian batch is the last, partial one.
-    shards: Jobs that share the work.
-    slow: accept lets FP16 run on a CPU.
+    shards: Jobs that share the work; the merged traces are those of one job, bit for bit (with a dynamic scale, to
+        FP16's rounding).
+    slow: accept lets FP16 run on a CPU; otherwise a run with it stops there before any job starts.
     """
 
     batch_size: int

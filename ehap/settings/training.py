@@ -50,7 +50,7 @@ class Pretrain(Training):
 class Finetune(Training):
     """How the pruned network is trained on (the paper's Table VIII).
 
-    epochs: 0 leaves the network as it is, for methods that do without training.
+    epochs: Passes over the training images; 0 leaves the network as it is, for methods that do without training.
     recalibrate: Training images that BatchNorm takes its statistics from before the first epoch; 0 keeps the old ones.
     distill: Weight in the loss of what the dense network says of the same images; 0 trains on labels alone.
     temperature: Of the softmax in distillation.

@@ -1,0 +1,102 @@
+"""The settings as Markdown: types and defaults from the dataclasses, meanings from their docstrings."""
+
+import dataclasses
+import inspect
+import json
+import re
+import types
+import typing
+from typing import Any
+
+from ehap.errors import SettingsError
+from ehap.settings.build import KINDS_IN_WORDS
+from ehap.settings.machine import Machine
+from ehap.settings.prune import Rounds
+from ehap.settings.run import STAGES, AlsoRead, Grid, Tables
+from ehap.settings.trace import Until
+
+BLOCKS: dict[str, type] = {
+    "grid": Grid,
+    "machine": Machine,
+    "also_read": AlsoRead,
+    **STAGES,
+    "until": Until,
+    "rounds": Rounds,
+    "tables": Tables,
+}
+INTRODUCTION = """\
+# Settings
+
+Every setting, block by block, with what it may be and its default. `make docs` writes this file from the dataclasses
+in `ehap/settings/`: a change belongs there. Ranges are checked when a configuration is read; the message names them.
+[README.md](README.md) says how the blocks work together.
+"""
+# A line of a docstring, `name: text` or `a, b: text`, goes on as far as it is indented. (Libraries that read docstrings
+# know sections such as `Attributes:` only.)
+ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.+(?:\n +.+)*)", re.MULTILINE)
+
+
+def as_markdown() -> str:
+    """Return a page with one table a block.
+
+    Raises:
+        SettingsError: A setting has no line in its class's docstring, or a line is of no setting.
+    """
+    return "\n".join([INTRODUCTION, *(section(name, kind) for name, kind in BLOCKS.items())])
+
+
+def section(name: str, kind: type) -> str:
+    """Return the heading, the summary and the table of one settings dataclass, what it inherits included.
+
+    Raises:
+        SettingsError: See ``as_markdown``.
+    """
+    family = [each for each in kind.__mro__ if dataclasses.is_dataclass(each)]
+    meanings: dict[str, str] = {}
+    for each in reversed(family):  # what a class says replaces what its base says
+        meanings |= _entries(each)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for wrong in sorted(fields.keys() ^ meanings.keys()):
+        what = "no line in the docstring says what it means" if wrong in fields else "there is no such setting"
+        raise SettingsError(f"{kind.__name__}.{wrong}: {what}; mend the docstring of {kind.__name__}.")
+    hints = typing.get_type_hints(kind)
+    rows = [(f"`{key}`", _type(hints[key]), _default(field), meanings[key]) for key, field in fields.items()]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    summary = " ".join(_summary(each) for each in family)
+    return "\n".join(
+        [f"## `{name}`\n", summary, "\n| key | value | default | meaning |", "|---|---|---|---|", *lines, ""]
+    )
+
+
+def _entries(kind: type) -> dict[str, str]:
+    found = ENTRY.findall(inspect.cleandoc(kind.__doc__ or ""))
+    return {name: _line(text) for names, text in found for name in names.split(", ")}
+
+
+def _summary(kind: type) -> str:
+    return _line(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0])
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`")
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_type, arguments))
+    if origin is tuple:
+        one = _type(arguments[0])
+        return f"list of {one.removeprefix('a ')}s" if one.startswith("a ") else f"list of {one}"
+    if dataclasses.is_dataclass(hint):
+        (name,) = (name for name, kind in BLOCKS.items() if kind is hint)
+        return f"[a block](#{name})"
+    return "`null`" if hint is type(None) else KINDS_IN_WORDS[hint]
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    if field.default is dataclasses.MISSING:
+        return "required"
+    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"

@@ -1,0 +1,67 @@
+"""Methods that stand for several: one for each value of a list in the configuration."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ehap.errors import SettingsError
+from ehap.settings.build import mapping_at
+from ehap.settings.prune import BUDGETS
+
+
+def with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with one method for each value of a method's list, grid included.
+
+    Lists are a budget, ``gate`` to ``gate-30``, and the images and draws of a reconstruction, ``gate`` to
+    ``gate-images64`` and ``gate-draw1``.
+
+    Raises:
+        SettingsError: A list is empty, is one of several of its kind, or holds what makes no name or a second one.
+    """
+    budgets = _swept(dict(config), "prune", BUDGETS, "budgets", _percent)
+    images = _swept(budgets, "reconstruct", ("images",), "numbers of images", partial(_whole, "images"))
+    return _swept(images, "reconstruct", ("draw",), "draws", partial(_whole, "draw"))
+
+
+def _swept(
+    config: dict[str, Any], stage: str, keys: tuple[str, ...], noun: str, suffix: Callable[[str, Any], str]
+) -> dict[str, Any]:
+    """Return the configuration with one method for each value of a list under one of a stage's ``keys``."""
+    methods: dict[Any, Any] = {}
+    swept: dict[Any, list[str]] = {}
+    for name, block in mapping_at(config, "methods").items():
+        found = block.get(stage) if isinstance(block, Mapping) else None
+        override = found if isinstance(found, Mapping) else {}
+        lists = [key for key in keys if isinstance(override.get(key), list)]
+        if not lists:
+            methods[name] = block
+            continue
+        if len(lists) > 1 or not override[lists[0]]:
+            raise SettingsError(f"methods.{name}.{stage}: expected one list of {noun} with at least one value.")
+        for value in override[lists[0]]:
+            where = f"methods.{name}.{stage}.{lists[0]}"
+            one = f"{name}-{suffix(where, value)}"
+            if one in methods or one in mapping_at(config, "methods"):
+                raise SettingsError(f"{where}: {value} makes a second method named {one}.")
+            methods[one] = {**block, stage: {**override, lists[0]: value}}
+            swept.setdefault(name, []).append(one)
+    grid = config.get("grid")
+    if not swept or not isinstance(grid, Mapping) or not isinstance(grid.get("methods"), list):
+        return {**config, "methods": methods} if swept else config
+    named = [one for name in grid["methods"] for one in swept.get(name, [name])]
+    return {**config, "methods": methods, "grid": {**grid, "methods": named}}
+
+
+def _whole(noun: str, where: str, value: Any) -> str:
+    """Return a whole number as it stands in a name."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SettingsError(f"{where}: expected whole numbers, got {value!r}.")
+    return f"{noun}{value}"
+
+
+def _percent(where: str, value: Any) -> str:
+    """Return a share as it stands in a name: 0.125 as 12_5."""
+    try:
+        return f"{100 * float(value):g}".replace(".", "_")
+    except (TypeError, ValueError):
+        raise SettingsError(f"{where}: expected numbers, got {value!r}.") from None

@@ -1,0 +1,300 @@
+"""What the pages say to type must work: every command is executed, and a new one wants an entry here that says how.
+
+The pages are the README, that of the configuration and CONTRIBUTING.md. Blocks of their commands are marked ``sh``;
+commands within a sentence are found by their first word.
+"""
+
+import ast
+import re
+import runpy
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from ehap.models import build_model
+from ehap.records import read_tensors
+from ehap.runtime import device_name, slug
+from tests.workflow.conftest import GIT, ROOT, SMALL, copy_project, planned, run_in
+from tests.workflow.test_run import CELL
+
+PAGES = ("README.md", "config/README.md", "CONTRIBUTING.md")
+STARTS = re.compile(r"(make|snakemake|dvc|pip|python|uv|pytest|git|docker|\.venv/bin/\S+) ")
+
+
+@dataclass(frozen=True)
+class Here:
+    """Executed as written in a project of which the small run is done, as run ``demo`` and as run ``paper``."""
+
+    says: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Snakemake plans it with the configuration that ships."""
+
+    says: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What make would do, as ``make --dry-run`` says it; too long, or for a network, to be done here."""
+
+    says: str
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Executed by a test of its own, which has the essential part of the command, or a constant of its file has."""
+
+    test: str
+    part: str
+
+
+SHARED = "test_readme.py::test_a_run_is_shared_as_the_readme_says"
+COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
+    "make demo": Here("In results/demo/tables:"),
+    "make demo PYTHON=python3.12": Recipe("python3.12 -m venv .venv"),
+    "make paper": Here("In results/paper/tables:"),
+    "make next": Here("Nothing to do."),
+    "make report": Here("Report created"),
+    "make keep": Elsewhere("test_readme.py::test_kept_records_are_those_of_the_run", "make keep"),
+    "make repro": Elsewhere(
+        "test_sharing.py::test_dvc_repro_runs_what_a_changed_number_asks_for_and_no_more", '"repro"'
+    ),
+    "make test": Recipe("pytest -n 2 --dist worksteal"),
+    "make check": Recipe("lint-imports"),
+    "make format": Recipe("ruff check --fix ."),
+    "make docs": Here("settings_docs.py"),
+    "make lock": Recipe("uv pip compile pyproject.toml"),
+    "make install": Recipe("-r envs/dev.txt"),
+    "make bench-train": Recipe("python workflow_scripts/bench_train.py"),
+    "make bench-latency": Recipe("python workflow_scripts/bench_latency.py"),
+    "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
+    "make bench-prune": Recipe("PYTHONPATH=.peers python workflow_scripts/bench_prune.py"),
+    ".venv/bin/snakemake -n": Planned("pretrain"),
+    ".venv/bin/snakemake --cores 8 results/paper/evaluate/cifar10/resnet32/seed0/hap/qat8/record.json": Planned("qat"),
+    ".venv/bin/snakemake --cores 2 --configfile config/training_free.yaml": Planned("reconstruct"),
+    ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
+        "test_slurm.py::test_the_small_grid_on_a_cluster", '"--workflow-profile", "profiles/slurm"'
+    ),
+    "snakemake --configfile config/demo.yaml": Here("Nothing to be done"),
+    "snakemake --configfile config/demo.yaml --config machine='{data_folder: /datasets}'": Here("Nothing to be done"),
+    "snakemake --unlock": Elsewhere(
+        "test_sharing.py::test_a_run_that_was_killed_goes_on_after_an_unlock", '"--unlock"'
+    ),
+    ".venv/bin/python workflow_scripts/keep.py results/demo": Here("records in measurements/"),
+    "pip install tensorboard": Elsewhere("test_run.py::test_tensorboard_reads_the_event_files", "tensorboard"),
+    "pip install --no-deps -r envs/kubernetes.txt": Elsewhere(
+        "test_profiles.py::test_a_grid_on_kubernetes_is_planned_with_every_file_in_the_shared_volume",
+        "envs/kubernetes.txt",
+    ),
+    ".venv/bin/dvc remote add --default lab /nfs/lab/ehap": Elsewhere(SHARED, "_typed_in(here, add"),
+    ".venv/bin/dvc remote modify lab verify true": Elsewhere(SHARED, "_typed_in(here, verify"),
+    "make push RUN=demo": Elsewhere(SHARED, "_typed_in(here, push"),
+    "make pull RUN=demo": Elsewhere(SHARED, "_typed_in(there, pull"),
+    "make push RUN=demo REMOTE=lab": Recipe("dvc push --remote lab run@demo"),
+    "make push": Recipe("dvc push  run@demo"),
+    "make pull": Recipe("python -m ehap.workflow restore results/demo"),
+    "make pull FORCE=1": Recipe("dvc pull  --force run@demo"),
+    "make pull REMOTE=…": Recipe("dvc pull --remote …  run@demo"),
+    "dvc pull --verbose": Elsewhere("test_sharing.py::test_a_damaged_object_in_the_remote_is_not_taken", '"--verbose"'),
+    "dvc metrics diff HEAD~1": Elsewhere(
+        "test_sharing.py::test_metrics_of_commits_are_compared_without_a_remote", '"metrics", "diff"'
+    ),
+    "dvc remote modify --local lab keyfile ~/.ssh/id_ed25519": Elsewhere(
+        "test_remotes.py::test_a_run_is_shared_by_ssh", '"keyfile"'
+    ),
+    "dvc remote modify lab endpointurl https://…": Elsewhere(
+        "test_remotes.py::test_a_run_is_shared_by_s3", '"endpointurl"'
+    ),
+}
+
+
+def _blocks(page: str) -> list[tuple[str, str]]:
+    """Return language and text of the fenced blocks of a page."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def _typed(page: str) -> Iterator[str]:
+    """Yield the commands of a page: the lines of its ``sh`` blocks without comments, and those within sentences."""
+    for language, text in _blocks(page):
+        if language == "sh":
+            yield from filter(None, (line.split(" #")[0].strip() for line in text.splitlines()))
+    sentences = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    spans = (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", sentences))
+    yield from filter(STARTS.match, spans)
+
+
+def _plans(kind: type) -> list[str]:
+    return [command for command, plan in COMMANDS.items() if isinstance(plan, kind)]
+
+
+def _typed_in(folder: Path, command: str) -> str:
+    """Execute a command with the tools of the environment that the test runs in; return what it says."""
+    return run_in(folder, "bash", "-c", command.replace(".venv/bin/", ""))
+
+
+def _with_make(folder: Path, ready: bool) -> Path:
+    """Give a copy of the project what make needs; ``ready`` says that its environment is made."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    if ready:
+        (folder / ".venv").mkdir()
+        (folder / ".venv/.ready").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project without results."""
+    return _with_make(copy_project(tmp_path_factory.mktemp("shipped")), ready=False)
+
+
+@pytest.fixture(scope="module")
+def done(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose demo, and whose paper's grid, are the small run, which is done."""
+    folder = tmp_path_factory.mktemp("done") / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    for config, name in (("demo", "demo"), ("config", "paper")):
+        (folder / f"config/{config}.yaml").write_text(yaml.safe_dump(SMALL))
+        (folder / "results" / name).symlink_to("small")
+    return _with_make(folder, ready=True)
+
+
+def test_every_command_of_the_pages_is_known_here() -> None:
+    typed = {command for page in PAGES for command in _typed(page)}
+    assert typed == set(COMMANDS)
+    languages = {language for page in PAGES for language, _ in _blocks(page)}
+    assert languages <= {"sh", "python", "mermaid", "text"}  # in a block of none, a command would not be seen
+
+
+@pytest.mark.parametrize("command", _plans(Here))
+def test_a_command_works_on_the_small_run(command: str, done: Path) -> None:
+    plan = COMMANDS[command]
+    assert isinstance(plan, Here)
+    assert plan.says in _typed_in(done, command)
+
+
+@pytest.mark.parametrize("command", _plans(Planned))
+def test_a_run_of_the_configurations_that_ship_is_planned(command: str, shipped: Path) -> None:
+    plan = COMMANDS[command]
+    assert isinstance(plan, Planned)
+    said = _typed_in(shipped, f"{command} --dry-run")
+    assert re.search(rf"^{plan.says} +[1-9]\d*$", said, re.MULTILINE), said
+
+
+@pytest.mark.parametrize("command", _plans(Recipe))
+def test_make_knows_what_to_do(command: str, shipped: Path) -> None:
+    plan = COMMANDS[command]
+    assert isinstance(plan, Recipe)
+    assert plan.says in _typed_in(shipped, f"{command} --dry-run")
+
+
+@pytest.mark.parametrize("script", ["train", "trace", "prune", "latency"])
+def test_a_benchmark_explains_itself(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ROOT / f"workflow_scripts/bench_{script}.py"
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(path), run_name="__main__")
+    assert caught.value.code == 0
+    assert "--folder FOLDER" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", _plans(Elsewhere))
+def test_a_test_of_its_own_has_the_command(command: str) -> None:
+    plan = COMMANDS[command]
+    assert isinstance(plan, Elsewhere)
+    name, test = plan.test.split("::")
+    source = (Path(__file__).parent / name).read_text()
+    nodes = ast.parse(source).body
+    (function,) = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == test]
+    own = [function, *function.decorator_list, *(node for node in nodes if isinstance(node, ast.Assign))]
+    assert any(plan.part in (ast.get_source_segment(source, node) or "") for node in own)
+
+
+def test_kept_records_are_those_of_the_run(done: Path) -> None:
+    _typed_in(done, "make keep")
+    kept = done / "measurements" / slug(device_name(torch.device("cpu"))) / "paper"
+    record = f"evaluate/{CELL}/hap/record.json"
+    assert (kept / record).read_bytes() == (done / "results/small" / record).read_bytes()
+
+
+def test_a_run_is_shared_as_the_readme_says(clone: Path, tmp_path: Path) -> None:
+    """The block of the README, up to the push in one clone, and its pull in another."""
+    (block,) = (text for language, text in _blocks("README.md") if language == "sh" and "remote add" in text)
+    add, verify, push, pull = (line.split(" #")[0].strip() for line in block.splitlines())
+    here = _with_make(clone, ready=True)
+    _typed_in(here, add.replace("/nfs/lab/ehap", str(tmp_path / "lab")))
+    _typed_in(here, verify)
+    _typed_in(here, push.replace("demo", "small"))
+    assert list((tmp_path / "lab").rglob("*.dir"))  # it has gone there
+    run_in(here, *GIT, "commit", "--quiet", "--all", "--message", "pushed")
+    run_in(tmp_path, *GIT, "clone", "--quiet", str(here), "there")
+    there = _with_make(tmp_path / "there", ready=True)
+    _typed_in(there, pull.replace("demo", "small"))
+    assert planned(there) == {}
+
+
+def test_the_python_of_the_readme_prunes_a_network_to_its_budget() -> None:
+    block = next(text for language, text in _blocks("README.md") if language == "python" and "prune(" in text)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    names: dict[str, Any] = {
+        "model": build_model("resnet20", 10, seed=0),
+        "images": images,
+        "labels": torch.tensor([0, 1, 2, 3]),
+    }
+    exec(block, names)
+    smaller, chosen, repaired = names["smaller"], names["chosen"], names["repaired"]
+    assert smaller(images).shape == repaired(images).shape == (4, 10)
+    dense, pruned, fitted = (each.eval()(images) for each in (names["model"], smaller, repaired))
+    assert (fitted - dense).norm() < 0.5 * (pruned - dense).norm()
+    assert 0.4 < chosen.flops / chosen.dense_flops <= 0.5
+
+
+def test_the_python_of_the_readme_takes_weights_of_ones_own(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = next(text for language, text in _blocks("README.md") if language == "python" and "load_file" in text)
+    tensors, _ = read_tensors(finished / f"results/small/pretrain/{CELL}/model.safetensors")
+    save_file(tensors, tmp_path / "mine.safetensors")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    loaded = names["model"].state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    assert loaded.keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "config/SETTINGS.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings], target
+
+
+def test_the_software_is_cited_under_the_version_and_licence_that_it_has() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["title"], citation["version"], citation["license"]) == tuple(
+        project[key] for key in ("name", "version", "license")
+    )
+    (paper,) = citation["references"]
+    assert f"https://arxiv.org/abs/{paper['doi'].removeprefix('10.48550/arXiv.')}" in (ROOT / "README.md").read_text()
