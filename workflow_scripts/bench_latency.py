@@ -1,7 +1,8 @@
 """Latency side by side: {dense, pruned, plain sums, plain sums of aligned widths} × {FP32, INT8} × engines.
 
 All contenders take turns in one process; ratios are those of medians over the rounds. For each INT8 network stands what
-an audit of the executed graph found, and how many bytes a parameter its packed file takes.
+an audit of the executed graph found, and how many bytes a parameter its packed file takes. With --onnx the contenders
+are files that the deploy stage has written.
 """
 
 import argparse
@@ -10,9 +11,10 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import pandas
 import torch
@@ -29,7 +31,7 @@ from ehap.quantization import calibrate_, joined, layer_names, pack, simulate, u
 from ehap.quantization.deployment import OnnxNetwork, audit, exported, left_in_float, to_onnx, widen
 from ehap.quantization.deployment import in_integers as in_integer_kernels
 from ehap.quantization.inductor import InductorNetwork, frozen
-from ehap.records import read_tensors, write_tensors
+from ehap.records import read_record, read_tensors, write_tensors
 from ehap.runtime import device_name, slug, write_atomically
 from ehap.settings import Prune, Qat
 from ehap.settings.run import MODELS
@@ -40,6 +42,7 @@ ALIGNED = 16
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet56", "wrn28_8"])
 parser.add_argument("--checkpoint", type=Path, help="a trained network, as pretrain leaves it; else new weights")
+parser.add_argument("--onnx", nargs="+", type=Path, default=[], help="deploy/…/model.onnx: time these instead")
 parser.add_argument("--params", type=float, default=0.1, help="share of the parameters that is kept, by L2 with lamp")
 parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
 parser.add_argument(
@@ -53,6 +56,7 @@ args = parser.parse_args()
 threads = args.threads or len(os.sched_getaffinity(0))
 torch.set_num_threads(threads)
 Call = Callable[[Tensor], Tensor]
+Key = TypeVar("Key")
 
 
 def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dict[str, list[int]]]]:
@@ -130,6 +134,35 @@ def in_integers(
     return OnnxNetwork(content, threads), about
 
 
+def in_turns(calls: Mapping[Key, Call], images: Tensor) -> dict[Key, float]:
+    """Return the median milliseconds of each call over the rounds; all take turns, and the first rounds warm up."""
+    times: dict[Key, list[float]] = {key: [] for key in calls}
+    for number in range(args.rounds + 2):
+        for key, call in calls.items():
+            began = time.perf_counter()
+            call(images)
+            if number >= 2:  # noqa: PLR2004
+                times[key].append(1e3 * (time.perf_counter() - began))
+    return {key: statistics.median(each) for key, each in times.items()}
+
+
+def measured_files(batch: int) -> list[dict[str, object]]:
+    """Return a row for every ONNX file, with its accuracy from the record beside it."""
+    images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    contents = {path: path.read_bytes() for path in args.onnx}
+    medians = in_turns({path: OnnxNetwork(content, threads) for path, content in contents.items()}, images)
+    slowest = max(medians.values())
+    rows: list[dict[str, object]] = []
+    for path, milliseconds in medians.items():
+        record = read_record(path.with_name("record.json"))
+        row: dict[str, object] = {"model": record["model"], "batch": batch, "method": record["method"]}
+        row |= {"scheme": record["scheme"], "latency_ms": round(milliseconds, 3)}
+        row["times_faster_than_slowest"] = round(slowest / milliseconds, 2)
+        row |= {name: record["values"][name]["value"] for name in ("deployed_accuracy", "parameters")}
+        rows.append(row)
+    return rows
+
+
 def measured(model: str, batch: int) -> list[dict[str, object]]:
     """Return a row for every contender."""
     found = networks(model)
@@ -142,14 +175,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             calls[name, "FP32", engine] = in_float(network, engine)
             if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
                 calls[name, "INT8", engine], audits[name, engine] = in_integers(dense, kept, wide, engine, images)
-    times: dict[tuple[str, str, str], list[float]] = {key: [] for key in calls}
-    for number in range(args.rounds + 2):
-        for key, call in calls.items():
-            began = time.perf_counter()
-            call(images)
-            if number >= 2:  # noqa: PLR2004 (the first ones warm up)
-                times[key].append(1e3 * (time.perf_counter() - began))
-    medians = {key: statistics.median(each) for key, each in times.items()}
+    medians = in_turns(calls, images)
     rows = []
     for (name, precision, engine), milliseconds in medians.items():
         network, kept, _ = found[name]
@@ -194,20 +220,24 @@ def drawn(table: pandas.DataFrame) -> bytes:
 rows: list[dict[str, object]] = []
 folder = args.folder / slug(device_name(torch.device("cpu")))
 folder.mkdir(parents=True, exist_ok=True)
-for model in args.models:
+for model in ["files"] if args.onnx else args.models:
     for batch in args.batches:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            rows += measured(model, batch)
+            rows += measured_files(batch) if args.onnx else measured(model, batch)
         table = pandas.DataFrame(rows)
         write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
         command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
-        about = (
-            f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s), BatchNorm "
-            f"folded, {'trained' if args.checkpoint else 'new'} weights, {100 * args.params:g} % of parameters kept."
+        about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
+        about += (
+            ", ONNX Runtime, accuracy (%) of all test images."
+            if args.onnx
+            else f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, {100 * args.params:g} % of "
+            "parameters kept."
         )
         title = f"# Latency on {device_name(torch.device('cpu'))}"
         text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
         write_atomically(folder / f"{args.name}.md", text.encode())
-        write_atomically(folder / f"{args.name}.svg", drawn(table))
+        if not args.onnx:
+            write_atomically(folder / f"{args.name}.svg", drawn(table))
 print((folder / f"{args.name}.md").read_text())

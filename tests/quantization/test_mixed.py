@@ -2,6 +2,7 @@
 
 import copy
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +10,16 @@ from torch import Tensor, nn
 
 from ehap.curvature import channel_scores
 from ehap.errors import ArchitectureError, CheckpointError, NumericsError, SettingsError
+from ehap.evaluation import parameters
+from ehap.models import build_model
 from ehap.models.folding import fuse_norms
+from ehap.pruning import magnitude, plan, prune
 from ehap.quantization import calibrate_, choose_bits, joined, layer_costs, pack, separated, simulate, unpack
 from ehap.quantization.mixed import LayerCost
 from ehap.quantization.packed_file import halved
-from ehap.settings import Qat
+from ehap.records import write_tensors
+from ehap.settings import Prune, Qat
+from ehap.stages.prune import layer_weights
 from tests.quantization.test_deployment import INFO, _images
 
 Batch = tuple[Tensor, Tensor]
@@ -137,3 +143,22 @@ def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> Non
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         Qat(**{"epochs": 1, "learning_rate": 0.01, **settings})
+
+
+@pytest.mark.parametrize(("model", "most"), [("resnet32", 1.25), ("resnet56", 1.25), ("wrn28_8", 1.05)])
+def test_a_file_at_a_tenth_of_the_parameters_is_hardly_more_than_a_byte_a_parameter(
+    model: str, most: float, tmp_path: Path
+) -> None:
+    dense = build_model(model, 10, seed=0)
+    kept = plan(dense, magnitude(layer_weights(dense)), Prune(criterion="magnitude", params=0.1), (3, 32, 32)).kept
+    small = prune(dense, kept)
+    packed, widths = {"activations.scale": torch.ones(100), "activations.zero_point": torch.ones(100).byte()}, {}
+    for name, weight in layer_weights(small).items():
+        packed |= {
+            f"{name}.weight": torch.ones_like(weight).to(torch.int8),
+            f"{name}.weight_scale": weight.new_ones(len(weight)),
+        }
+        packed[f"{name}.bias"] = torch.ones(len(weight), dtype=torch.int32)
+        widths[name] = 8
+    write_tensors(tmp_path / "packed", joined(packed, widths), {"kept": kept, "model": model, "dataset": "cifar10"})
+    assert 1 < (tmp_path / "packed").stat().st_size / parameters(small) <= most
