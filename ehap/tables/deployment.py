@@ -2,8 +2,7 @@
 
 import pandas
 
-from ehap.tables.collect import DATASET_NAMES
-from ehap.tables.render import number
+from ehap.tables.render import by_network
 
 KEYS = ["dataset", "model", "method", "scheme", "device"]
 VALUES = {
@@ -42,21 +41,10 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 
 def deployed_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of deployed networks as Markdown, a section for each dataset and model."""
-    lines = ["# Quantized networks as engines execute them", ""]
-    for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
-        shown = part[["method", "scheme"]].copy()
-        for name, (label, unit) in VALUES.items():
-            if part[name].isna().all():
-                continue
-            cells = zip(part[name], part[f"{name}_std"], strict=True)
-            shown[label] = [number(value, spread, unit) for value, spread in cells]
-        shown["n"], shown["device"] = part["n"], part["device"]
-        table = shown.to_markdown(index=False, disable_numparse=True)
-        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
     note = (
         "Accuracy on all test images, mean ± standard deviation over seeds. Every convolution, sum, pooling and linear "
         "layer is executed by an integer kernel in ONNX Runtime, every convolution and linear layer in Inductor; a "
         "network that leaves one in floating point is refused. The ONNX file holds the network with plain sums and "
         "widths padded for the engine, the packed one the weights that there are."
     )
-    return "\n".join([*lines, note, ""])
+    return by_network("Quantized networks as engines execute them", frame, ["method", "scheme"], VALUES, note)

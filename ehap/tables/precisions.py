@@ -5,9 +5,8 @@ from typing import Any
 import pandas
 from matplotlib.figure import Figure
 
-from ehap.tables.collect import DATASET_NAMES
 from ehap.tables.curves import svg
-from ehap.tables.render import number
+from ehap.tables.render import by_network
 
 KEYS = ["dataset", "model", "method", "scheme", "device"]
 VALUES = {
@@ -46,24 +45,14 @@ def precisions(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.D
 
 def precisions_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of schemes as Markdown, a section for each dataset and model."""
-    lines = ["# Quantization schemes", ""]
-    for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
-        shown = part[["method", "scheme"]].copy()
-        shown["bits of weights"] = [f"{bits:.3g}" for bits in part["weight_bits"]]
-        shown["of activations"] = [f"{bits:.3g}" for bits in part["activation_bits"]]
-        shown["epochs"] = [f"{epochs:g}" for epochs in part["epochs"]]
-        for name, (label, unit) in VALUES.items():
-            cells = zip(part[name], part[f"{name}_std"], strict=True)
-            shown[label] = [number(value, spread, unit) for value, spread in cells]
-        shown["n"], shown["device"] = part["n"], part["device"]
-        table = shown.to_markdown(index=False, disable_numparse=True)
-        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
+    texts = {"weight_bits": "bits of weights", "activation_bits": "of activations", "epochs": "epochs"}
+    shown = frame.assign(**{label: [f"{value:.3g}" for value in frame[name]] for name, label in texts.items()})
     note = (
         "32 bits are as many steps of training without quantization: what a scheme of the same epochs gains beyond "
         "that is its own. Bits of weights are the mean over all weights where each layer has its own. Epochs 0: "
         "activation ranges from some images, no training."
     )
-    return "\n".join([*lines, note, ""])
+    return by_network("Quantization schemes", shown, ["method", "scheme", *texts.values()], VALUES, note)
 
 
 def accuracy_by_bytes(frame: pandas.DataFrame) -> bytes:

@@ -1,6 +1,7 @@
 """Tables as Markdown under the paper's numbering."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import pandas
 
@@ -89,26 +90,42 @@ def number(value: float, *rest: float | str, sign: bool = False) -> str:
     return f"{text} {'%' if unit == 'percent' else 'points' if unit == 'percentage points' else unit}"
 
 
-def comparison_markdown(frame: pandas.DataFrame) -> str:
-    """Return the comparison of methods as Markdown, a section for each dataset and model."""
-    labels = {
-        "pruned_accuracy": "right after pruning",
-        "recalibrated_accuracy": "BatchNorm recalibrated",
-        "accuracy": "fine-tuned",
-        "compression_ratio": "parameters kept",
-        "flops_ratio": "FLOPs kept",
-    }
-    lines = ["# Methods compared", ""]
+def by_network(
+    title: str, frame: pandas.DataFrame, first: Sequence[str], columns: Mapping[str, tuple[str, str]], note: str
+) -> str:
+    """Return a table as Markdown, a section for each dataset and model.
+
+    Args:
+        title: Of the document.
+        frame: A row for each network, with dataset, model, n and device.
+        first: Columns that are shown as they are, under their names.
+        columns: Column to its label and unit; ``<column>_std`` holds its spread. One that is empty in a whole section
+            is left out.
+        note: Below the tables; empty for none.
+    """
+    lines = [f"# {title}", ""]
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
-        shown = part[["method"]].copy()
-        for name, label in labels.items():
-            cells = zip(part[name], part[f"{name}_std"], strict=True)
-            shown[label] = [number(value, deviation, "percent") for value, deviation in cells]
-        shown["n"] = part["n"]
-        shown["device"] = part["device"]
+        shown = part[list(first)].copy()
+        for name, (label, unit) in columns.items():
+            if not part[name].isna().all():
+                cells = zip(part[name], part[f"{name}_std"], strict=True)
+                shown[label] = [number(value, spread, unit) for value, spread in cells]
+        shown["n"], shown["device"] = part["n"], part["device"]
         table = shown.to_markdown(index=False, disable_numparse=True)
         lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, note, ""] if note else lines)
+
+
+def comparison_markdown(frame: pandas.DataFrame) -> str:
+    """Return the comparison of methods as Markdown, a section for each dataset and model."""
+    columns = {
+        "pruned_accuracy": ("right after pruning", "percent"),
+        "recalibrated_accuracy": ("BatchNorm recalibrated", "percent"),
+        "accuracy": ("fine-tuned", "percent"),
+        "compression_ratio": ("parameters kept", "percent"),
+        "flops_ratio": ("FLOPs kept", "percent"),
+    }
+    return by_network("Methods compared", frame, ["method"], columns, "")
 
 
 def overview_markdown(frame: pandas.DataFrame) -> str:

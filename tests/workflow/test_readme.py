@@ -174,7 +174,7 @@ def test_every_command_of_the_pages_is_known_here() -> None:
     typed = {command for page in PAGES for command in _typed(page)}
     assert typed == set(COMMANDS)
     languages = {language for page in PAGES for language, _ in _blocks(page)}
-    assert languages <= {"sh", "python", "mermaid", "text"}  # in a block of none, a command would not be seen
+    assert languages <= {"sh", "python", "yaml", "mermaid", "text"}  # in a block of none, a command would not be seen
 
 
 @pytest.mark.parametrize("command", _plans(Here))
