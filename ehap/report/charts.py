@@ -185,7 +185,7 @@ def _low(y: altair.Y) -> altair.Y:
     return low
 
 
-def _chart(data: pandas.DataFrame) -> altair.Chart:
+def _chart(data: pandas.DataFrame) -> Any:
     return _filtered(altair.Chart(data))
 
 

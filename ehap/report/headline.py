@@ -85,7 +85,7 @@ def _headline(material: Material, network: Network, dense: Network) -> Headline:
 
 
 def _accuracy(network: Network, dense: Network) -> Tile:
-    stops = []
+    stops: list[Stop] = []
     for label, value, spread, sources in (
         ("dense", dense.accuracy, dense.spread, dense.sources),
         ("pruned", network.accuracy, network.spread, network.sources),

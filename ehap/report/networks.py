@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import pandas
 
@@ -69,7 +70,7 @@ def dense_of(found: Sequence[Network], network: Network) -> Network:
 
 
 def _network(material: Material, dataset: str, model: str, method: str, device: str) -> Network:
-    cell = {"dataset": dataset, "model": model, "method": method}
+    cell: dict[str, Any] = {"dataset": dataset, "model": model, "method": method}
     here = cell | {"device": device}
     stage, quantity = "evaluate", "accuracy"
     accuracy = material.value(stage, quantity, scheme="", **here)

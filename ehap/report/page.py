@@ -10,14 +10,20 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ehap.errors import DataError
-from ehap.report import sections
 from ehap.report.blocks import Block, Picture, Section
+from ehap.report.curves import curves_section
+from ehap.report.engines import integers_section, latency_section
 from ehap.report.headline import facts, headlines
 from ehap.report.material import Material
 from ehap.report.networks import networks
+from ehap.report.overview import networks_section
 from ehap.report.paper import paper_section, settings_section
 from ehap.report.published import published_section
+from ehap.report.records import records_section
+from ehap.report.repair import repair_section
+from ehap.report.shapes import shapes_section
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES
+from ehap.report.traces import traces_section
 
 GLOBAL = "window.vegaEmbed = vegaEmbed;"
 
@@ -27,17 +33,17 @@ def page(material: Material) -> str:
     found = networks(material)
     paper, within, compared = paper_section(material)
     parts = [
-        sections.networks_section(material, found),
+        networks_section(material, found),
         paper,
-        sections.traces_section(material),
-        sections.repair_section(material, found),
+        traces_section(material),
+        repair_section(material, found),
         published_section(material, found),
         settings_section(material),
-        sections.shapes_section(material),
-        sections.curves_section(material),
-        sections.integers_section(material),
-        sections.latency_section(material),
-        sections.records_section(material),
+        shapes_section(material),
+        curves_section(material),
+        integers_section(material),
+        latency_section(material),
+        records_section(material),
     ]
     return (
         _environment()
@@ -114,7 +120,7 @@ def _as_json(value: Any) -> str:
 
 
 def _as_script(text: str) -> str:
-    """Return a script that cannot end its element; within strings and patterns <\\/ means </."""
+    """Return a script that cannot end its element: in strings and patterns an escaped slash is a slash."""
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -131,7 +137,7 @@ def _tables_script() -> str:
     bundle = files("itables").joinpath("html", "dt_bundle.js").read_text(encoding="utf-8")
     start = bundle.rfind("export{")
     exported = bundle[start : bundle.find("}", start)].removeprefix("export{").split(",")
-    names = dict(reversed(pair.split(" as ")) for pair in exported if " as " in pair)
+    names = {public: local for local, _, public in (pair.partition(" as ") for pair in exported)}
     if "jQuery" not in names:
         raise DataError("expected itables' bundle to export jQuery, as itables 2.9 does; install the pinned version.")
     return f"{bundle[:start]};window.jQuery = {names['jQuery']};"

@@ -1,6 +1,5 @@
 """The paper's tables beside ours: its printed numbers, ours, the difference, and a verdict."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pandas
 
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
+from ehap.report.cells import rows_of
 from ehap.report.material import Material
 from ehap.report.text import DATASET_NAMES, MISSING, MODEL_NAMES, QUANTITIES, number
 from ehap.settings.run import DENSE
@@ -84,18 +84,18 @@ def _note(table: Numbered) -> str:
 
 
 def _rows(material: Material, table: Numbered) -> tuple[list[Row], dict[tuple[str, ...], str]]:
-    """Return a row for each number that the paper prints and each of our devices, and the verdicts on accuracies, each once."""
+    """Return a row for each number that the paper prints and each of our devices, and the verdict on each accuracy."""
     printed = material.printed[material.printed["table"] == table.number]
     ours = material.frames[table.frame]
     subject = "curvature" if table.frame == "trace_cost" else "method"
     rows: list[Row] = []
     verdicts: dict[tuple[str, ...], str] = {}
-    for line in printed.to_dict("records"):
+    for line in rows_of(printed):
         for quantity in PROTOCOL.get(line["quantity"], (line["quantity"],)):
             wanted = {"dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
             wanted |= {"scheme": line["scheme"], "quantity": quantity}
             matching = ours[(ours[list(wanted)] == list(wanted.values())).all(axis=1)]
-            found: Sequence[dict[str, Any]] = matching.to_dict("records") or [{}]
+            found = rows_of(matching) or [{}]
             for mine in found:
                 row, verdict = _row(material, line, quantity, subject, mine)
                 rows.append(row)
@@ -187,7 +187,7 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
                 " ".join(filter(None, row)) for row in same[["method", "scheme", "curvature"]].itertuples(index=False)
             ]
             named = ", ".join(dict.fromkeys(name or DENSE for name in names))
-            stage, dataset, model, setting = map(str, key)  # type: ignore[arg-type]  # a tuple
+            stage, dataset, model, setting = map(str, key)
             sources = material.sources(stage=stage, dataset=dataset, model=model, method=tuple(same["method"]))
             cells = (
                 *(Cell(stage), Cell(DATASET_NAMES.get(dataset, dataset)), Cell(MODEL_NAMES.get(model, model))),

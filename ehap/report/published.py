@@ -4,22 +4,27 @@ The code is JackkChong/Resource-Efficient-Neural-Networks-Using-Hessian-Based-Pr
 """
 
 from collections.abc import Sequence
-from itertools import count
 from math import floor, isnan
 
 import pandas
 
 from ehap.report.blocks import Cell, Finding, Row, Section, Table
+from ehap.report.cells import parts
 from ehap.report.material import Material
 from ehap.report.networks import Network
-from ehap.report.text import DATASET_NAMES, MODEL_NAMES, number
+from ehap.report.published_traces import (
+    RESNET32_CHANNELS,
+    hessian_batch_finding,
+    items_finding,
+    sample_weights_finding,
+)
+from ehap.report.text import MODEL_NAMES, network_name, number
+from ehap.settings.run import DENSE
 
-FALL = 2.0**-8
-SMALLEST_HALF, SMALLEST_SINGLE = 2.0**-24, 2.0**-149
-"""The smallest numbers above zero that FP16 and FP32 hold."""
-SAMPLES = 300
-CIFAR_IMAGES = 50_000
 FLOAT_BYTES = 4
+ROUNDING = 1e-6  # of a ratio times a whole number
+PRINTED_ROUNDING = 0.1  # percent, of a printed gain
+OPEN_ROWS = 6  # a longer table is closed at first
 
 
 def published_section(material: Material, networks: Sequence[Network]) -> Section:
@@ -30,9 +35,9 @@ def published_section(material: Material, networks: Sequence[Network]) -> Sectio
         "as_published."
     )
     findings = [
-        _sample_weights(material),
-        _hessian_batch(material),
-        _items(material),
+        sample_weights_finding(material),
+        hessian_batch_finding(material),
+        items_finding(material),
         _unions(material),
         _sizes(networks),
         _best_epoch(material),
@@ -42,108 +47,13 @@ def published_section(material: Material, networks: Sequence[Network]) -> Sectio
     return Section("published", "What the published code computes", lead, findings)
 
 
-def sample_weights(samples: int) -> list[float]:
-    """Return the share that each sample has in the published mean: sample i weighs 2^(8 − 8i)."""
-    weights = [FALL**number for number in range(samples)]
-    return [weight / sum(weights) for weight in weights]
-
-
-def _sample_weights(material: Material) -> Finding:
-    shares = sample_weights(SAMPLES)
-    worth = 1 / sum(share**2 for share in shares)
-    scales = (2.0**8 * FALL**number for number in count(1))
-    gone = next(number for number, scale in enumerate(scales, 1) if scale < SMALLEST_SINGLE)
-    scales = (2.0**8 * FALL**number for number in count(1))
-    lost = next(number for number, scale in enumerate(scales, 1) if scale <= SMALLEST_HALF)
-    said = (
-        "The scale of the second backward pass is divided by 2⁸ inside the sampling loop, and samples are never divided "
-        f"by it. So sample i weighs 2^(8 − 8i): from sample {lost} on the scale is no more than the smallest number that "
-        f"FP16 holds, from sample {gone} on it is zero in FP32, too."
-    )
-    here = _fidelity(material)
-    return Finding(
-        "The 300 samples are one",
-        said,
-        f"{100 * shares[0]:.1f} %",
-        f"of the weight is the first sample's; the mean of {SAMPLES} is worth {worth:.3f} samples. {here}",
-    )
-
-
-def _fidelity(material: Material) -> str:
-    """Say how far few samples are from the exact ranking, by the first benchmark that has judged it."""
-    for path, bench in material.bench("bench_trace").items():
-        judged = bench.dropna(subset=["overlap"])
-        judged = judged[judged["contender"].str.startswith("ours fp32")]
-        if len(judged):
-            points = ", ".join(
-                f"{int(row['samples_run'])} samples share {100 * row['overlap']:.0f} %"
-                for row in judged.to_dict("records")
-            )
-            return f"Of the channels that exact traces keep at 10 % of the parameters, {points} ({path})."
-    return "How far few samples are from exact traces, make bench-trace measures."
-
-
-def _hessian_batch(material: Material) -> Finding:
-    traces = material.settings[(material.settings["stage"] == "trace") & (material.settings["setting"] == "batch_size")]
-    rows = []
-    keys = ["dataset", "model", "curvature", "value"]
-    for dataset, model, curvature, size in traces[keys].drop_duplicates().itertuples(index=False, name=None):
-        images = material.value("prepare", "train_images", dataset=dataset)
-        used = material.value("trace", "hessian_batch", dataset=dataset, model=model, curvature=curvature)
-        if images.empty or used.empty:
-            continue
-        total = int(images.max())
-        theirs = total % int(size) or int(size)
-        sources = material.sources(stage="trace", dataset=dataset, model=model, curvature=curvature)
-        cells = (
-            Cell(_short(dataset, model)),
-            Cell(str(curvature)),
-            Cell(f"{total:,}", total),
-            Cell(f"{int(size):,}", int(size)),
-            Cell(f"{theirs:,}", theirs),
-            Cell(f"{int(used.max()):,}", int(used.max()), sources),
-        )
-        rows.append(Row(cells, str(dataset), str(model)))
-    columns = ("network", "curvature", "#training images", "#batch asked for", "#published code", "#this run")
-    return Finding(
-        "The Hessian batch is the last one",
-        "The loop that picks the batch has no break, so what counts is the last, partial batch of the loader.",
-        f"{CIFAR_IMAGES % 512} of 512",
-        f"images of CIFAR (50,000 mod 512), and {CIFAR_IMAGES % 256} of 256 for WRN-28-8 (50,000 mod 256).",
-        Table("published-batch", "Images in the Hessian batch", columns, rows) if rows else None,
-    )
-
-
-def _items(material: Material) -> Finding:
-    channels = material.value("prune", "channels")
-    ranked = int(channels.max()) if len(channels) else 1242
-    whose = "the largest network of this run" if len(channels) else "ResNet-32 with ten classes"
-    said = ""
-    benches = material.bench("bench_trace").items()
-    for path, bench in sorted(benches, key=lambda pair: pair[1]["overlap"].isna().all()):  # trained networks first
-        first = bench[bench["model"] == bench["model"].iloc[0]].set_index("contender")["seconds"]
-        if {"published", "plain", "ours fp32"} <= set(first.index):
-            said = (
-                f" On a CPU, where nothing is waited for, that form takes {first['published'] / first['plain']:.2f} times "
-                f"what it takes without, and {first['published'] / first['ours fp32']:.1f} times ours ({path})."
-            )
-            break
-    return Finding(
-        "Python loops are timed, too",
-        "The region that Tables III and IV time has a Python loop over channels with one .item() for each, a wait for "
-        "the device, in every sample.",
-        f"{ranked * SAMPLES:,}",
-        f"waits for {SAMPLES} samples and the {ranked:,} channels of {whose}; ours waits once, at the end.{said}",
-    )
-
-
 def _unions(material: Material) -> Finding:
     rows = []
     for plan in material.plans:
         share = 100 * plan.out_of_order / plan.union_channels if plan.union_channels else 0.0
         where = {"dataset": plan.dataset, "model": plan.model, "method": plan.method, "seed": plan.seed}
         cells = (
-            Cell(_short(plan.dataset, plan.model)),
+            Cell(network_name(plan.dataset, plan.model)),
             Cell(plan.method),
             Cell(str(plan.seed), plan.seed),
             Cell(str(plan.unions), plan.unions),
@@ -168,9 +78,7 @@ def _unions(material: Material) -> Finding:
         "in sorted order.",
         figure,
         ours,
-        Table("published-unions", "Channels that an unsorted set puts elsewhere", columns, rows, folded=True)
-        if rows
-        else None,
+        _table("published-unions", "Channels that an unsorted set puts elsewhere", columns, rows),
     )
 
 
@@ -188,7 +96,7 @@ def _sizes(networks: Sequence[Network]) -> Finding:
             if scheme and not first:
                 first = f"{theirs / written:.1f}×"
             cells = (
-                Cell(_short(network.dataset, network.model)),
+                Cell(network_name(network.dataset, network.model)),
                 Cell(network.method + (f", {scheme}" if scheme else "")),
                 Cell(number(theirs, "bytes"), theirs),
                 Cell(reading),
@@ -199,136 +107,142 @@ def _sizes(networks: Sequence[Network]) -> Finding:
     columns = ("network", "method", "#published reading", "what that holds", "#as written here", "#ratio")
     return Finding(
         "Files hold more than the network",
-        "The “original” and “pruned” sizes of Tables X and XI are checkpoints with the optimizer's momentum, eight bytes "
-        "a parameter; the “quantized” ones store integers as float32, four bytes where one would do.",
+        "The “original” and “pruned” sizes of Tables X and XI are checkpoints with the optimizer's momentum, eight "
+        "bytes a parameter; the “quantized” ones store integers as float32, four bytes where one would do.",
         first or "8 and 4 bytes",
         "is what the published reading would say of the first quantized network here, against the file as deployed."
         if first
         else "a parameter, instead of 4 and 1.",
-        Table("published-sizes", "One network, two readings of its size", columns, rows, folded=len(rows) > 6)
-        if rows
-        else None,  # noqa: PLR2004
+        _table("published-sizes", "One network, two readings of its size", columns, rows),
     )
 
 
 def _best_epoch(material: Material) -> Finding:
-    stages = ["pretrain", "finetune", "qat"]
-    values = material.values[material.values["stage"].isin(stages)]
-    keys = ["stage", "dataset", "model", "method", "scheme", "seed", "device"]
-    pairs = values[values["quantity"].isin(["accuracy", "best_accuracy"])]
-    wide = pairs.pivot_table(index=keys, columns="quantity", values="value", sort=False).reset_index()
-    if wide.empty:
-        return Finding(_BEST, _BEST_SAID, "none yet", "No training is recorded yet.")
-    wide["gain"] = wide["best_accuracy"] - wide["accuracy"]
-    trained = wide[wide["gain"].notna()]
-    rows = []
-    grouped = trained.groupby([key for key in keys if key != "seed"], sort=False)[["accuracy", "best_accuracy", "gain"]]
-    for key, means in grouped.mean().iterrows():
-        stage, dataset, model, method, scheme, device = map(str, key)  # type: ignore[arg-type]  # a tuple
-        where = {
-            "stage": stage,
-            "dataset": dataset,
-            "model": model,
-            "method": method,
-            "scheme": scheme,
-            "device": device,
-        }
-        cells = (
-            Cell(stage),
-            Cell(_short(dataset, model)),
-            Cell((method or "dense") + (f", {scheme}" if scheme else "")),
-            Cell(number(means["accuracy"], "percent"), means["accuracy"], material.sources(**where)),
-            Cell(number(means["best_accuracy"], "percent"), means["best_accuracy"]),
-            Cell(number(means["gain"], "percentage points", sign=True), means["gain"]),
-        )
-        rows.append(Row(cells, dataset, model, method))
-    columns = ("stage", "network", "method", "#last epoch", "#best epoch", "#gain")
-    mean = trained["gain"].mean()
-    return Finding(
-        _BEST,
-        _BEST_SAID,
-        number(mean, "percentage points", sign=True),
-        f"is what that choice adds here, the mean of {len(trained)} trainings, and at most "
-        f"{number(trained['gain'].max(), 'percentage points')}.",
-        Table("published-best", "Last and best epoch", columns, rows, folded=len(rows) > 6),  # noqa: PLR2004
+    title = "The test images choose the epoch"
+    said = (
+        "The best test accuracy over all epochs picks the checkpoint. Records here keep the last epoch's and the best."
     )
+    values = material.values[material.values["stage"].isin(["pretrain", "finetune", "qat"])]
+    keys = ["stage", "dataset", "model", "method", "scheme", "device"]
+    wide = values.pivot_table(index=[*keys, "seed"], columns="quantity", values="value", sort=False).reset_index()
+    if "train_loss" not in wide:
+        return Finding(title, said, "none yet", "No training is recorded yet.")
+    trained = wide[wide["train_loss"].notna()]  # without it no epoch was trained, and there was nothing to choose
+    gain = trained["best_accuracy"] - trained["accuracy"]
+    rows = [_epoch_row(material, part, keys) for part in parts(trained.assign(gain=gain), keys)]
+    columns = ("stage", "network", "method", "#last epoch", "#best epoch", "#gain")
+    ours = (
+        f"is what that choice adds here, the mean of {len(trained)} trainings, and at most "
+        f"{number(gain.max(), 'percentage points')}."
+    )
+    table = _table("published-best", "Last and best epoch", columns, rows)
+    return Finding(title, said, number(gain.mean(), "percentage points", sign=True), ours, table)
 
 
-_BEST = "The test images choose the epoch"
-_BEST_SAID = (
-    "The best test accuracy over all epochs picks the checkpoint. Records here keep the last epoch's and the best."
-)
+def _epoch_row(material: Material, part: pandas.DataFrame, keys: list[str]) -> Row:
+    where = {key: str(part.iloc[0][key]) for key in keys}
+    last, best, gain = (float(part[name].mean()) for name in ("accuracy", "best_accuracy", "gain"))
+    cells = (
+        Cell(where["stage"]),
+        Cell(network_name(where["dataset"], where["model"])),
+        Cell((where["method"] or DENSE) + (f", {where['scheme']}" if where["scheme"] else "")),
+        Cell(number(last, "percent"), last, material.sources(**where)),
+        Cell(number(best, "percent"), best),
+        Cell(number(gain, "percentage points", sign=True), gain),
+    )
+    return Row(cells, where["dataset"], where["model"], where["method"])
 
 
 def _rule(material: Material) -> Finding:
-    ratios = material.settings[
-        (material.settings["stage"] == "prune") & (material.settings["setting"] == "prune_ratio")
-    ]
-    own = sorted({float(ratio) for ratio in ratios["value"] if ratio is not None and not pandas.isna(ratio)})
-    ranked = material.value("prune", "channels")
-    count, ratio = (int(ranked.max()) if len(ranked) else 1242), (own[0] if own else 0.77214)
-    rows = []
-    for limit in material.limits:
-        cells = (
-            Cell(str(limit.width), limit.width),
-            Cell(_listed(limit.published, limit.width), len(limit.published)),
-            Cell(_listed(limit.ours, limit.width), len(limit.ours)),
+    rows = [
+        Row(
+            (
+                Cell(str(limit.width), limit.width),
+                Cell(_listed(limit.published, limit.width), len(limit.published)),
+                Cell(_listed(limit.ours, limit.width), len(limit.ours)),
+            )
         )
-        rows.append(Row(cells))
+        for limit in material.limits
+    ]
+    name, ratio, ranked = _ratio(material)
+    differing = material.value("prune", "published_rule_differs")
+    here = f" On this run's own rankings the rules differ in {_range(differing)} channels." if len(differing) else ""
     return Finding(
         "One channel more goes, and the limit differs",
-        "The pruner removes what is at or under a threshold, int(ratio · N) + 1 channels, and its limit for a layer takes "
-        "the value at position int(0.95 · C) and removes what is at or under that, too: of 16 channels nothing is left, "
-        "so it keeps channel 0, the best or not.",
-        f"{int(ratio * count) + 1:,} against {floor(ratio * count + 1e-6):,}",
-        f"channels go at a ratio of {ratio:g} of {count:,}. The table has what either rule leaves of a layer at its limit, "
-        "run on a ranking in which the last channel is the best.",
+        "The pruner removes what is at or under a threshold, int(ratio · N) + 1 channels. Its limit for a layer takes "
+        "the value at position int(0.95 · C) and removes what is at or under that, too: of 16 channels nothing is "
+        "left, so it keeps channel 0, the best or not.",
+        f"{int(ratio * ranked) + 1:,} against {floor(ratio * ranked + ROUNDING):,}",
+        f"channels go at a ratio of {ratio:g} of the {ranked:,} of {name}.{here} The table has what either rule leaves "
+        "of a layer at its limit, run on a ranking in which the last channel is the best.",
         Table("published-limit", "Channels left of a layer at its limit", ("#width", "#published rule", "#ours"), rows),
     )
 
 
+def _ratio(material: Material) -> tuple[str, float, int]:
+    """Return a network, its prune ratio and its channels: the first of this run, or the paper's ResNet-32."""
+    settings = material.settings
+    chosen = settings[(settings["stage"] == "prune") & (settings["setting"] == "prune_ratio")].dropna(subset=["value"])
+    for dataset, model, ratio in chosen[["dataset", "model", "value"]].itertuples(index=False, name=None):
+        channels = material.value("prune", "channels", dataset=dataset, model=model)
+        return network_name(dataset, model), float(ratio), int(channels.iloc[0])
+    printed = material.printed_settings
+    paper = printed[(printed["setting"] == "prune_ratio") & (printed["model"] == "resnet32")].iloc[0]
+    return network_name(paper["dataset"], "resnet32"), float(paper["value"]), RESNET32_CHANNELS
+
+
+def _range(values: pandas.Series) -> str:
+    least, most = int(values.min()), int(values.max())
+    return f"{most}" if least == most else f"{least} to {most}"
+
+
 def _listed(kept: Sequence[int], width: int) -> str:
-    best = kept and kept[-1] == width - 1
+    best = kept[-1] == width - 1
     return f"{len(kept)}" + ("" if best else " (the worst one)")
 
 
 def _printed(material: Material) -> Finding:
     raw = material.printed_raw
-    rows = []
-    cells_of = raw[raw["table"].isin(["III", "IV"])].pivot(index=["table", "model"], columns="quantity", values="value")
-    for (table, model), line in cells_of.iterrows():
-        follows = 100 * (1 - line["trace_time_ehap"] / line["trace_time_hap"])
-        printed = line["trace_speedup_as_printed"]
-        agree = abs(follows - printed) < 0.1  # noqa: PLR2004  # rounding of a printed digit
-        cells = (
-            Cell(str(table)),
-            Cell(MODEL_NAMES.get(str(model), str(model))),
-            Cell(number(printed, "percent"), printed),
-            Cell(number(follows, "percent"), follows),
-            Cell("follows" if agree else "does not follow", None, (), "within" if agree else "below"),
-        )
-        rows.append(Row(cells, "", str(model)))
+    costs = raw[raw["table"].isin(["III", "IV"])]
+    rows = [_gain_row(part) for part in parts(costs, ["table", "model"])]
     wrong = sum(row.cells[-1].tone == "below" for row in rows)
-    pruned = {
-        name: raw[raw["table"].isin(tables) & (raw["quantity"] == quantity)].set_index(["dataset", "model"])["value"]
-        for name, tables, quantity in (
-            ("hap", ("I", "II"), "accuracy_pruned_hap"),
-            ("ehap", ("I", "II"), "accuracy_pruned_ehap"),
-            ("fed", ("V", "VI"), "accuracy_pruned"),
-        )
+    fed = _printed_accuracy(raw, ("V", "VI"), "accuracy_pruned")
+    same = {
+        method: int((fed == _printed_accuracy(raw, ("I", "II"), f"accuracy_pruned_{method}").reindex(fed.index)).sum())
+        for method in ("hap", "ehap")
     }
-    same = {name: int((pruned["fed"] == pruned[name].reindex(pruned["fed"].index)).sum()) for name in ("hap", "ehap")}
     return Finding(
         "Printed numbers that do not follow",
         "The gains in time that Tables III and IV print, against what their own seconds give; and which pruned network "
         "Tables V and VI quantize.",
         f"{wrong} of {len(rows)}",
-        f"printed gains do not follow from the printed seconds. The “pruned” column of Tables V and VI is that of HAP in "
-        f"{same['hap']} of {len(pruned['fed'])} rows, of EHAP in {same['ehap']}. Here every method quantizes its own "
-        "network.",
+        "printed gains do not follow from the printed seconds. The “pruned” column of Tables V and VI is that of HAP "
+        f"in {same['hap']} of {len(fed)} rows, of EHAP in {same['ehap']}. Here every method quantizes its own network.",
         Table("published-gains", "Gain in time of EHAP", ("table", "model", "#printed", "#from the seconds", ""), rows),
     )
 
 
-def _short(dataset: object, model: object) -> str:
-    return f"{MODEL_NAMES.get(str(model), model)}, {DATASET_NAMES.get(str(dataset), dataset)}"
+def _gain_row(costs: pandas.DataFrame) -> Row:
+    table, model = str(costs.iloc[0]["table"]), str(costs.iloc[0]["model"])
+    values = costs.set_index("quantity")["value"]
+    follows = 100 * (1 - values["trace_time_ehap"] / values["trace_time_hap"])
+    printed = values["trace_speedup_as_printed"]
+    agree = abs(follows - printed) < PRINTED_ROUNDING
+    cells = (
+        Cell(table),
+        Cell(MODEL_NAMES.get(model, model)),
+        Cell(number(printed, "percent"), printed),
+        Cell(number(follows, "percent"), follows),
+        Cell("follows" if agree else "does not follow", None, (), "within" if agree else "below"),
+    )
+    return Row(cells, "", model)
+
+
+def _printed_accuracy(raw: pandas.DataFrame, tables: Sequence[str], quantity: str) -> "pandas.Series[float]":
+    rows = raw[raw["table"].isin(tables) & (raw["quantity"] == quantity)]
+    return rows.set_index(["dataset", "model"])["value"]
+
+
+def _table(name: str, caption: str, columns: tuple[str, ...], rows: Sequence[Row]) -> Table | None:
+    """Return a table, closed where it is long; none without rows."""
+    return Table(name, caption, columns, rows, folded=len(rows) > OPEN_ROWS) if rows else None

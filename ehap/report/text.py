@@ -59,3 +59,8 @@ def cell_name(dataset: str, model: str) -> str:
 def family(method: str) -> str:
     """Return a method's name without the budget, images or draw that a sweep adds to it."""
     return re.sub(r"(-draw\d+|-images\d+|-\d+(_\d+)?)+$", "", method)
+
+
+def network_name(dataset: object, model: object) -> str:
+    """Return the same in short, e.g. ``ResNet-20, CIFAR-10``."""
+    return f"{MODEL_NAMES.get(str(model), model)}, {DATASET_NAMES.get(str(dataset), dataset)}"

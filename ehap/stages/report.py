@@ -169,7 +169,7 @@ def _plans(read: Mapping[Path, dict[str, Any]]) -> list[Plan]:
 
 
 def _unions(graph: ChannelGraph, kept: Mapping[str, Sequence[int]]) -> list[tuple[int, ...]]:
-    """Return the channels of each residual sum of unlike sides, in the order of a set, as the published code has them."""
+    """Return the channels of each residual sum of unlike sides, in the order of a set, as in the published code."""
     carried = graph.carried(kept)
     sides = [[carried[source] for source in step.sources] for step in graph.steps if step.kind == "add"]
     return [tuple(set(left + right)) for left, right in sides if left != right]
@@ -202,7 +202,7 @@ def _benches(measurements: Path, read: Any) -> dict[str, pandas.DataFrame]:
 
 
 def _commit() -> str:
-    """Return the commit of the project in the working folder; asked when the page is made, so that it reruns nothing."""
+    """Return the commit of the project; asked when the page is made, so that a new one reruns nothing."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
