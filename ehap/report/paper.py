@@ -177,10 +177,9 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
     rows = []
     keys = ["stage", "dataset", "model", "setting"]
     for key, part in mine.groupby(keys, sort=False):
-        for value, same in part.groupby(part["value"].astype(str), sort=False):
+        for value, same in part.groupby(part["value"].map(_written), sort=False):
             paper = same["paper"].dropna()
-            paper = paper[paper.astype(str) != ""]
-            printed = str(paper.iloc[0]) if len(paper) else MISSING
+            printed = _written(paper.iloc[0]) if len(paper) else MISSING
             equal = printed != MISSING and _equal(printed, str(value))
             tone = "" if printed == MISSING else "within" if equal else "below"
             names = [
@@ -199,6 +198,12 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
             )
             rows.append(Row(cells, dataset, model))
     return rows
+
+
+def _written(value: object) -> str:
+    """Return a setting as a configuration has it: 300 also where a column of numbers makes it 300.0."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]  # a float
 
 
 def _equal(one: str, other: str) -> bool:

@@ -23,6 +23,27 @@ from ehap.settings import Prune, Tables
 HISTORY = ("epoch", "train_accuracy", "test_accuracy")
 CELL = ("dataset", "model", "seed", "method", "scheme", "stage")
 SHOWN = ("pretrain", "finetune", "qat")
+TRACE_COLUMNS = (
+    "model",
+    "classes",
+    "batch",
+    "contender",
+    "seconds",
+    "peak_memory_mb",
+    "samples_run",
+    "spearman",
+    "overlap",
+)
+LATENCY_COLUMNS = (
+    "model",
+    "batch",
+    "engine",
+    "network",
+    "precision",
+    "latency_ms",
+    "executed_parameters",
+    "kept_parameters",
+)
 BENCHES = ("bench_trace*.csv", "bench_latency*.csv")
 LIMIT_MODEL = "resnet20"
 
@@ -38,21 +59,35 @@ def run(
     command: str,
     name: str,
 ) -> None:
-    """Write the page of a run as one HTML file, from those of its records that are there.
+    """Write the page of a run as one HTML file, from those of its records that are there; see ``gathered``."""
+    material = gathered(results, records, paper, paper_settings, measurements, settings, command, name)
+    write_atomically(target, page(material).encode())
+
+
+def gathered(
+    results: Path,
+    records: Sequence[Path],
+    paper: Path,
+    paper_settings: Path,
+    measurements: Path,
+    settings: Tables,
+    command: str,
+    name: str,
+) -> Material:
+    """Read and check all that the page is made from.
 
     Args:
         results: The folder of the run.
-        records: All that the run makes, below it, and those of also_read.
+        records: All that the run makes, below it, and those of also_read; some may not be there yet.
         paper: The paper's printed numbers.
         paper_settings: Its settings.
         measurements: The folder of benchmarks, one below it a device.
-        target: The page.
         settings: What the run is about.
         command: What makes a file of the run that is not there yet, when its path is added.
         name: Of the run.
 
     Raises:
-        DataError: A record, history or plan is damaged.
+        DataError: A record, history, plan or benchmark is damaged; the message names it.
     """
     there = [path for path in records if path.exists()]
     read = {path: _record(path) for path in there}
@@ -70,7 +105,7 @@ def run(
         frames["repaired"] = tables.repaired(values, found)
     if (values["stage"] == "deploy").any():
         frames["deployed"] = tables.deployed(values)
-    material = Material(
+    return Material(
         name=name,
         commit=_commit(),
         config=command,
@@ -90,7 +125,6 @@ def run(
         printed_settings=printed_settings,
         benches=_benches(measurements, read.values()),
     )
-    write_atomically(target, page(material).encode())
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -198,7 +232,20 @@ def _benches(measurements: Path, read: Any) -> dict[str, pandas.DataFrame]:
     """Return the benchmarks of the devices that the records name."""
     devices = sorted({slug(str(record.get("device", ""))) for record in read} - {""})
     files = [file for device in devices for kind in BENCHES for file in sorted((measurements / device).glob(kind))]
-    return {str(file): pandas.read_csv(file) for file in files}
+    return {str(file): _bench(file) for file in files}
+
+
+def _bench(file: Path) -> pandas.DataFrame:
+    """Read one benchmark."""
+    try:
+        frame = pandas.read_csv(file)
+    except ValueError as error:
+        raise DataError(f"{file}: expected a benchmark as CSV ({error}).") from None
+    wanted = TRACE_COLUMNS if file.name.startswith("bench_trace") else LATENCY_COLUMNS
+    absent = [column for column in wanted if column not in frame]
+    if absent:
+        raise DataError(f"{file}: expected the columns {', '.join(wanted)}, but {', '.join(absent)} is not there.")
+    return frame
 
 
 def _commit() -> str:

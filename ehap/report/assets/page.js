@@ -38,6 +38,7 @@ const look = {
   point: { strokeWidth: 1 },
 };
 const views = new Map();
+const tell = ({ view }, method) => ("method" in view.getState().signals ? view.signal("method", method).runAsync() : null);
 async function draw(figure) {
   const place = figure.querySelector(".chart");
   const spec = specs[figure.dataset.chart];
@@ -47,7 +48,7 @@ async function draw(figure) {
   const result = await window.vegaEmbed(place, spec, options);
   views.set(figure, result);
   figure.dataset.drawn = "";
-  if (chosen().method) await result.view.signal("method", chosen().method).runAsync();
+  if (chosen().method) await tell(result, chosen().method);
 }
 const idle = window.requestIdleCallback ?? ((call) => setTimeout(call, 1));
 let queue = [];
@@ -87,7 +88,7 @@ function filter() {
     options.forEach((option) => { option.hidden = !fits(option, wanted); });
     if (headline.selectedOptions[0]?.hidden) show(Math.max(0, options.findIndex((option) => !option.hidden)));
   }
-  views.forEach(({ view }) => { view.signal("method", wanted.method).runAsync(); });
+  views.forEach((drawn) => tell(drawn, wanted.method));
   queue.push(...all("figure:not([hidden]):not([data-drawn])"));
   work();
 }
