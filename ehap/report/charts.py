@@ -10,6 +10,7 @@ import pandas
 COLOURS = 10
 STATES = {"dense": "square", "pruned": "circle", "quantized": "diamond"}
 MUTED = "var(--muted)"
+FEW_EPOCHS = 8  # each has a tick of its own
 MOST_POINTS = 120  # of a learning curve: more could not be told apart
 
 
@@ -75,7 +76,8 @@ def learning_curves(history: pandas.DataFrame, colours: Mapping[str, int]) -> di
         colours: Family to the number of its colour.
     """
     last = int(history["epoch"].max())
-    axis = altair.Axis(tickMinStep=1, format="d", tickCount=min(last, 8))
+    every = {"values": list(range(1, last + 1))} if last <= FEW_EPOCHS else {}
+    axis = altair.Axis(format="d", tickMinStep=1, **every)
     lines = (
         _chart(history)
         .mark_line(point=last == 1, interpolate="linear")

@@ -161,7 +161,7 @@ def settings_section(material: Material) -> Section:
         known = set(material.printed_settings["setting"])
         rows = _setting_rows(material, mine[mine["setting"].isin(known)], table)
         if rows:
-            columns = ("stage", "dataset", "model", "setting", "#ours", "#paper", "", "said by")
+            columns = ("stage", "dataset", "model", "setting", "#ours", "#paper", "", "used by")
             tables.append(Table(f"table-{table}", f"Table {table}: {title}", columns, rows))
     if not tables:
         tables.append(Missing("No record of a training is here yet.", material.config))
@@ -201,7 +201,9 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
 
 
 def _written(value: object) -> str:
-    """Return a setting as a configuration has it: 300 also where a column of numbers makes it 300.0."""
+    """Return a setting as a configuration has it: 300 where a column of numbers makes it 300.0, a dash for none."""
+    if value is None:
+        return MISSING
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)  # type: ignore[call-overload]  # a float
 

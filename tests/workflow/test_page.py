@@ -83,7 +83,7 @@ def _says(browser: Driver, script: str, *arguments: object) -> Any:
 
 def _until(browser: Driver, condition: Callable[[], object]) -> None:
     """Wait until something is so: DataTables and Vega work between two frames of the browser."""
-    WebDriverWait(browser, 300).until(lambda _: condition())
+    WebDriverWait(browser, 60).until(lambda _: condition())
 
 
 def _shot(browser: Driver, name: str) -> bytes:

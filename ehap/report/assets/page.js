@@ -38,7 +38,12 @@ const look = {
   point: { strokeWidth: 1 },
 };
 const views = new Map();
-const tell = ({ view }, method) => ("method" in view.getState().signals ? view.signal("method", method).runAsync() : null);
+const ERRORS = 1;
+async function tell({ view }, method) {
+  if (!("method" in view.getState().signals)) return;
+  view.logLevel(ERRORS); // a chart may well be empty under a filter
+  await view.signal("method", method).runAsync();
+}
 async function draw(figure) {
   const place = figure.querySelector(".chart");
   const spec = specs[figure.dataset.chart];
@@ -92,7 +97,7 @@ function filter() {
   queue.push(...all("figure:not([hidden]):not([data-drawn])"));
   work();
 }
-filters.addEventListener("input", filter);
+for (const kind of ["input", "change"]) filters.addEventListener(kind, filter);
 
 // Where a number comes from.
 const dialog = document.getElementById("provenance");
