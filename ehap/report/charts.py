@@ -11,7 +11,7 @@ COLOURS = 10
 STATES = {"dense": "square", "pruned": "circle", "quantized": "diamond"}
 MUTED = "var(--muted)"
 FEW_EPOCHS = 8  # each has a tick of its own
-MOST_POINTS = 120  # of a learning curve: more could not be told apart
+MOST_POINTS = 60  # of a learning curve: more could not be told apart
 
 
 def colour(index: int) -> str:
@@ -68,30 +68,29 @@ def steps_of_repair(points: pandas.DataFrame, steps: Mapping[str, int], size: st
     return _spec(altair.layer(*layers).properties(height=230))
 
 
-def learning_curves(history: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, Any]:
+def learning_curves(history: pandas.DataFrame, names: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, Any]:
     """Return accuracy over the epochs of one stage, on test images solid, in training thin.
 
     Args:
-        history: method, family, label, epoch, set (test, train), accuracy.
+        history: curve, epoch, test, train (percent).
+        names: curve, method, family, label: said once a curve, since long runs have many epochs.
         colours: Family to the number of its colour.
     """
     last = int(history["epoch"].max())
-    every = {"values": list(range(1, last + 1))} if last <= FEW_EPOCHS else {}
+    every: dict[str, Any] = {"values": list(range(1, last + 1))} if last <= FEW_EPOCHS else {}
     axis = altair.Axis(format="d", tickMinStep=1, **every)
-    lines = (
-        _chart(history)
-        .mark_line(point=last == 1, interpolate="linear")
-        .encode(
-            altair.X("epoch:Q", title="epoch", axis=axis, scale=altair.Scale(nice=False)),
-            altair.Y("accuracy:Q", title="accuracy, %", scale=altair.Scale(zero=False)),
-            _colour("family", colours),
-            altair.StrokeDash(
-                "set:O", scale=altair.Scale(domain=["test", "train"], range=[[1, 0], [2, 3]]), legend=None
-            ),
-            altair.StrokeWidth("set:O", scale=altair.Scale(domain=["test", "train"], range=[1.8, 1]), legend=None),
-            detail="label:N",
-            tooltip=["label:N", "set:N", "epoch:Q", _shown("accuracy", ".2f", "accuracy, %")],
-        )
+    named = altair.LookupData(data=names, key="curve", fields=["method", "family", "label"])
+    both = altair.Scale(domain=["test", "train"], range=[[1, 0], [2, 3]])
+    lines = _filtered(altair.Chart(history).transform_lookup(lookup="curve", from_=named))
+    lines = lines.transform_fold(["test", "train"], as_=["set", "accuracy"]).mark_line(point=last == 1)
+    lines = lines.encode(
+        altair.X("epoch:Q", title="epoch", axis=axis, scale=altair.Scale(nice=False)),
+        altair.Y("accuracy:Q", title="accuracy, %", scale=altair.Scale(zero=False)),
+        _colour("family", colours),
+        altair.StrokeDash("set:O", scale=both, legend=None),
+        altair.StrokeWidth("set:O", scale=altair.Scale(domain=["test", "train"], range=[1.8, 1]), legend=None),
+        detail="label:N",
+        tooltip=["label:N", "set:N", "epoch:Q", _shown("accuracy", ".2f", "accuracy, %")],
     )
     return _spec(lines.properties(height=230))
 

@@ -32,27 +32,26 @@ def curves_section(material: Material) -> Section:
             mine = histories[(histories[["dataset", "model", "stage"]] == [dataset, model, stage]).all(axis=1)]
             if mine.empty:
                 continue
-            long = _long(mine)
+            points, names = _curves(mine)
             ends = mine.groupby(["method", "scheme", "seed"])["test_accuracy"].last()
             between = f"at {ends.max():.1f} %" if len(ends) == 1 else f"between {ends.min():.1f} and {ends.max():.1f} %"
             after = f"after {int(mine['epoch'].max())} epoch(s)"
             alt = f"{title} of {cell_name(dataset, model)}: test accuracy ends {between}, {after}."
-            key = {name: colours[name] for name in dict.fromkeys(long["family"])}
-            spec = charts.learning_curves(long, key)
+            key = {name: colours[name] for name in dict.fromkeys(names["family"])}
+            spec = charts.learning_curves(points, names, key)
             what = f"{title}, {cell_name(dataset, model)}"
             blocks.append(Picture(f"curves-{stage}-{dataset}-{model}", what, alt, spec, key, dataset, model))
     return Section("curves", "Learning curves", lead, blocks or [nothing(material, "pretrain")])
 
 
-def _long(history: pandas.DataFrame) -> pandas.DataFrame:
-    """Return one row a point of a curve."""
-    parts = []
-    for (method, scheme, seed), part in history.groupby(["method", "scheme", "seed"], sort=False):
-        label = " ".join(filter(None, [str(method) or DENSE, str(scheme), f"seed {seed}"]))
+def _curves(history: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Return the points of all curves, and what each curve is, as ``charts.learning_curves`` takes them."""
+    points, names = [], []
+    for index, ((method, scheme, seed), part) in enumerate(history.groupby(["method", "scheme", "seed"], sort=False)):
+        name = str(method) or DENSE
+        label = " ".join(filter(None, [name, str(scheme), f"seed {seed}"]))
+        names.append({"curve": index, "method": name, "family": family(name), "label": label})
         few = charts.thinned(part)
-        kind = {"method": str(method) or DENSE, "family": family(str(method)) or DENSE, "epoch": few["epoch"]}
-        parts += [
-            pandas.DataFrame({**kind, "label": label, "set": name, "accuracy": few[f"{name}_accuracy"].round(3)})
-            for name in ("test", "train")
-        ]
-    return pandas.concat(parts, ignore_index=True).dropna(subset=["accuracy"])
+        test, train = (few[f"{which}_accuracy"].round(2) for which in ("test", "train"))
+        points.append(pandas.DataFrame({"curve": index, "epoch": few["epoch"], "test": test, "train": train}))
+    return pandas.concat(points, ignore_index=True), pandas.DataFrame(names)

@@ -104,6 +104,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["in_runs"] = _in_runs
+    environment.filters["as_order"] = lambda order: f"{order:.7g}" if isinstance(order, float) else order
     environment.filters["as_json"] = _as_json
     environment.filters["as_script"] = _as_script
     return environment

@@ -35,7 +35,7 @@ TABLES = (
 )
 SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quantization-aware training"}
 COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict")
-VERDICTS = {"within": "within the spreads", "above": "above", "below": "below", "": ""}
+VERDICTS = {"within": "within", "above": "above", "below": "below", "": ""}
 PROTOCOL = {"accuracy": ("accuracy", "best_accuracy")}
 """The paper picks the epoch by its test accuracy; its number stands beside both of ours."""
 

@@ -13,18 +13,22 @@ const chosen = () => Object.fromEntries(new FormData(filters));
 const fits = (element, wanted) =>
   ["dataset", "model", "method"].every((name) => !wanted[name] || !element.dataset[name] || element.dataset[name] === wanted[name]);
 $.fn.dataTable.ext.search.push((settings, texts, index) => fits(settings.aoData[index].nTr, chosen()));
-const tables = all(".scroll table").map((table) =>
-  $(table).DataTable({
+const tables = [];
+function prepare(table) {
+  const long = table.tBodies[0].rows.length > ROWS;
+  const options = {
     order: [],
     autoWidth: false,
-    paging: table.tBodies[0].rows.length > ROWS,
+    paging: long,
     pageLength: ROWS,
-    layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: table.tBodies[0].rows.length > ROWS ? "paging" : null },
+    search: { search: chosen().search ?? "" },
+    layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: long ? "paging" : null },
     language: { emptyTable: "nothing yet", zeroRecords: "nothing that the filters allow" },
-  }),
-);
+  };
+  tables.push($(table).DataTable(options));
+}
 
-// Charts: drawn one after the other while the browser is idle, so that the page is there at once.
+// Charts.
 const look = {
   background: null,
   font: "system-ui, sans-serif",
@@ -55,14 +59,20 @@ async function draw(figure) {
   figure.dataset.drawn = "";
   if (chosen().method) await tell(result, chosen().method);
 }
-const idle = window.requestIdleCallback ?? ((call) => setTimeout(call, 1));
-let queue = [];
+
+// One thing after the other, so that the page is there at once and answers meanwhile.
+const queue = [];
+let working = false;
 async function work() {
+  if (working) return;
+  working = true;
   while (queue.length) {
-    const figure = queue.shift();
-    if (!figure.hidden) await draw(figure);
-    if (queue.length) await new Promise((ready) => idle(ready, { timeout: 200 }));
+    const next = queue.shift();
+    if (next.tagName === "TABLE") prepare(next);
+    else if (!next.hidden) await draw(next);
+    await new Promise((ready) => { setTimeout(ready); });
   }
+  working = false;
   document.documentElement.dataset.drawn = "";
 }
 
@@ -94,7 +104,7 @@ function filter() {
     if (headline.selectedOptions[0]?.hidden) show(Math.max(0, options.findIndex((option) => !option.hidden)));
   }
   views.forEach((drawn) => tell(drawn, wanted.method));
-  queue.push(...all("figure:not([hidden]):not([data-drawn])"));
+  queue.push(...all("figure:not([hidden]):not([data-drawn])").filter((figure) => !queue.includes(figure)));
   work();
 }
 for (const kind of ["input", "change"]) filters.addEventListener(kind, filter);
@@ -173,5 +183,6 @@ window.addEventListener("resize", () => {
 });
 
 show(0);
-queue = all("figure");
+all("button.of").forEach((button) => { button.ariaHasPopup = "dialog"; });
+queue.push(...all("#first figure"), ...all(".scroll table"), ...all("figure").filter((figure) => !first.contains(figure)));
 work();
