@@ -9,7 +9,10 @@ rule report:
             for kind in ("trace", "latency")
             for path in sorted(Path("measurements").glob(f"*/bench_{kind}*.csv"))
         ],
-        assets=[str(path) for path in sorted((ROOT / "ehap/report/assets").iterdir())],
+        assets=[
+            local(f"ehap/report/assets/{name}")
+            for name in ("page.css", "page.html", "page.js")
+        ],
     output:
         page=f"{RESULTS}/report/index.html",
     log:

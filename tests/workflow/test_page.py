@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.workflow.conftest import ROOT
-
-webdriver = pytest.importorskip("selenium.webdriver")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -25,16 +24,13 @@ DESKTOP, PHONE = (1440, 900), (390, 844)
 KEPT = "measurements/amd-epyc-cpu/training_free"
 Driver = Any
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None,
-    reason="no Chromium with its driver here: apt-get install chromium chromium-driver",
-)
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    if BROWSER is None or DRIVER is None:
+        pytest.skip("no Chromium with its driver here: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
+    options.binary_location = BROWSER
     profile = tmp_path_factory.mktemp("profile")
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
@@ -83,7 +79,7 @@ def _says(browser: Driver, script: str, *arguments: object) -> Any:
 
 def _until(browser: Driver, condition: Callable[[], object]) -> None:
     """Wait until something is so: DataTables and Vega work between two frames of the browser."""
-    WebDriverWait(browser, 60).until(lambda _: condition())
+    WebDriverWait(browser, 300).until(lambda _: condition())
 
 
 def _shot(browser: Driver, name: str) -> bytes:
