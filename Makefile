@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report repro push pull next keep docs bench-train bench-trace bench-prune bench-latency test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-prune bench-latency test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -25,7 +25,10 @@ paper: $(READY) ## the paper's full grid; wants GPUs
 	snakemake --cores $(CORES) --configfile config/config.yaml
 	@python workflow_scripts/show.py results/paper
 
-report: $(READY) ## Snakemake's own report of a run (RUN=demo) that is done: tables, pictures, run times, provenance
+report: $(READY) ## the page of results of a run (RUN=demo) from what is there now: results/demo/report/index.html
+	@python workflow_scripts/report_now.py $(CONFIG)
+
+snakemake-report: $(READY) ## Snakemake's own report of a run (RUN=demo) that is done: tables, pictures, run times, provenance
 	snakemake --report results/$(RUN)/snakemake_report.html --configfile $(CONFIG)
 
 repro: $(READY) ## a run (RUN=demo) under DVC, which records its outputs by content

@@ -1,4 +1,4 @@
-"""The chain prepare → pretrain → trace → prune → (reconstruct) → finetune → qat → evaluate → tables, for every cell."""
+"""The chain prepare → pretrain → trace → prune → (reconstruct) → finetune → qat → evaluate → tables → report, for every cell."""
 
 from snakemake.utils import min_version
 
@@ -25,6 +25,7 @@ include: "rules/evaluate.smk"
 include: "rules/deploy.smk"
 include: "rules/curves.smk"
 include: "rules/tables.smk"
+include: "rules/report.smk"
 
 
 onstart:
@@ -39,6 +40,7 @@ localrules:
     curves,
     shapes,
     tables,
+    report,
 
 
 rule all:

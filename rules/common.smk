@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ehap.errors import SettingsError
 from ehap.settings.run import DATASETS, DENSE, MODELS, Run
-from ehap.workflow.cells import canonical, cell_settings, record_paths
+from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus
@@ -95,10 +95,11 @@ def refuse_slow_traces(jobs):
 
 
 def final_targets():
-    """What a whole run delivers: every table, and every cell's learning curves and shapes."""
+    """What a whole run delivers: every table, the page of results, and every cell's learning curves and shapes."""
     cells = {"dataset": GRID.datasets, "model": GRID.models, "seed": GRID.seeds}
     pictures = ("learning_curves", "kept_shares")
     return [
         *rules.tables.output,
+        *rules.report.output,
         *expand(f"{RESULTS}/curves/{CELL}/{{name}}.svg", name=pictures, **cells),
     ]

@@ -19,7 +19,7 @@ FURTHER_PICTURES = (
 
 
 def shown(file, category):
-    """A file below the run's results that `make report` shows, with the caption of its name."""
+    """A file below the run's results that `make snakemake-report` shows, with the caption of its name."""
     name = Path(file).stem
     return report(
         f"{RESULTS}/{file}",

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import CheckpointError
+from ehap.errors import CheckpointError, SettingsError
 from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
 from ehap.pruning import (
@@ -64,8 +64,21 @@ def run(
         "dense_flops": Value(chosen.dense_flops, "flop"),
         "channels": Value(sum(map(len, scores.values())), "channels"),
         "kept_channels": Value(sum(map(len, chosen.kept.values())), "channels"),
+        **_published_rule(network, scores, settings, chosen),
     }
     write_record(record, job, values, settings, torch.device("cpu"))
+
+
+def _published_rule(network: nn.Module, scores: Scores, settings: Prune, chosen: PruningPlan) -> dict[str, Value]:
+    """Return in how many channels our rule and the published one differ; nothing where that has no such settings."""
+    rule = "exact" if settings.rule == "as_published" else "as_published"
+    try:
+        others = replace(settings, rule=rule)  # type: ignore[arg-type]  # a literal
+    except SettingsError:  # budgets, balanced layers and the like
+        return {}
+    other = Planner(network, INPUT_SHAPE)(scores, others)
+    differing = sum(len(set(kept) ^ set(other.kept[layer])) for layer, kept in chosen.kept.items())
+    return {"published_rule_differs": Value(differing, "channels")}
 
 
 def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor]) -> Scores:

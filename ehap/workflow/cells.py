@@ -15,6 +15,9 @@ from typing import Any
 from ehap.settings import Run, Tables
 from ehap.settings.run import DENSE
 
+BESIDE = {"pretrain": "history.csv", "finetune": "history.csv", "quantize": "history.csv", "prune": "plan.json"}
+"""Stage to what the page of results shows beside its record."""
+
 
 def cell_settings(run: Run, stage: str) -> Callable[[Any], str]:
     """Return the function from a rule's wildcards to the settings of that stage and cell, as canonical JSON."""
@@ -44,6 +47,20 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
                 paths += [f"deploy/{cell}/{method}/{scheme}"] if f"{network}/{scheme}" in settings.deployed else []
     own = [results / path / "record.json" for path in paths]
     return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
+
+
+def page_records(results: Path, settings: Tables) -> list[Path]:
+    """Return every record that the page of results reads: how many images there are, and those of the tables."""
+    prepared = [results / "prepare" / dataset / "record.json" for dataset in settings.datasets]
+    return prepared + record_paths(results, settings)
+
+
+def page_files(results: Path, settings: Tables) -> list[Path]:
+    """Return every file that the page of results reads: records, histories and plans."""
+    records = page_records(results, settings)
+    own = [path for path in records if results in path.parents]
+    beside = [(path, BESIDE.get(path.relative_to(results).parts[0])) for path in own]
+    return records + [path.with_name(name) for path, name in beside if name]
 
 
 def canonical(values: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ STAGE_ORDER = (
     "deploy",
     "curves",
     "tables",
+    "report",
 )
 GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
 """Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has."""

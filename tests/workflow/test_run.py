@@ -46,6 +46,7 @@ def test_every_stage_leaves_its_files(finished: Path) -> None:
         "tables/accuracy_by_size.svg",
         f"curves/{CELL}/learning_curves.svg",
         f"curves/{CELL}/kept_shares.svg",
+        "report/index.html",
     ):
         assert (results / path).stat().st_size > 0, path
     assert not list(results.rglob("*.tmp"))
@@ -114,7 +115,7 @@ def test_records_of_another_device_stand_in_the_tables_beside_ours(project: Path
         record = json.loads(path.read_text())
         path.write_text(json.dumps(record | {"device": "A GPU"}))
     write_config(project, _config("also_read", ["measurements/a-gpu/small"]))
-    assert planned(project) == {"tables": 1, "all": 1}
+    assert planned(project) == {"tables": 1, "report": 1, "all": 1}
     result = snakemake_in(project)
     assert result.returncode == 0, result.stdout + result.stderr
     with (project / "results/small/tables/overview.csv").open() as file:
@@ -311,6 +312,7 @@ def test_one_methods_setting_reruns_that_methods_cells_and_the_tables(project: P
         "evaluate_quantized": 1,
         "curves": 1,
         "tables": 1,
+        "report": 1,
         "all": 1,
     }
 
@@ -358,6 +360,7 @@ def test_a_criterions_code_reruns_from_prune_and_the_surgerys_no_training_before
         "curves",
         "shapes",
         "tables",
+        "report",
         "all",
     }
     path = project / "ehap/pruning/surgery.py"
@@ -398,3 +401,9 @@ def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path
     assert result.stderr.startswith("error: ")
     assert "expected weights of resnet32 on digits, seed 0, got weights of resnet20 on digits" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_looks_of_the_page_remake_the_page_only(project: Path) -> None:
+    style = project / "ehap/report/assets/page.css"
+    style.write_text(style.read_text() + "h1 { color: red; }")
+    assert planned(project) == {"report": 1, "all": 1}

@@ -1,0 +1,39 @@
+"""Cells and blocks that many sections have."""
+
+from math import isnan, nan
+from typing import Any, cast
+
+import pandas
+
+from ehap.report.blocks import Cell, Missing
+from ehap.report.material import Material
+from ehap.report.text import number
+
+LAST = -1e300  # what a cell without a number is sorted by
+
+
+def number_cell(
+    value: float, unit: str, spread: float = nan, sources: tuple[int, ...] = (), sign: bool = False
+) -> Cell:
+    """Return a cell with a number; an empty one for NaN. The arguments are those of ``number``, and the records."""
+    return Cell("", LAST) if isnan(value) else Cell(number(value, unit, spread, sign), value, sources)
+
+
+def nothing(material: Material, stage: str, otherwise: str = "This run has no such records.") -> Missing:
+    """Say that the records of a stage are missing, with the command that makes the first of them."""
+    missing = material.missing.get(stage, ())
+    if not missing:
+        return Missing(otherwise)
+    return Missing(
+        f"{len(missing)} record(s) of the stage {stage} are not here yet.", f"{material.config} {missing[0]}"
+    )
+
+
+def parts(frame: pandas.DataFrame, keys: list[str]) -> list[pandas.DataFrame]:
+    """Return the rows that agree in all keys together, in order."""
+    return [part for _, part in frame.groupby(keys, sort=False)]
+
+
+def rows_of(frame: pandas.DataFrame) -> list[dict[str, Any]]:
+    """Return each row as column name to value."""
+    return cast("list[dict[str, Any]]", frame.to_dict("records"))

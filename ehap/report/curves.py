@@ -1,0 +1,57 @@
+"""Learning curves, a picture for each stage of each dataset and model."""
+
+import pandas
+
+from ehap.report import charts
+from ehap.report.blocks import Block, Picture, Section
+from ehap.report.cells import nothing
+from ehap.report.colours import colours_of
+from ehap.report.material import Material
+from ehap.report.text import cell_name, family
+from ehap.settings.run import DENSE
+
+STAGES = {"pretrain": "Training of the dense network", "finetune": "Fine-tuning", "qat": "Quantization-aware training"}
+PRECISIONS = {"FP32": 5, "INT8": 1}
+REPAIR = {
+    "pruned_accuracy": "as pruned",
+    "recalibrated_accuracy": "BatchNorm recalibrated",
+    "reconstructed_accuracy": "reconstructed",
+    "distilled_only_accuracy": "distilled only",
+    "distilled_accuracy": "reconstructed and distilled",
+}
+
+
+def curves_section(material: Material) -> Section:
+    """Return the learning curves: a picture for each stage of each dataset and model."""
+    lead = "Accuracy over epochs: solid on the test images, dotted in training. One line a method and seed."
+    colours = colours_of(material)
+    histories = material.histories
+    blocks: list[Block] = []
+    for dataset, model in dict.fromkeys(histories[["dataset", "model"]].itertuples(index=False, name=None)):
+        for stage, title in STAGES.items():
+            mine = histories[(histories[["dataset", "model", "stage"]] == [dataset, model, stage]).all(axis=1)]
+            if mine.empty:
+                continue
+            points, names = _curves(mine)
+            ends = mine.groupby(["method", "scheme", "seed"])["test_accuracy"].last()
+            between = f"at {ends.max():.1f} %" if len(ends) == 1 else f"between {ends.min():.1f} and {ends.max():.1f} %"
+            after = f"after {int(mine['epoch'].max())} epoch(s)"
+            alt = f"{title} of {cell_name(dataset, model)}: test accuracy ends {between}, {after}."
+            key = {name: colours[name] for name in dict.fromkeys(names["family"])}
+            spec = charts.learning_curves(points, names, key)
+            what = f"{title}, {cell_name(dataset, model)}"
+            blocks.append(Picture(f"curves-{stage}-{dataset}-{model}", what, alt, spec, key, dataset, model))
+    return Section("curves", "Learning curves", lead, blocks or [nothing(material, "pretrain")])
+
+
+def _curves(history: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Return the points of all curves, and what each curve is, as ``charts.learning_curves`` takes them."""
+    points, names = [], []
+    for index, ((method, scheme, seed), part) in enumerate(history.groupby(["method", "scheme", "seed"], sort=False)):
+        name = str(method) or DENSE
+        label = " ".join(filter(None, [name, str(scheme), f"seed {seed}"]))
+        names.append({"curve": index, "method": name, "family": family(name), "label": label})
+        few = charts.thinned(part)
+        test, train = (few[f"{which}_accuracy"].round(2) for which in ("test", "train"))
+        points.append(pandas.DataFrame({"curve": index, "epoch": few["epoch"], "test": test, "train": train}))
+    return pandas.concat(points, ignore_index=True), pandas.DataFrame(names)

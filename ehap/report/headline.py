@@ -1,0 +1,183 @@
+"""The first screen: what one network is worth dense, pruned and in integers, and whether to trust it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+
+from ehap.report.material import Material
+from ehap.report.networks import Network, best_first, dense_of
+from ehap.report.text import cell_name, duration, number
+from ehap.settings.run import DENSE
+
+ENGINE = "onnxruntime"
+ALIGNED = "plain sums, aligned"
+"""The form in which the benchmark executes pruned networks, as the workflow deploys them."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A network on its way (dense, pruned, INT8), a number of it, and how that compares with the dense one."""
+
+    label: str
+    text: str
+    beside: str = ""
+    sources: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One question of the first screen. note: About the numbers. command: What gets them where there are none."""
+
+    title: str
+    stops: Sequence[Stop]
+    note: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The tiles of one method of one network."""
+
+    dataset: str
+    model: str
+    method: str
+    name: str
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A reason to trust the page, or not to. good: None where it is neither."""
+
+    text: str
+    good: bool | None = None
+
+
+def headlines(material: Material, found: Sequence[Network]) -> list[Headline]:
+    """Return the tiles of every pruned network, those of a dataset and model together, the one to show first ahead.
+
+    Where nothing is pruned yet, those of the dense networks.
+    """
+    cells = list(dict.fromkeys((network.dataset, network.model) for network in found))
+    pruned = [network for network in found if network.method != DENSE]
+    if not pruned:
+        return [_headline(material, network, network) for network in found]
+    ordered = [
+        network for cell in cells for network in best_first([one for one in pruned if (one.dataset, one.model) == cell])
+    ]
+    return [_headline(material, network, dense_of(found, network)) for network in ordered]
+
+
+def _headline(material: Material, network: Network, dense: Network) -> Headline:
+    return Headline(
+        network.dataset,
+        network.model,
+        network.method,
+        cell_name(network.dataset, network.model),
+        [
+            _accuracy(network, dense),
+            _size("Parameters", "", dense.parameters, network.parameters, dense, network),
+            _size("FLOPs an image", "flop", dense.flops, network.flops, dense, network),
+            _file(network, dense),
+            _latency(material, network.model),
+        ],
+    )
+
+
+def _accuracy(network: Network, dense: Network) -> Tile:
+    stops: list[Stop] = []
+    for label, value, spread, sources in (
+        ("dense", dense.accuracy, dense.spread, dense.sources),
+        ("pruned", network.accuracy, network.spread, network.sources),
+        ("INT8", network.int8_accuracy, network.int8_spread, network.int8_sources),
+    ):
+        change = value - dense.accuracy
+        said = ["" if isnan(spread) else f"± {number(spread, 'percent')}"]
+        said += ["" if isnan(change) or not stops else number(change, "percentage points", sign=True)]
+        stops.append(Stop(label, number(value, "percent"), ", ".join(filter(None, said)), sources))
+    seeds = f"{network.n} seed{'' if network.n == 1 else 's'}"
+    how = "; pruned: repaired without training" if network.repaired else ""
+    return Tile("Accuracy", _of(network, stops), f"{seeds}, last epoch, all test images{how}")
+
+
+def _size(title: str, unit: str, whole: float, left: float, dense: Network, network: Network) -> Tile:
+    share = "" if isnan(left / whole) else f"{100 * left / whole:.1f} %"
+    first = Stop("dense", number(whole, unit), "", dense.sources)
+    return Tile(title, _of(network, [first, Stop("pruned", number(left, unit), share, network.sources)]))
+
+
+def _file(network: Network, dense: Network) -> Tile:
+    def stop(label: str, size: float, sources: tuple[int, ...]) -> Stop:
+        times = "" if isnan(dense.file_size / size) else f"{dense.file_size / size:.1f}× smaller"
+        return Stop(label, number(size, "bytes"), times, () if isnan(size) else sources)
+
+    first = Stop("dense", number(dense.file_size, "bytes"), "", dense.sources)
+    rest = [
+        stop("pruned", network.file_size, network.sources),
+        stop("INT8", network.int8_file_size, network.int8_sources),
+    ]
+    note = "float32 weights; INT8: one byte a weight" if network.scheme else "float32 weights"
+    return Tile("File as written", _of(network, [first, *rest]), note)
+
+
+def _of(network: Network, stops: Sequence[Stop]) -> Sequence[Stop]:
+    """Return the first stop only where nothing is pruned yet, and none without a number at the end."""
+    if network.method == DENSE:
+        return stops[:1]
+    return stops[:-1] if stops[-1].label == "INT8" and not network.scheme else stops
+
+
+def _latency(material: Material, model: str) -> Tile:
+    """Return what the benchmark says of this model on ONNX Runtime, for the number of images that comes first."""
+    for path, bench in material.bench("bench_latency").items():
+        rows = bench[(bench["model"] == model) & (bench["engine"] == ENGINE)]
+        if rows.empty:
+            continue
+        batch = int(rows["batch"].iloc[0])
+        rows = rows[rows["batch"] == batch]
+        times = {(row["network"], row["precision"]): float(row["latency_ms"]) for row in rows.to_dict("records")}
+        whole = times.get(("dense", "FP32"), nan)
+        stops = [Stop("dense", number(whole, "ms"))]
+        for label, precision in (("pruned", "FP32"), ("INT8", "INT8")):
+            time = times.get((ALIGNED, precision), nan)
+            beside = "" if isnan(whole / time) else f"{whole / time:.1f}× as fast"
+            stops.append(Stop(label, number(time, "ms"), beside))
+        kept = {row["network"]: row["kept_parameters"] for row in rows.to_dict("records")}
+        share = (
+            f", {100 * kept[ALIGNED] / kept['dense']:.0f} % of the parameters"
+            if {ALIGNED, "dense"} <= set(kept)
+            else ""
+        )
+        images = f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"
+        return Tile(f"Latency of a {model}", stops, f"{images}{share}; {path}")
+    return Tile("Latency", (), "not measured on this device", f'make bench-latency ARGS="--models {model}"')
+
+
+def facts(material: Material, within: int, compared: int) -> list[Fact]:
+    """Return what speaks for and against trusting the numbers.
+
+    Args:
+        material: Of the run.
+        within: Of the paper's numbers so many that ours agree with, given both spreads.
+        compared: Of so many.
+    """
+    missing, there = sum(map(len, material.missing.values())), len(material.records)
+    seeds = sorted({int(record.get("seed", 0)) for _, record in material.records} | set(material.seeds))
+    seconds = sum(float(record.get("duration_s", 0)) for _, record in material.records)
+    complete = f"all {there} records are here" if not missing else f"{there} of {there + missing} records are here"
+    found = [
+        Fact(complete, not missing),
+        Fact(f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}" if seeds else "no seed", None),
+        Fact(f"{duration(seconds)} of computing", None),
+    ]
+    other = material.value("deploy", "other_answers")
+    if len(other):
+        images = material.value("prepare", "test_images")
+        of = f" of {int(images.max()):,}" if len(images) else ""
+        count = f"at most {int(other.max())}{of} answers differ" if other.max() else f"no answer{of} differs"
+        said = f"integers run in ONNX Runtime: {count} from the simulation"
+        found.append(Fact(said, True))
+    if compared:
+        said = f"{within} of {compared} accuracies are the paper's within the spreads"
+        found.append(Fact(said, True if within == compared else None))
+    return found

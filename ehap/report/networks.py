@@ -1,0 +1,123 @@
+"""The networks of a run: what each is worth, dense, pruned and quantized."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import pandas
+
+from ehap.report.material import Material
+from ehap.settings.run import DENSE
+
+KEYS = ["dataset", "model", "method", "device"]
+STEPS = ["reconstructed_accuracy", "distilled_accuracy"]
+SMALL = 1.1  # times the fewest parameters of any method count as equally small
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One network, means over seeds; NaN where nothing is known. Accuracies in percent, sizes as in the records.
+
+    sources: Numbers of the records of accuracy and file size. repaired: The accuracy is that after the repair without
+    labels, since the network was not tested after it. scheme, int8_…: Of its quantized form.
+    """
+
+    dataset: str
+    model: str
+    method: str
+    device: str
+    n: int = 0
+    accuracy: float = nan
+    spread: float = nan
+    parameters: float = nan
+    flops: float = nan
+    file_size: float = nan
+    repaired: bool = False
+    sources: tuple[int, ...] = ()
+    scheme: str = ""
+    int8_accuracy: float = nan
+    int8_spread: float = nan
+    int8_file_size: float = nan
+    int8_sources: tuple[int, ...] = ()
+
+
+def networks(material: Material) -> list[Network]:
+    """Return every network, in the order of the records."""
+    values = material.values
+    known = values[values["stage"].isin(["evaluate", "reconstruct"])][KEYS].drop_duplicates()
+    return [_network(material, *key) for key in known.itertuples(index=False, name=None)]
+
+
+def best_first(found: Sequence[Network]) -> list[Network]:
+    """Order pruned networks of one dataset and model: quantized ones first, then the small ones, then by accuracy."""
+    least = min((network.parameters for network in found), default=nan)
+
+    def rank(network: Network) -> tuple[bool, bool, float]:
+        accuracy = network.accuracy if network.accuracy == network.accuracy else -1.0  # not NaN
+        return network.int8_accuracy != network.int8_accuracy, not network.parameters <= SMALL * least, -accuracy
+
+    return sorted(found, key=rank)
+
+
+def dense_of(found: Sequence[Network], network: Network) -> Network:
+    """Return the dense network that one was made from; where there is one of the same device, that."""
+    dense = [
+        each for each in found if (each.dataset, each.model, each.method) == (network.dataset, network.model, DENSE)
+    ]
+    same = [each for each in dense if each.device == network.device]
+    return next(iter(same or dense), Network(dataset=network.dataset, model=network.model, method=DENSE, device=""))
+
+
+def _network(material: Material, dataset: str, model: str, method: str, device: str) -> Network:
+    cell: dict[str, Any] = {"dataset": dataset, "model": model, "method": method}
+    here = cell | {"device": device}
+    stage, quantity = "evaluate", "accuracy"
+    accuracy = material.value(stage, quantity, scheme="", **here)
+    if accuracy.empty:
+        stage = "reconstruct"
+        quantity = next((step for step in reversed(STEPS) if len(material.value(stage, step, **here))), STEPS[0])
+        accuracy = material.value(stage, quantity, **here)
+    parameters, flops = (
+        _first(material.value("evaluate", name, scheme="", **here), material.value("prune", name, **cell))
+        for name in ("parameters", "flops")
+    )
+    network = Network(
+        **here,
+        n=len(accuracy),
+        accuracy=float(accuracy.mean()),
+        spread=float(accuracy.std()),
+        parameters=parameters,
+        flops=flops,
+        file_size=float(material.value("evaluate", "file_size", scheme="", **here).mean()),
+        repaired=stage == "reconstruct",
+        sources=material.sources(stage=stage, scheme="", **here),
+    )
+    return _with_integers(material, network)
+
+
+def _with_integers(material: Material, network: Network) -> Network:
+    """Add what the first scheme of 8 bits gives, or else the first one."""
+    here = {"dataset": network.dataset, "model": network.model, "method": network.method, "device": network.device}
+    tested = material.values[material.values["stage"] == "evaluate"]
+    rows = tested[(tested[list(here)] == list(here.values())).all(axis=1) & (tested["scheme"] != "")]
+    schemes = list(dict.fromkeys(rows["scheme"]))
+    if not schemes:
+        return network
+    scheme = next((name for name in schemes if str(name).endswith("8")), schemes[0])
+    accuracy = material.value("evaluate", "accuracy", scheme=scheme, **here)
+    return Network(
+        **{
+            **vars(network),
+            "scheme": str(scheme),
+            "int8_accuracy": float(accuracy.mean()),
+            "int8_spread": float(accuracy.std()),
+            "int8_file_size": float(material.value("evaluate", "file_size", scheme=scheme, **here).mean()),
+            "int8_sources": material.sources(stage="evaluate", scheme=scheme, **here),
+        }
+    )
+
+
+def _first(*choices: pandas.Series) -> float:
+    """Return the mean of the first series that is not empty."""
+    return next((float(series.mean()) for series in choices if len(series)), nan)

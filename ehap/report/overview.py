@@ -1,0 +1,90 @@
+"""All networks: a table, and accuracy against size."""
+
+from collections.abc import Sequence
+from math import isnan
+
+import pandas
+
+from ehap.report import charts
+from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
+from ehap.report.cells import nothing, number_cell
+from ehap.report.colours import colours_of
+from ehap.report.material import Material
+from ehap.report.networks import Network, dense_of
+from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name, family
+from ehap.settings.run import DENSE
+
+
+def networks_section(material: Material, networks: Sequence[Network]) -> Section:
+    """Return the table of all networks, with their picture."""
+    lead = (
+        "One row a network: the mean over seeds of the last epoch's accuracy, ± its standard deviation, on all test "
+        "images. Click a number to see the records behind it."
+    )
+    rows = [_network_row(network, dense_of(networks, network)) for network in networks]
+    columns = (
+        *("dataset", "model", "method", "#accuracy", "#against dense", "#parameters kept", "#FLOPs kept", "#file"),
+        *("#INT8 accuracy", "#INT8 file", "#n", "device"),
+    )
+    table = Table("networks", "Accuracy and size", columns, rows)
+    blocks: list[Block] = [table, *pictures_of_size(material, networks)] if rows else [nothing(material, "evaluate")]
+    return Section("networks", "All networks", lead, blocks)
+
+
+def _network_row(network: Network, dense: Network) -> Row:
+    change = network.accuracy - dense.accuracy
+    shares = [100 * network.parameters / dense.parameters, 100 * network.flops / dense.flops]
+    cells = (
+        Cell(DATASET_NAMES.get(network.dataset, network.dataset)),
+        Cell(MODEL_NAMES.get(network.model, network.model)),
+        Cell(network.method + (" (repaired)" if network.repaired else "")),
+        number_cell(network.accuracy, "percent", network.spread, network.sources),
+        Cell("") if network.method == DENSE else number_cell(change, "percentage points", sign=True),
+        *(number_cell(share, "percent") for share in shares),
+        number_cell(network.file_size, "bytes", sources=network.sources),
+        number_cell(network.int8_accuracy, "percent", network.int8_spread, network.int8_sources),
+        number_cell(network.int8_file_size, "bytes", sources=network.int8_sources),
+        Cell(str(network.n), network.n),
+        Cell(network.device),
+    )
+    return Row(cells, network.dataset, network.model, network.method)
+
+
+def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Picture]:
+    """Return accuracy against size, a picture for each dataset and model."""
+    colours = colours_of(material)
+    pictures = []
+    for dataset, model in dict.fromkeys((network.dataset, network.model) for network in networks):
+        mine = [network for network in networks if (network.dataset, network.model) == (dataset, model)]
+        if len(mine) < 2:  # noqa: PLR2004  # one point is no picture
+            continue
+        by_file = sum(not isnan(network.file_size) for network in mine) >= len(mine) / 2
+        frame = pandas.DataFrame([point for network in mine for point in _points(network, by_file)])
+        frame = frame.dropna(subset=["size", "accuracy"])
+        title = "size of the file, KB" if by_file else "parameters, thousands"
+        best = frame.sort_values("accuracy").iloc[-1]
+        alt = (
+            f"Accuracy against {title}, for {len(frame)} networks of {cell_name(dataset, model)}: from "
+            f"{frame['size'].min():,.0f} to {frame['size'].max():,.0f}, {frame['accuracy'].min():.1f} to "
+            f"{frame['accuracy'].max():.1f} %; the best is {best['label']}."
+        )
+        key = {name: colours[name] for name in dict.fromkeys(frame["family"])}
+        spec = charts.accuracy_by_size(frame, key, title)
+        what = f"Accuracy against size, {cell_name(dataset, model)}"
+        pictures.append(Picture(f"size-{dataset}-{model}", what, alt, spec, key, dataset, model, wide=True))
+    return pictures
+
+
+def _points(network: Network, by_file: bool) -> list[dict[str, object]]:
+    kind = {"method": network.method, "family": family(network.method)}
+    size = network.file_size if by_file else network.parameters
+    state = "dense" if network.method == DENSE else "pruned"
+    spread = 0.0 if isnan(network.spread) else network.spread
+    first = {"size": size / 1e3, "accuracy": network.accuracy, "spread": spread, "label": network.method, "order": 0}
+    points = [{**kind, "state": state, **first}]
+    if by_file and not isnan(network.int8_accuracy):
+        spread = 0.0 if isnan(network.int8_spread) else network.int8_spread
+        label = f"{network.method}, {network.scheme}"
+        second = {"size": network.int8_file_size / 1e3, "accuracy": network.int8_accuracy, "spread": spread}
+        points.append({**kind, "state": "quantized", **second, "label": label, "order": 1})
+    return points

@@ -1,0 +1,144 @@
+"""The page as one HTML file: no network, no second file."""
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ehap.errors import DataError
+from ehap.report.blocks import Block, Picture, Section
+from ehap.report.curves import curves_section
+from ehap.report.engines import integers_section, latency_section
+from ehap.report.headline import facts, headlines
+from ehap.report.material import Material
+from ehap.report.networks import networks
+from ehap.report.overview import networks_section
+from ehap.report.paper import paper_section, settings_section
+from ehap.report.published import published_section
+from ehap.report.records import records_section
+from ehap.report.repair import repair_section
+from ehap.report.shapes import shapes_section
+from ehap.report.text import DATASET_NAMES, MODEL_NAMES
+from ehap.report.traces import traces_section
+
+GLOBAL = "window.vegaEmbed = vegaEmbed;"
+
+
+def page(material: Material) -> str:
+    """Return the page of a run, from whatever there is of it."""
+    found = networks(material)
+    paper, within, compared = paper_section(material)
+    parts = [
+        networks_section(material, found),
+        paper,
+        traces_section(material),
+        repair_section(material, found),
+        published_section(material, found),
+        settings_section(material),
+        shapes_section(material),
+        curves_section(material),
+        integers_section(material),
+        latency_section(material),
+        records_section(material),
+    ]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            material=material,
+            about=about(material),
+            facts=facts(material, within, compared),
+            headlines=headlines(material, found),
+            sections=parts,
+            filters=_filters(material),
+            specs={picture.name: picture.spec for picture in _pictures(parts)},
+            records=[{"path": path, **record} for path, record in material.records],
+            tables_script=_tables_script(),
+            charts_script=vl_convert.javascript_bundle(GLOBAL),
+            style=_own("page.css"),
+            script=_own("page.js"),
+        )
+    )
+
+
+def about(material: Material) -> dict[str, str]:
+    """Return what ran where: label to text."""
+    records = [record for _, record in material.records]
+    devices = dict.fromkeys(str(record.get("device", "")) for record in records)
+    versions = dict.fromkeys(
+        f"{name} {version}" for record in records for name, version in record.get("versions", {}).items()
+    )
+    said = {
+        "device": ", ".join(filter(None, devices)) or "nothing has run yet",
+        "libraries": ", ".join(versions),
+        "commit": material.commit,
+        "seeds": ", ".join(map(str, material.seeds)),
+    }
+    return {label: text for label, text in said.items() if text}
+
+
+def _filters(material: Material) -> dict[str, dict[str, str]]:
+    """Return the choices of each filter: value to what is shown."""
+    heads = material.heads
+    names = {"dataset": DATASET_NAMES, "model": MODEL_NAMES, "method": {}}
+    return {
+        column: {str(value): names[column].get(str(value), str(value)) for value in heads[column].unique() if value}
+        for column in names
+    }
+
+
+def _pictures(parts: Sequence[Section]) -> list[Picture]:
+    return [block for part in parts for block in part.blocks if isinstance(block, Picture)]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("ehap.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["in_runs"] = _in_runs
+    environment.filters["as_order"] = lambda order: f"{order:.7g}" if isinstance(order, float) else order
+    environment.filters["as_json"] = _as_json
+    environment.filters["as_script"] = _as_script
+    return environment
+
+
+def _in_runs(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Return neighbours of one kind together."""
+    return [list(run) for _, run in groupby(blocks, lambda block: block.kind)]
+
+
+def _as_json(value: Any) -> str:
+    """Return JSON that cannot end the element that it stands in."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _as_script(text: str) -> str:
+    """Return a script that cannot end its element: in strings and patterns an escaped slash is a slash."""
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _own(name: str) -> str:
+    return files("ehap.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _tables_script() -> str:
+    """Return DataTables as itables ships it, as a plain module: what it would export it hangs onto the window.
+
+    Raises:
+        DataError: The bundle has another form than the pinned one.
+    """
+    bundle = files("itables").joinpath("html", "dt_bundle.js").read_text(encoding="utf-8")
+    start = bundle.rfind("export{")
+    exported = bundle[start : bundle.find("}", start)].removeprefix("export{").split(",")
+    names = {public: local for local, _, public in (pair.partition(" as ") for pair in exported)}
+    if "jQuery" not in names:
+        raise DataError("expected itables' bundle to export jQuery, as itables 2.9 does; install the pinned version.")
+    return f"{bundle[:start]};window.jQuery = {names['jQuery']};"

@@ -1,0 +1,215 @@
+"""The paper's tables beside ours: its printed numbers, ours, the difference, and a verdict."""
+
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Any
+
+import pandas
+
+from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
+from ehap.report.cells import rows_of
+from ehap.report.material import Material
+from ehap.report.text import DATASET_NAMES, MISSING, MODEL_NAMES, QUANTITIES, number
+from ehap.settings.run import DENSE
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """One table of the paper. frame: The name of ours that it stands in."""
+
+    number: str
+    title: str
+    frame: str
+    dataset: str
+
+
+TABLES = (
+    Numbered("I", "Accuracy before and after pruning, CIFAR-10", "pruned_accuracy", "cifar10"),
+    Numbered("II", "Accuracy before and after pruning, CIFAR-100", "pruned_accuracy", "cifar100"),
+    Numbered("III", "Cost of the traces on an RTX 2060, CIFAR-100", "trace_cost", "cifar100"),
+    Numbered("IV", "Cost of the traces on an RTX 3090, CIFAR-100", "trace_cost", "cifar100"),
+    Numbered("V", "Accuracy after quantization, CIFAR-10", "quantized_accuracy", "cifar10"),
+    Numbered("VI", "Accuracy after quantization, CIFAR-100", "quantized_accuracy", "cifar100"),
+    Numbered("X", "Sizes and FLOPs, CIFAR-10", "sizes", "cifar10"),
+    Numbered("XI", "Sizes and FLOPs, CIFAR-100", "sizes", "cifar100"),
+)
+SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quantization-aware training"}
+COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict")
+VERDICTS = {"within": "within", "above": "above", "below": "below", "": ""}
+PROTOCOL = {"accuracy": ("accuracy", "best_accuracy")}
+"""The paper picks the epoch by its test accuracy; its number stands beside both of ours."""
+
+
+def paper_section(material: Material) -> tuple[Section, int, int]:
+    """Return the section, how many of the paper's accuracies ours agree with, and of how many."""
+    blocks: list[Block] = []
+    judged: dict[tuple[str, ...], str] = {}
+    for table in TABLES:
+        rows, found = _rows(material, table)
+        judged |= found
+        here = sum(row.cells[4].tone != "missing" for row in rows)
+        blocks.append(
+            Table(
+                f"table-{table.number}",
+                f"Table {table.number}: {table.title}" + ("" if here else " — the paper's numbers; none of ours yet"),
+                COLUMNS,
+                rows,
+                _note(table),
+                folded=not here,
+            )
+        )
+    if all(isinstance(block, Table) and block.folded for block in blocks):
+        meant = material.printed[["dataset", "model"]].isin({"dataset": material.datasets, "model": material.models})
+        text = "The paper's tables are about ResNet-32, ResNet-56 and WRN-28-8 on CIFAR, this run is not."
+        missing = Missing("Nothing that the paper's tables show is here yet.", material.config)
+        blocks.insert(0, missing if meant.all(axis=1).any() else Missing(text, "make paper"))
+    lead = (
+        "The paper's printed numbers, ours, and whether the difference is within the root of both squared standard "
+        "deviations. Accuracy is compared twice: at the last epoch, the number that counts here, and at the epoch that "
+        "did best on the test images, which is what the paper reports. Devices are never mixed in one mean."
+    )
+    section = Section("paper", "The paper's tables", lead, blocks)
+    return section, list(judged.values()).count("within"), len(judged)
+
+
+def _note(table: Numbered) -> str:
+    if table.frame == "trace_cost":
+        return "300 samples each; compare seconds only where ours has as many samples, on a GPU of that kind."
+    if table.frame == "sizes":
+        return (
+            "The paper's original and pruned files hold the optimizer's momentum too, its quantized files integers as "
+            "float32; ours are what a user needs: weights, or one byte a weight with its scales."
+        )
+    return ""
+
+
+def _rows(material: Material, table: Numbered) -> tuple[list[Row], dict[tuple[str, ...], str]]:
+    """Return a row for each number that the paper prints and each of our devices, and the verdict on each accuracy."""
+    printed = material.printed[material.printed["table"] == table.number]
+    ours = material.frames[table.frame]
+    subject = "curvature" if table.frame == "trace_cost" else "method"
+    rows: list[Row] = []
+    verdicts: dict[tuple[str, ...], str] = {}
+    for line in rows_of(printed):
+        for quantity in PROTOCOL.get(line["quantity"], (line["quantity"],)):
+            wanted = {"dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
+            wanted |= {"scheme": line["scheme"], "quantity": quantity}
+            matching = ours[(ours[list(wanted)] == list(wanted.values())).all(axis=1)]
+            found = rows_of(matching) or [{}]
+            for mine in found:
+                row, verdict = _row(material, line, quantity, subject, mine)
+                rows.append(row)
+                if quantity == "best_accuracy" and verdict:  # like with like
+                    verdicts[line["dataset"], line["model"], line["subject"], line["scheme"], mine["device"]] = verdict
+    return rows, verdicts
+
+
+def _row(
+    material: Material, line: dict[str, Any], quantity: str, subject: str, mine: dict[str, Any]
+) -> tuple[Row, str]:
+    unit = str(mine.get("unit", "")) or _unit(quantity)
+    unit = "memory" if quantity == "peak_memory" else unit
+    mean, spread = float(mine.get("mean", nan)), float(mine.get("std", nan))
+    difference = mean - float(line["paper"])
+    verdict = _verdict(difference, spread, float(line["paper_spread"]))
+    stage = "trace" if subject == "curvature" else "evaluate"
+    where = {"stage": stage, "dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
+    sources = material.sources(**where, scheme=line["scheme"], device=mine["device"]) if mine else ()
+    network = line["subject"] + (f", {line['scheme']}" if line["scheme"] else "")
+    cells = (
+        Cell(DATASET_NAMES.get(line["dataset"], line["dataset"])),
+        Cell(MODEL_NAMES.get(line["model"], line["model"])),
+        Cell(network),
+        Cell(QUANTITIES.get(quantity, quantity)),
+        Cell(number(mean, unit, spread), mean, sources) if mine else Cell("not yet", -1, (), "missing"),
+        Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
+        Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"])),
+        Cell("" if isnan(difference) else number(difference, _differing(unit), sign=True), _or_zero(difference)),
+        Cell(VERDICTS[verdict], verdict, (), verdict),  # type: ignore[arg-type]  # one of the tones
+    )
+    return Row(cells, line["dataset"], line["model"], line["subject"] if subject == "method" else ""), verdict
+
+
+def _verdict(difference: float, ours: float, paper: float) -> str:
+    """Return within, above or below; empty where the paper prints no spread or there is nothing of ours."""
+    if isnan(difference) or isnan(paper):
+        return ""
+    spread = ((0.0 if isnan(ours) else ours) ** 2 + paper**2) ** 0.5
+    return "within" if abs(difference) <= spread else "above" if difference > 0 else "below"
+
+
+def _unit(quantity: str) -> str:
+    units = {"file_size": "bytes", "flops": "flop", "trace_time": "s", "peak_memory": "memory"}
+    return units.get(quantity, "percent")
+
+
+def _differing(unit: str) -> str:
+    return "percentage points" if unit == "percent" else unit
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if isnan(value) else value
+
+
+def settings_section(material: Material) -> Section:
+    """Return the paper's settings beside those of the run (Tables VII to IX)."""
+    ours = material.frames["settings"]
+    tables: list[Block] = []
+    for table, title in SETTINGS.items():
+        stages = sorted(set(material.printed_settings[material.printed_settings["table"] == table]["stage"]))
+        mine = ours[ours["stage"].isin(stages)]
+        known = set(material.printed_settings["setting"])
+        rows = _setting_rows(material, mine[mine["setting"].isin(known)], table)
+        if rows:
+            columns = ("stage", "dataset", "model", "setting", "#ours", "#paper", "", "used by")
+            tables.append(Table(f"table-{table}", f"Table {table}: {title}", columns, rows))
+    if not tables:
+        tables.append(Missing("No record of a training is here yet.", material.config))
+    lead = (
+        "What the records say they were computed with, beside the paper's Tables VII to IX. Every other setting of a "
+        "record is shown with it."
+    )
+    return Section("settings", "Settings", lead, tables)
+
+
+def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> list[Row]:
+    """Return a row for each value of a setting, with the methods, schemes or curvatures that have it."""
+    rows = []
+    keys = ["stage", "dataset", "model", "setting"]
+    for key, part in mine.groupby(keys, sort=False):
+        for value, same in part.groupby(part["value"].map(_written), sort=False):
+            paper = same["paper"].dropna()
+            printed = _written(paper.iloc[0]) if len(paper) else MISSING
+            equal = printed != MISSING and _equal(printed, str(value))
+            tone = "" if printed == MISSING else "within" if equal else "below"
+            names = [
+                " ".join(filter(None, row)) for row in same[["method", "scheme", "curvature"]].itertuples(index=False)
+            ]
+            named = ", ".join(dict.fromkeys(name or DENSE for name in names))
+            stage, dataset, model, setting = map(str, key)
+            sources = material.sources(stage=stage, dataset=dataset, model=model, method=tuple(same["method"]))
+            cells = (
+                *(Cell(stage), Cell(DATASET_NAMES.get(dataset, dataset)), Cell(MODEL_NAMES.get(model, model))),
+                Cell(setting.replace("_", " ")),
+                Cell(str(value), None, sources),
+                Cell(printed),
+                Cell({"": "", "within": "the same", "below": "differs"}[tone], None, (), tone),  # type: ignore[arg-type]
+                Cell(named),
+            )
+            rows.append(Row(cells, dataset, model))
+    return rows
+
+
+def _written(value: object) -> str:
+    """Return a setting as a configuration has it: 300 where a column of numbers makes it 300.0, a dash for none."""
+    if value is None:
+        return MISSING
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]  # a float
+
+
+def _equal(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one == other

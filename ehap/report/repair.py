@@ -1,0 +1,119 @@
+"""Networks that are repaired without training, by size and by the number of images."""
+
+from collections.abc import Sequence
+
+import pandas
+
+from ehap.report import charts
+from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
+from ehap.report.cells import number_cell, parts, rows_of
+from ehap.report.material import Material
+from ehap.report.networks import Network, dense_of
+from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name
+
+REPAIR = {
+    "pruned_accuracy": "as pruned",
+    "recalibrated_accuracy": "BatchNorm recalibrated",
+    "reconstructed_accuracy": "reconstructed",
+    "distilled_only_accuracy": "distilled only",
+    "distilled_accuracy": "reconstructed and distilled",
+}
+
+
+def repair_section(material: Material, networks: Sequence[Network]) -> Section:
+    """Return what pruned networks are worth without training on: by size and by the number of images."""
+    lead = (
+        "A pruned network brought near to the dense one on some images without labels: every layer fitted by least "
+        "squares, then some hundred steps towards the dense network's answers. The dashed line is the dense network."
+    )
+    frame = material.frames.get("repaired")
+    if frame is None or frame.empty:
+        text = "This run repairs no network without training."
+        missing = Missing(text, "snakemake --configfile config/training_free.yaml")
+        return Section("repair", "Pruned without training", lead, [missing])
+    pictures = [*_repair_by_size(frame, networks), *_repair_by_images(frame, networks)]
+    rows = [_repair_row(material, row) for row in rows_of(frame)]
+    columns = (
+        *("dataset", "model", "method", "#images", "#steps", "#parameters kept", "#FLOPs kept"),
+        *(f"#{label}" for label in REPAIR.values()),
+        *("#against dense", "#seconds", "#n", "device"),
+    )
+    table = Table("repaired", "Repaired networks, accuracy at each step", columns, rows)
+    return Section("repair", "Pruned without training", lead, [*pictures, table])
+
+
+def _repair_by_size(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
+    usual = frame[frame["images"] == frame["images"].mode().max()]
+    distilled = usual["steps"][usual["steps"] > 0].mode()
+    usual = usual[usual["steps"].isin([0, distilled.max() if len(distilled) else 0])]
+    return [
+        _repair_picture(part, networks, "compression_ratio", "parameters kept, %", f"by {part.iloc[0]['ranking']}")
+        for part in parts(usual, ["dataset", "model", "ranking", "device"])
+        if part["compression_ratio"].round().nunique() > 1
+    ]
+
+
+def _repair_by_images(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
+    counts = frame.assign(size=frame["compression_ratio"].round())
+    distilled = counts["steps"][counts["steps"] > 0].mode()
+    counts = counts[counts["steps"].isin([0, distilled.max() if len(distilled) else 0])]
+    return [
+        _repair_picture(
+            part, networks, "images", "images without labels", f"{part.iloc[0]['size']:.0f} % of the parameters"
+        )
+        for part in parts(counts, ["dataset", "model", "ranking", "size", "device"])
+        if part["images"].nunique() > 1
+    ]
+
+
+def _repair_picture(part: pandas.DataFrame, networks: Sequence[Network], size: str, label: str, what: str) -> Picture:
+    first = part.iloc[0]
+    dataset, model = str(first["dataset"]), str(first["model"])
+    dense = dense_of(networks, Network(dataset=dataset, model=model, method="", device=str(first["device"])))
+    points = [
+        {"method": row["method"], "step": said, "size": row[size], "accuracy": row[step], "spread": row[f"{step}_std"]}
+        for row in rows_of(part)
+        for step, said in REPAIR.items()
+    ]
+    data = pandas.DataFrame(points).dropna(subset=["accuracy"]).fillna({"spread": 0.0})
+    last = data[data["accuracy"] == data["accuracy"].max()].iloc[0]
+    alt = (
+        f"Test accuracy at each step of the repair against {label}, {cell_name(dataset, model)}, {what}: at most "
+        f"{last['accuracy']:.1f} %, {last['step']}."
+    )
+    key = {step: index for index, step in enumerate(REPAIR.values()) if (data["step"] == step).any()}
+    spec = charts.steps_of_repair(data, key, label, dense.accuracy)
+    name = f"repair-{size}-{dataset}-{model}-{first['ranking']}-{what}"
+    title = f"{cell_name(dataset, model)}, {what}"
+    return Picture(
+        "".join(letter if letter.isalnum() else "-" for letter in name), title, alt, spec, key, dataset, model
+    )
+
+
+def _repair_row(material: Material, row: dict[str, object]) -> Row:
+    dataset, model, method, device = (str(row[key]) for key in ("dataset", "model", "method", "device"))
+    heads = material.heads
+    mine = tuple(name for name in heads["method"].unique() if name == method or str(name).startswith(f"{method}-draw"))
+    sources = material.sources(stage="reconstruct", dataset=dataset, model=model, method=mine, device=device)
+    before = material.sources(stage="assess", dataset=dataset, model=model, method=mine, device=device)
+    of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
+    cells = (
+        Cell(DATASET_NAMES.get(dataset, dataset)),
+        Cell(MODEL_NAMES.get(model, model)),
+        Cell(method),
+        Cell(f"{of['images']:,.0f}", of["images"]),
+        Cell(f"{of['steps']:.0f}", of["steps"]),
+        number_cell(of["compression_ratio"], "percent"),
+        number_cell(of["flops_ratio"], "percent"),
+        *(
+            number_cell(
+                of[step], "percent", of[f"{step}_std"], before if step.startswith(("pruned", "recal")) else sources
+            )
+            for step in REPAIR
+        ),
+        number_cell(of["change"], "percentage points", of["change_std"], sources, sign=True),
+        number_cell(of["seconds"], "s", sources=sources),
+        Cell(f"{of['n']:.0f}", of["n"]),
+        Cell(device),
+    )
+    return Row(cells, dataset, model, method)

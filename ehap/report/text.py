@@ -1,0 +1,66 @@
+"""Numbers and names as the page writes them."""
+
+import math
+import re
+
+UNITS = {"percent": "%", "percentage points": "points"}
+DIGITS = {"percent": 2, "percentage points": 2, "s": 1, "ms": 2, "KB": 1, "MB": 0, "MFLOP": 1}
+SCALES = {"bytes": ("KB", 1e3), "memory": ("MB", 1e6), "flop": ("MFLOP", 1e6)}
+DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
+MODEL_NAMES = {"resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "wrn28_8": "WRN-28-8"}
+QUANTITIES = {
+    "accuracy": "accuracy, last epoch",
+    "best_accuracy": "accuracy, best epoch (the paper's protocol)",
+    "compression_ratio": "parameters kept",
+    "flops_ratio": "FLOPs kept",
+    "file_size": "file as written",
+    "flops": "FLOPs",
+    "parameters": "parameters",
+    "trace_time": "time for the traces",
+    "peak_memory": "peak memory",
+    "quantization_change": "change by quantization",
+}
+MISSING = "–"
+A_MINUTE, AN_HOUR = 60, 3600
+
+
+def number(value: float, unit: str, spread: float = math.nan, sign: bool = False) -> str:
+    """Return a number with its spread and unit, e.g. ``88.47 ± 0.25 %``; a dash for NaN.
+
+    Args:
+        value: In ``unit``: that of a record, or ``memory`` for bytes of memory.
+        unit: Whole numbers where it counts something.
+        spread: In the same unit; not shown for NaN.
+        sign: Whether a plus is shown.
+    """
+    if math.isnan(value):
+        return MISSING
+    shown, factor = SCALES.get(unit, (unit, 1.0))
+    digits = DIGITS.get(shown, 0)
+    text = f"{value / factor:{'+' if sign else ''},.{digits}f}".replace("-", "−")
+    if not math.isnan(spread):
+        text += f" ± {spread / factor:,.{digits}f}"
+    return f"{text}\u00a0{UNITS.get(shown, shown)}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Return a time span, e.g. ``1 h 12 min``."""
+    if seconds < A_MINUTE:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / A_MINUTE)
+    return f"{minutes} min" if seconds < AN_HOUR else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def cell_name(dataset: str, model: str) -> str:
+    """Return what a network is and sees, e.g. ``ResNet-20 on CIFAR-10``."""
+    return f"{MODEL_NAMES.get(model, model)} on {DATASET_NAMES.get(dataset, dataset)}"
+
+
+def family(method: str) -> str:
+    """Return a method's name without the budget, images or draw that a sweep adds to it."""
+    return re.sub(r"(-draw\d+|-images\d+|-\d+(_\d+)?)+$", "", method)
+
+
+def network_name(dataset: object, model: object) -> str:
+    """Return the same in short, e.g. ``ResNet-20, CIFAR-10``."""
+    return f"{MODEL_NAMES.get(str(model), model)}, {DATASET_NAMES.get(str(dataset), dataset)}"

@@ -1,0 +1,111 @@
+"""Traces: what an estimator costs, and how far its ranking is to be trusted."""
+
+from typing import Any
+
+import pandas
+
+from ehap.report import charts
+from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
+from ehap.report.cells import nothing, number_cell, parts, rows_of
+from ehap.report.material import Material
+from ehap.report.text import DATASET_NAMES, MODEL_NAMES
+
+BENCH_SAMPLES = 300
+
+
+def traces_section(material: Material) -> Section:
+    """Return what the traces cost, and, from benchmarks, what they are worth."""
+    lead = (
+        "What it takes to get every channel's Hessian trace, and how far the ranking is that of the exact traces: the "
+        "overlap (Jaccard) of the channels kept at 10 % of the parameters, and Spearman's ρ of all channels."
+    )
+    blocks: list[Block] = []
+    benched: list[Row] = []
+    for path, bench in material.bench("bench_trace").items():
+        judged = bench.dropna(subset=["overlap"])
+        if len(judged):
+            blocks.append(_trace_picture(path, judged))
+            benched += [_bench_row(path, row) for row in rows_of(judged.sort_values("seconds"))]
+    if not blocks:
+        text = "How good the estimates are has not been measured on this device."
+        blocks.append(Missing(text, 'make bench-trace ARGS="--checkpoint … --data …"'))
+    frame = material.frames["trace_cost"]
+    rows = [_trace_row(material, part) for part in parts(frame, ["dataset", "model", "curvature", "device"])]
+    columns = ("dataset", "model", "curvature", "#samples", "#images", "#seconds", "#peak memory", "#n", "device")
+    none = nothing(material, "trace", "This run computes no traces.")
+    blocks.append(Table("traces", "Traces of this run", columns, rows) if rows else none)
+    if benched:
+        judged_columns = (
+            *("estimator", "model", "#classes", "#Hessian batch", "#samples judged", "#seconds for them"),
+            *("#seconds for 300", "#peak memory", "#overlap", "#Spearman", "file"),
+        )
+        blocks.append(Table("fidelity", "Benchmarks of estimators", judged_columns, benched, folded=True))
+    return Section("traces", "Traces: cost and fidelity", lead, blocks)
+
+
+def _judged_seconds(seconds: float, samples: float) -> float:
+    """Return the cost of the samples that were judged; the benchmark gives that of 300, or of exact traces."""
+    return seconds * samples / BENCH_SAMPLES if samples else seconds
+
+
+def _trace_picture(path: str, judged: pandas.DataFrame) -> Picture:
+    first = judged.iloc[0]
+    points = pandas.DataFrame(
+        {
+            "estimator": judged["contender"].str.replace(r", \d+ samples$", "", regex=True),
+            "seconds": map(_judged_seconds, judged["seconds"], judged["samples_run"]),
+            "overlap": judged["overlap"],
+            "spearman": judged["spearman"],
+            "samples": [f"{int(count)} samples" if count else "exact" for count in judged["samples_run"]],
+        }
+    )
+    key = {name: index + 1 for index, name in enumerate(dict.fromkeys(points["estimator"]))}
+    exact = points[points["samples"] == "exact"]["seconds"].max()
+    best = points[points["samples"] != "exact"].sort_values("overlap").iloc[-1]
+    alt = (
+        f"Share of the kept channels that each estimate gets right, against its seconds: exact traces take at most "
+        f"{exact:,.0f} s, the best Hutchinson estimate, {best['estimator']} with {best['samples']}, "
+        f"{best['seconds']:,.0f} s for {best['overlap']:.2f}. From {path}."
+    )
+    model = MODEL_NAMES.get(first["model"], first["model"])
+    title = f"{model}, {int(first['classes'])} classes, {int(first['batch'])} images"
+    name = path.rsplit("/", 1)[-1].removesuffix(".csv")
+    return Picture(name, title, alt, charts.traces(points, key), key, "", str(first["model"]))
+
+
+def _bench_row(path: str, row: dict[str, Any]) -> Row:
+    samples = int(row["samples_run"])
+    cells = (
+        Cell(str(row["contender"])),
+        Cell(MODEL_NAMES.get(row["model"], row["model"])),
+        Cell(str(row["classes"]), row["classes"]),
+        Cell(str(row["batch"]), row["batch"]),
+        Cell(str(samples) if samples else "exact", samples),
+        number_cell(_judged_seconds(row["seconds"], samples), "s"),
+        number_cell(row["seconds"], "s") if samples else Cell("", -1),
+        number_cell(row["peak_memory_mb"] * 1e6, "memory"),
+        Cell(f"{row['overlap']:.3f}", row["overlap"]),
+        Cell(f"{row['spearman']:.3f}", row["spearman"]),
+        Cell(path),
+    )
+    return Row(cells, "", str(row["model"]))
+
+
+def _trace_row(material: Material, part: pandas.DataFrame) -> Row:
+    first = part.iloc[0]
+    dataset, model, curvature = (str(first[key]) for key in ("dataset", "model", "curvature"))
+    means = part.set_index("quantity")["mean"]
+    sources = material.sources(stage="trace", dataset=dataset, model=model, curvature=curvature, device=first["device"])
+    seconds = part[part["quantity"] == "trace_time"].iloc[0]
+    cells = (
+        Cell(DATASET_NAMES.get(dataset, dataset)),
+        Cell(MODEL_NAMES.get(model, model)),
+        Cell(curvature),
+        Cell(f"{means['samples']:.0f}" if means["samples"] else "exact", means["samples"]),
+        Cell(f"{means['hessian_batch']:.0f}", means["hessian_batch"]),
+        number_cell(seconds["mean"], "s", seconds["std"], sources),
+        number_cell(means["peak_memory"], "memory", sources=sources),
+        Cell(str(int(seconds["n"])), int(seconds["n"])),
+        Cell(str(first["device"])),
+    )
+    return Row(cells, dataset, model)

@@ -1,0 +1,259 @@
+"""Stage report: the page of results, from records, histories, plans and benchmarks."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+
+from ehap import tables
+from ehap.data import DATASETS
+from ehap.errors import DataError
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.pruning import Planner
+from ehap.pruning.channels import ChannelGraph, channel_graph
+from ehap.records import read_record
+from ehap.report import Limit, Material, Plan, page
+from ehap.runtime import slug, write_atomically
+from ehap.settings import Prune, Tables
+
+HISTORY = ("epoch", "train_accuracy", "test_accuracy")
+CELL = ("dataset", "model", "seed", "method", "scheme", "stage")
+SHOWN = ("pretrain", "finetune", "qat")
+TRACE_COLUMNS = (
+    "model",
+    "classes",
+    "batch",
+    "contender",
+    "seconds",
+    "peak_memory_mb",
+    "samples_run",
+    "spearman",
+    "overlap",
+)
+LATENCY_COLUMNS = (
+    "model",
+    "batch",
+    "engine",
+    "network",
+    "precision",
+    "latency_ms",
+    "executed_parameters",
+    "kept_parameters",
+)
+BENCHES = ("bench_trace*.csv", "bench_latency*.csv")
+LIMIT_MODEL = "resnet20"
+
+
+def run(
+    results: Path,
+    records: Sequence[Path],
+    paper: Path,
+    paper_settings: Path,
+    measurements: Path,
+    target: Path,
+    settings: Tables,
+    command: str,
+    name: str,
+) -> None:
+    """Write the page of a run as one HTML file, from those of its records that are there; see ``gathered``."""
+    material = gathered(results, records, paper, paper_settings, measurements, settings, command, name)
+    write_atomically(target, page(material).encode())
+
+
+def gathered(
+    results: Path,
+    records: Sequence[Path],
+    paper: Path,
+    paper_settings: Path,
+    measurements: Path,
+    settings: Tables,
+    command: str,
+    name: str,
+) -> Material:
+    """Read and check all that the page is made from.
+
+    Args:
+        results: The folder of the run.
+        records: All that the run makes, below it, and those of also_read; some may not be there yet.
+        paper: The paper's printed numbers.
+        paper_settings: Its settings.
+        measurements: The folder of benchmarks, one below it a device.
+        settings: What the run is about.
+        command: What makes a file of the run that is not there yet, when its path is added.
+        name: Of the run.
+
+    Raises:
+        DataError: A record, history, plan or benchmark is damaged; the message names it.
+    """
+    there = [path for path in records if path.exists()]
+    read = {path: _record(path) for path in there}
+    values, found = tables.collect(there)
+    printed = tables.paper_values(paper)
+    printed_settings = pandas.read_csv(paper_settings, keep_default_na=False)
+    frames = {
+        "pruned_accuracy": tables.pruned_accuracy(values, printed),
+        "trace_cost": tables.trace_cost(values, printed),
+        "quantized_accuracy": tables.quantized_accuracy(values, printed),
+        "sizes": tables.sizes(values, printed),
+        "settings": tables.settings_table(found, printed_settings),
+    }
+    if (values["stage"] == "reconstruct").any():
+        frames["repaired"] = tables.repaired(values, found)
+    if (values["stage"] == "deploy").any():
+        frames["deployed"] = tables.deployed(values)
+    return Material(
+        name=name,
+        commit=_commit(),
+        config=command,
+        seeds=settings.seeds,
+        datasets=settings.datasets,
+        models=settings.models,
+        records=[(str(path), record) for path, record in read.items()],
+        missing=_missing(f"results/{name}", [path.relative_to(results) for path in records if path not in read]),
+        values=values,
+        settings=found,
+        frames=frames,
+        histories=_histories(read),
+        plans=_plans(read),
+        limits=_limits(),
+        printed=printed,
+        printed_raw=pandas.read_csv(paper, keep_default_na=False, na_values={"value": [""]}),
+        printed_settings=printed_settings,
+        benches=_benches(measurements, read.values()),
+    )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Read one record and look at what the page rests on."""
+    record = read_record(path)
+    values = record.get("values") if isinstance(record, dict) else None
+    whole = isinstance(values, dict) and all(
+        isinstance(item, dict) and {"value", "unit"} <= set(item) for item in values.values()
+    )
+    if not whole or not isinstance(record.get("settings"), dict) or "stage" not in record:
+        raise DataError(
+            f"{path}: expected a record with stage, values (each with value and unit) and settings; delete it and run "
+            "the workflow again to rebuild it."
+        )
+    return record
+
+
+def _missing(folder: str, paths: Sequence[Path]) -> dict[str, list[str]]:
+    """Return stage to the files that are to be made still, as the workflow names them."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(path.parts[0], []).append(f"{folder}/{path.as_posix()}")
+    return found
+
+
+def _histories(read: Mapping[Path, dict[str, Any]]) -> pandas.DataFrame:
+    """Return the epochs of every training that has a history beside its record."""
+    parts = []
+    for path, record in read.items():
+        file = path.with_name("history.csv")
+        if record["stage"] not in SHOWN or not file.exists():
+            continue
+        try:
+            history = pandas.read_csv(file)[list(HISTORY)]
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{file}: expected a history with {', '.join(HISTORY)} ({error}).") from None
+        if len(history):
+            parts.append(history.assign(**{key: record.get(key, "") for key in CELL}))
+    return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=[*HISTORY, *CELL])
+
+
+def _plans(read: Mapping[Path, dict[str, Any]]) -> list[Plan]:
+    """Return what every plan keeps, and what the published code would make of its unions."""
+    graphs: dict[tuple[str, str], ChannelGraph] = {}
+    plans = []
+    for path, record in read.items():
+        file = path.with_name("plan.json")
+        if record["stage"] != "prune" or not file.exists():
+            continue
+        dataset, model = record["dataset"], record["model"]
+        if (dataset, model) not in graphs:
+            graphs[dataset, model] = channel_graph(build_model(model, DATASETS[dataset].classes))
+        graph = graphs[dataset, model]
+        try:
+            plan = json.loads(file.read_text())
+            kept, widths = plan["kept"], graph.layers()
+            sums = _unions(graph, kept)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"{file}: expected the plan of a {model} ({error!r}); run the workflow again.") from None
+        plans.append(
+            Plan(
+                dataset=dataset,
+                model=model,
+                seed=record["seed"],
+                method=record["method"],
+                kept={layer: len(kept[layer]) for layer in widths},
+                widths=widths,
+                unions=len(sums),
+                union_channels=sum(len(channels) for channels in sums),
+                out_of_order=sum(
+                    one != other for channels in sums for one, other in zip(channels, sorted(channels), strict=True)
+                ),
+            )
+        )
+    return plans
+
+
+def _unions(graph: ChannelGraph, kept: Mapping[str, Sequence[int]]) -> list[tuple[int, ...]]:
+    """Return the channels of each residual sum of unlike sides, in the order of a set, as in the published code."""
+    carried = graph.carried(kept)
+    sides = [[carried[source] for source in step.sources] for step in graph.steps if step.kind == "add"]
+    return [tuple(set(left + right)) for left, right in sides if left != right]
+
+
+def _limits() -> list[Limit]:
+    """Return what our rule and the published one leave of layers at their limit, the last channel being the best.
+
+    All channels of all layers stand below the threshold, which lies among those of the final layer.
+    """
+    network = build_model(LIMIT_MODEL, DATASETS["cifar10"].classes)
+    widths = channel_graph(network).layers()
+    final = list(widths)[-1]
+    scores = {layer: torch.arange(width) + (1000.0 if layer == final else 1.0) for layer, width in widths.items()}
+    ratio = 1 - widths[final] / 2 / sum(widths.values())
+    planner = Planner(network, INPUT_SHAPE)
+    ours, published = (
+        planner(scores, Prune(criterion="magnitude", prune_ratio=ratio, rule=rule)).kept
+        for rule in ("exact", "as_published")
+    )
+    first = {width: layer for layer, width in reversed(widths.items()) if layer != final}
+    return [Limit(width, ours[layer], published[layer]) for width, layer in sorted(first.items())]
+
+
+def _benches(measurements: Path, read: Any) -> dict[str, pandas.DataFrame]:
+    """Return the benchmarks of the devices that the records name."""
+    devices = sorted({slug(str(record.get("device", ""))) for record in read} - {""})
+    files = [file for device in devices for kind in BENCHES for file in sorted((measurements / device).glob(kind))]
+    return {str(file): _bench(file) for file in files}
+
+
+def _bench(file: Path) -> pandas.DataFrame:
+    """Read one benchmark."""
+    try:
+        frame = pandas.read_csv(file)
+    except ValueError as error:
+        raise DataError(f"{file}: expected a benchmark as CSV ({error}).") from None
+    wanted = TRACE_COLUMNS if file.name.startswith("bench_trace") else LATENCY_COLUMNS
+    absent = [column for column in wanted if column not in frame]
+    if absent:
+        raise DataError(f"{file}: expected the columns {', '.join(wanted)}, but {', '.join(absent)} is not there.")
+    return frame
+
+
+def _commit() -> str:
+    """Return the commit of the project; asked when the page is made, so that a new one reruns nothing."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "none: this folder is no git repository"
+    commit = done.stdout.strip()
+    return commit.replace("-dirty", ", with changes that are not committed")

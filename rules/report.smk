@@ -1,0 +1,33 @@
+rule report:
+    """The page of results, as one file that needs nothing else."""
+    input:
+        files=page_files(Path(RESULTS), RUN.tables()),
+        paper=local("config/paper_results.csv"),
+        paper_settings=local("config/paper_settings.csv"),
+        benchmarks=[
+            local(str(path))
+            for kind in ("trace", "latency")
+            for path in sorted(Path("measurements").glob(f"*/bench_{kind}*.csv"))
+        ],
+        assets=[
+            local(f"ehap/report/assets/{name}")
+            for name in ("page.css", "page.html", "page.js")
+        ],
+    output:
+        page=f"{RESULTS}/report/index.html",
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    params:
+        results=RESULTS,
+        settings=settings_of("tables"),
+        code=digest("report.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/report.py --results {params.results} --page {output.page} --paper {input.paper}"
+        " --paper-settings {input.paper_settings} --measurements measurements --settings {params.settings:q} --log {log}"

@@ -1,0 +1,40 @@
+"""What the prune stage's record says of the published rule."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.pruning import magnitude, plan
+from ehap.records import Job
+from ehap.settings import Machine, Prune
+from ehap.stages import prune
+from ehap.stages.dense import architecture, save_model
+from ehap.stages.prune import layer_weights
+
+JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=0, method="l2")
+
+
+@pytest.mark.parametrize("rule", ["exact", "as_published"])
+def test_the_record_counts_the_channels_in_which_the_two_rules_differ(tmp_path: Path, rule: str) -> None:
+    network = build_model("resnet20", 10, seed=0)
+    save_model(tmp_path / "dense", network, architecture(JOB, None))
+    settings = Prune(criterion="magnitude", prune_ratio=0.8, rule=rule)  # type: ignore[arg-type]  # a literal
+    files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
+    prune.run(*files, JOB, settings, Machine(device="cpu"))
+    both = [
+        plan(network, magnitude(layer_weights(network)), Prune(**asdict(settings) | {"rule": one}), INPUT_SHAPE).kept
+        for one in ("exact", "as_published")
+    ]
+    differing = sum(len(set(both[0][layer]) ^ set(both[1][layer])) for layer in both[0])
+    assert differing > 0  # else nothing is tested
+    assert json.loads((tmp_path / "record").read_text())["values"]["published_rule_differs"]["value"] == differing
+
+
+def test_a_budget_has_no_published_rule(tmp_path: Path) -> None:
+    save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
+    files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
+    prune.run(*files, JOB, Prune(criterion="magnitude", params=0.3), Machine(device="cpu"))
+    assert "published_rule_differs" not in json.loads((tmp_path / "record").read_text())["values"]

@@ -1,0 +1,28 @@
+"""Make the page of results of a run from what is there now; it says what is missing, and what makes it."""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from ehap.errors import EhapError
+from ehap.settings import Run
+from ehap.stages import report
+from ehap.workflow.cells import page_records
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
+parser.add_argument("--results", type=Path, help="the folder of the run, if not results/<name>")
+parser.add_argument("--page", type=Path, help="the file to write, if not report/index.html there")
+args = parser.parse_args()
+try:
+    run = Run(yaml.safe_load(args.configuration.read_text()))
+    results = args.results or Path("results") / run.name
+    page = args.page or results / "report/index.html"
+    inputs = (Path("config/paper_results.csv"), Path("config/paper_settings.csv"), Path("measurements"))
+    command = f"snakemake --configfile {args.configuration}"
+    records = page_records(results, run.tables())
+    report.run(results, records, *inputs, page, run.tables(), command, run.name)
+except EhapError as error:
+    parser.exit(1, f"error: {error}\n")
+print(page)
