@@ -160,6 +160,29 @@ def traces(points: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, An
     )
 
 
+def schemes(points: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, Any]:
+    """Return accuracy against bytes, a named point a quantization scheme; hollow where nothing was trained.
+
+    Args:
+        points: method, scheme, size (KB), accuracy, spread (0: none), width, trained (trained or calibrated).
+        colours: Width to the number of its colour.
+    """
+    base = _chart(points).transform_calculate(low="datum.accuracy - datum.spread", high="datum.accuracy + datum.spread")
+    x = altair.X("size:Q", title="size of the file, KB", scale=altair.Scale(zero=False, nice=False, padding=30))
+    y = altair.Y("accuracy:Q", title="test accuracy, %", scale=altair.Scale(zero=False, padding=16))
+    hue = _colour("width", colours)
+    fill = altair.Scale(domain=["trained", "calibrated"], range=[1, 0])
+    marks = base.mark_point(size=90, strokeWidth=1.8).encode(
+        *(x, y, hue, altair.Fill("width:N", scale=_palette(colours), legend=None)),
+        fillOpacity=altair.FillOpacity("trained:N", scale=fill, legend=None),
+        tooltip=["scheme:N", "trained:N", _shown("accuracy", ".2f", "accuracy, %"), _shown("size", ",.1f", "KB")],
+    )
+    words = base.mark_text(dy=-13, fontSize=11, color="var(--text)").encode(x, y, text="scheme:N")
+    rules = base.transform_filter("datum.spread > 0").mark_rule(opacity=0.6).encode(x, hue, _low(y), y2="high:Q")
+    layers = [rules, marks, words] if (points["spread"] > 0).any() else [marks, words]
+    return _spec(altair.layer(*layers).properties(height=260))
+
+
 def latency(rows: pandas.DataFrame) -> dict[str, Any]:
     """Return milliseconds a batch, a bar each network, precision and engine.
 
@@ -197,8 +220,11 @@ def _filtered(chart: Any) -> Any:
 
 
 def _colour(field: str, colours: Mapping[str, int]) -> altair.Color:
-    scale = altair.Scale(domain=list(colours), range=[colour(index) for index in colours.values()])
-    return altair.Color(f"{field}:N", scale=scale, legend=None)
+    return altair.Color(f"{field}:N", scale=_palette(colours), legend=None)
+
+
+def _palette(colours: Mapping[str, int]) -> altair.Scale:
+    return altair.Scale(domain=list(colours), range=[colour(index) for index in colours.values()])
 
 
 def _shown(field: str, form: str, title: str) -> altair.Tooltip:

@@ -7,17 +7,10 @@ from ehap.report.material import Material
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES
 
 PRECISIONS = {"FP32": 5, "INT8": 1}
-REPAIR = {
-    "pruned_accuracy": "as pruned",
-    "recalibrated_accuracy": "BatchNorm recalibrated",
-    "reconstructed_accuracy": "reconstructed",
-    "distilled_only_accuracy": "distilled only",
-    "distilled_accuracy": "reconstructed and distilled",
-}
 
 
 def integers_section(material: Material) -> Section:
-    """Return the audit of the quantized networks as ONNX Runtime executes them."""
+    """Return the audit of the quantized networks as engines execute them."""
     lead = (
         "Each quantized network as an ONNX file, as the engine executes it, over all test images. A network with one "
         "convolution, sum, pooling or linear layer in floating point is refused, so zero is what a record says."
@@ -37,6 +30,8 @@ def integers_section(material: Material) -> Section:
             number_cell(row["simulated_accuracy"], "percent", row["simulated_accuracy_std"], sources),
             number_cell(row["deployed_accuracy"], "percent", row["deployed_accuracy_std"], sources),
             number_cell(row["other_answers"], "", sources=sources),
+            number_cell(row["inductor_accuracy"], "percent", row["inductor_accuracy_std"], sources),
+            number_cell(row["inductor_other_answers"], "", sources=sources),
             number_cell(row["integer_operators"], "", sources=sources),
             Cell("0", 0),
             number_cell(row["packed_size"], "bytes", sources=sources),
@@ -46,7 +41,8 @@ def integers_section(material: Material) -> Section:
         )
         rows.append(Row(cells, where["dataset"], where["model"], where["method"]))
     columns = (
-        *("dataset", "model", "network", "#simulated", "#in ONNX Runtime", "#other answers", "#integer operators"),
+        *("dataset", "model", "network", "#simulated", "#in ONNX Runtime", "#other answers"),
+        *("#in Inductor", "#other answers there", "#integer operators"),
         *("#float operators", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
     )
     note = "The ONNX file holds plain sums and widths padded for the engine; the packed one the weights that there are."

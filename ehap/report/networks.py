@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 
 from ehap.report.material import Material
+from ehap.settings.qat import FLOAT
 from ehap.settings.run import DENSE
 
 KEYS = ["dataset", "model", "method", "device"]
@@ -97,11 +98,13 @@ def _network(material: Material, dataset: str, model: str, method: str, device: 
 
 
 def _with_integers(material: Material, network: Network) -> Network:
-    """Add what the first scheme of 8 bits gives, or else the first one."""
+    """Add what the first scheme of 8 bits gives, or else the first that quantizes at all."""
     here = {"dataset": network.dataset, "model": network.model, "method": network.method, "device": network.device}
     tested = material.values[material.values["stage"] == "evaluate"]
     rows = tested[(tested[list(here)] == list(here.values())).all(axis=1) & (tested["scheme"] != "")]
-    schemes = list(dict.fromkeys(rows["scheme"]))
+    bits = material.settings[(material.settings["stage"] == "qat") & (material.settings["setting"] == "bits")]
+    in_float = set(bits[bits["value"] == FLOAT]["scheme"])
+    schemes = [name for name in dict.fromkeys(rows["scheme"]) if name not in in_float]
     if not schemes:
         return network
     scheme = next((name for name in schemes if str(name).endswith("8")), schemes[0])

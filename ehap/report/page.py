@@ -21,6 +21,7 @@ from ehap.report.paper import paper_section, settings_section
 from ehap.report.published import published_section
 from ehap.report.records import records_section
 from ehap.report.repair import repair_section
+from ehap.report.schemes import schemes_section
 from ehap.report.shapes import shapes_section
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES
 from ehap.report.traces import traces_section
@@ -41,6 +42,7 @@ def page(material: Material) -> str:
         settings_section(material),
         shapes_section(material),
         curves_section(material),
+        schemes_section(material),
         integers_section(material),
         latency_section(material),
         records_section(material),

@@ -13,12 +13,13 @@ QUANTITIES = {
     "best_accuracy": "accuracy, best epoch (the paper's protocol)",
     "compression_ratio": "parameters kept",
     "flops_ratio": "FLOPs kept",
-    "file_size": "file as written",
+    "file_size": "file as deployed",
+    "published_size": "file as the paper counts",
     "flops": "FLOPs",
     "parameters": "parameters",
     "trace_time": "time for the traces",
     "peak_memory": "peak memory",
-    "quantization_change": "change by quantization",
+    "quantization_change": "change since fine-tuning",
 }
 MISSING = "–"
 A_MINUTE, AN_HOUR = 60, 3600

@@ -103,6 +103,8 @@ def gathered(
     }
     if (values["stage"] == "reconstruct").any():
         frames["repaired"] = tables.repaired(values, found)
+    if (values["stage"] == "qat").any():
+        frames["precisions"] = tables.precisions(values, found)
     if (values["stage"] == "deploy").any():
         frames["deployed"] = tables.deployed(values)
     return Material(

@@ -88,7 +88,8 @@ def _bits(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
     cell = ["dataset", "model", "method", "scheme", "seed"]
     rows = settings[settings["stage"] == "qat"]
     wanted = rows[rows["setting"].isin(["bits", "activation_bits", "epochs"])].drop_duplicates([*cell, "setting"])
-    found = wanted.pivot(index=cell, columns="setting", values="value").reset_index()
+    found = wanted.pivot(index=cell, columns="setting", values="value")
+    found = found.reindex(columns=["bits", "activation_bits", "epochs"]).reset_index()  # older records have not all
     found["activation_bits"] = found["activation_bits"].where(found["activation_bits"].notna(), found["bits"])
     mixed = values[(values["stage"] == "qat") & (values["quantity"] == "weight_bits")]
     found = found.merge(mixed[[*cell, "value"]].drop_duplicates(cell), on=cell, how="left")

@@ -27,7 +27,7 @@ SETTINGS = Tables(
 )
 TRAINED = {"train_accuracy": (99.0, "percent"), "train_loss": (0.1, "nats"), "seconds": (60.0, "s")}
 
-Gather = Callable[[], Material]
+Gather = Callable[..., Material]
 
 
 def write(folder: Path, stage: str, values: dict[str, tuple[float, str]], **where: Any) -> Path:
@@ -51,13 +51,14 @@ def write(folder: Path, stage: str, values: dict[str, tuple[float, str]], **wher
     return path
 
 
-def tested(accuracy: float, parameters: int, size: int) -> dict[str, tuple[float, str]]:
+def evaluated(accuracy: float, parameters: int, size: int) -> dict[str, tuple[float, str]]:
     return {
         "accuracy": (accuracy, "percent"),
         "best_accuracy": (accuracy + 0.5, "percent"),
         "parameters": (parameters, "parameters"),
         "flops": (parameters * 300, "flop"),
         "file_size": (size, "bytes"),
+        "published_size": (8 * parameters, "bytes"),
     }
 
 
@@ -74,7 +75,7 @@ def results(tmp_path: Path) -> Path:
         files = [
             write(folder, "pretrain", accuracy | TRAINED, seed=seed, settings={"epochs": 300, "learning_rate": 0.1})
         ]
-        write(folder, "evaluate", tested(93.0 + seed, 466_906, 1_894_900), seed=seed, method="dense")
+        write(folder, "evaluate", evaluated(93.0 + seed, 466_906, 1_894_900), seed=seed, method="dense")
         trace = {"samples": (300, "samples"), "hessian_batch": (512, "images"), "trace_time": (12.5, "s")}
         trace |= {"peak_memory": (2e9, "bytes")}
         write(folder, "trace", trace, seed=seed, curvature="hutchinson-fp32", settings={"batch_size": 512})
@@ -86,11 +87,13 @@ def results(tmp_path: Path) -> Path:
         write(folder, "assess", {"pruned_accuracy": (10.0, "percent")}, seed=seed, method="hap")
         accuracy = {"accuracy": (88.0 + seed, "percent"), "best_accuracy": (88.5 + seed, "percent")}
         files.append(write(folder, "finetune", accuracy | TRAINED, seed=seed, method="hap"))
-        write(folder, "evaluate", tested(88.0 + seed, 46_690, 198_000), seed=seed, method="hap")
-        files.append(write(folder, "qat", accuracy | TRAINED, seed=seed, method="hap", scheme="qat8"))
-        write(folder, "evaluate", tested(88.25 + seed, 46_690, 51_000), seed=seed, method="hap", scheme="qat8")
+        write(folder, "evaluate", evaluated(88.0 + seed, 46_690, 198_000), seed=seed, method="hap")
+        scheme = {"bits": 8, "activation_bits": None, "epochs": 30}
+        files.append(write(folder, "qat", accuracy | TRAINED, seed=seed, method="hap", scheme="qat8", settings=scheme))
+        write(folder, "evaluate", evaluated(88.25 + seed, 46_690, 51_000), seed=seed, method="hap", scheme="qat8")
         deployed = {"deployed_accuracy": (88.2, "percent"), "simulated_accuracy": (88.25, "percent")}
         deployed |= {"other_answers": (4 + seed, "images"), "integer_operators": (52, "operators")}
+        deployed |= {"inductor_accuracy": (88.1, "percent"), "inductor_other_answers": (9, "images")}
         deployed |= {"packed_size": (51_000, "bytes"), "onnx_size": (90_000, "bytes")}
         deployed |= {"parameters": (46_690, "parameters")}
         write(folder, "deploy", deployed, seed=seed, method="hap", scheme="qat8")
@@ -133,9 +136,9 @@ def benches(tmp_path: Path) -> Path:
 def gather(results: Path, tmp_path: Path) -> Gather:
     """Read what is there of the run now, and its benchmarks if there are any."""
 
-    def gather() -> Material:
+    def gather(settings: Tables = SETTINGS) -> Material:
         paper = (CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tmp_path / "measurements")
         command = "snakemake --configfile tiny.yaml"
-        return gathered(results, page_records(results, SETTINGS), *paper, SETTINGS, command, "tiny")
+        return gathered(results, page_records(results, settings), *paper, settings, command, "tiny")
 
     return gather

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from ehap.report.published import published_section
 from ehap.report.published_traces import sample_weights
 from ehap.report.records import records_section
 from ehap.report.repair import repair_section
+from ehap.report.schemes import schemes_section
 from ehap.report.shapes import shapes_section
 from ehap.report.text import duration, family, number
 from ehap.report.traces import traces_section
-from tests.report.conftest import CELL, Gather, write
+from tests.report.conftest import CELL, SETTINGS, Gather, evaluated, write
 
 
 def _table(section: Section, name: str) -> Table:
@@ -54,7 +56,8 @@ def _findings(material: Material) -> list[Finding]:
 def _sections(material: Material) -> list[Section]:
     found = networks(material)
     whole = (networks_section, repair_section, published_section)
-    parts = (traces_section, settings_section, shapes_section, curves_section, integers_section, latency_section)
+    parts = (traces_section, settings_section, shapes_section, curves_section, schemes_section, integers_section)
+    parts += (latency_section,)
     sections = [*(make(material, found) for make in whole), *(make(material) for make in (*parts, records_section))]
     return [paper_section(material)[0], *sections]
 
@@ -130,8 +133,10 @@ def test_the_papers_numbers_stand_beside_ours_with_a_verdict(gather: Gather) -> 
     )
     quantized = _row(_table(section, "table-V"), "ResNet-32", "hap, qat8", "accuracy, last epoch")
     assert _texts(quantized)[4] == "88.75 ± 0.71 %"
-    size = _row(_table(section, "table-X"), "ResNet-32", "hap, qat8", "file as written")
+    size = _row(_table(section, "table-X"), "ResNet-32", "hap, qat8", "file as deployed")
     assert _texts(size)[4:8] == ["51.0 ± 0.0 KB", "2", "239.0 KB", "−188.0 KB"]
+    size = _row(_table(section, "table-X"), "ResNet-32", "dense", "file as the paper counts")
+    assert _texts(size)[4:8] == ["3,735.2 ± 0.0 KB", "2", "3,761.0 KB", "−25.8 KB"]
     assert _table(section, "table-II").folded  # CIFAR-100 is not in this run
     assert (within, compared) == (3, 3)  # dense, pruned, quantized, each once
 
@@ -222,7 +227,29 @@ def test_without_benchmarks_the_page_says_how_to_get_them(gather: Gather) -> Non
 
 def test_integers_are_audited(gather: Gather) -> None:
     row = _table(integers_section(gather()), "integers").rows[0]
-    assert _texts(row)[2:8] == ["hap, qat8", "88.25 ± 0.00 %", "88.20 ± 0.00 %", "4", "52", "0"]  # 4.5 rounds to even
+    assert _texts(row)[2:6] == ["hap, qat8", "88.25 ± 0.00 %", "88.20 ± 0.00 %", "4"]  # 4.5 rounds to even
+    assert _texts(row)[6:10] == ["88.10 ± 0.00 %", "9", "52", "0"]
+
+
+def test_schemes_stand_beside_each_other(gather: Gather, results: Path) -> None:
+    row = _table(schemes_section(gather()), "schemes").rows[0]
+    assert _texts(row)[2:9] == ["hap", "qat8", "8", "8", "30", "88.75 ± 0.71 %", "+0.25 ± 0.00 points"]
+    assert not [block for block in schemes_section(gather()).blocks if isinstance(block, Picture)]  # of a single point
+    for seed in (0, 1):
+        where = {"seed": seed, "method": "hap", "scheme": "mixed"}
+        settings = {"bits": 8, "activation_bits": None, "epochs": 0}
+        write(results, "qat", {"weight_bits": (5.5, "bits")}, settings=settings, **where)
+        write(results, "evaluate", evaluated(86.0 + seed, 46_690, 40_000), **where)
+    tables = replace(SETTINGS, schemes=("qat8", "mixed"))
+    section = schemes_section(gather(tables))
+    assert [_texts(row)[3:7] for row in _table(section, "schemes").rows] == [
+        ["qat8", "8", "8", "30"],
+        ["mixed", "5.5", "8", "0"],
+    ]
+    (picture,) = (block for block in section.blocks if isinstance(block, Picture))
+    assert "the most accurate is qat8, 88.8 % in 51 KB" in picture.alt
+    points = next(iter(picture.spec["datasets"].values()))
+    assert [(point["scheme"], point["trained"]) for point in points] == [("qat8", "trained"), ("mixed", "calibrated")]
 
 
 def test_every_picture_has_a_name_of_its_own_data_and_words(gather: Gather, benches: Path) -> None:

@@ -1,0 +1,88 @@
+"""Quantization schemes beside each other: bits, bytes and accuracy."""
+
+from math import isnan
+
+import pandas
+
+from ehap.report import charts
+from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
+from ehap.report.cells import LAST, nothing, number_cell, parts, rows_of
+from ehap.report.material import Material
+from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name
+from ehap.settings.qat import FLOAT
+
+WIDTHS = {"activations of 8 bits": 1, "fewer": 3}
+
+
+def schemes_section(material: Material) -> Section:
+    """Return what each quantization scheme makes of each network, and a picture where there are several."""
+    lead = (
+        "Each scheme against the same network before it. 32 bits are as many steps of training without quantization: "
+        "what a scheme of as many epochs gains beyond that is its own; with 0 epochs nothing was trained."
+    )
+    frame = material.frames.get("precisions")
+    if frame is None or frame.empty:
+        return Section("schemes", "Bits and accuracy", lead, [nothing(material, "quantize")])
+    rows = [_row(material, row) for row in rows_of(frame)]
+    columns = (
+        *("dataset", "model", "method", "scheme", "#bits of weights", "#of activations", "#epochs"),
+        *("#accuracy", "#change", "#file", "#n", "device"),
+    )
+    pictures: list[Block] = []
+    for part in parts(frame[frame["weight_bits"] < FLOAT], ["dataset", "model", "method", "device"]):
+        if len(part) > 1:
+            pictures.append(_picture(part))
+    return Section("schemes", "Bits and accuracy", lead, [*pictures, Table("schemes", "Schemes", columns, rows)])
+
+
+def _row(material: Material, row: dict[str, object]) -> Row:
+    where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device")}
+    tested = material.sources(stage="evaluate", **where)
+    of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
+    cells = (
+        Cell(DATASET_NAMES.get(where["dataset"], where["dataset"])),
+        Cell(MODEL_NAMES.get(where["model"], where["model"])),
+        Cell(where["method"]),
+        Cell(where["scheme"]),
+        _whole(of["weight_bits"], material.sources(stage="qat", **where)),
+        _whole(of["activation_bits"]),
+        _whole(of["epochs"]),
+        number_cell(of["accuracy"], "percent", of["accuracy_std"], tested),
+        number_cell(of["change"], "percentage points", of["change_std"], tested, sign=True),
+        number_cell(of["file_size"], "bytes", sources=tested),
+        Cell(f"{of['n']:.0f}", of["n"]),
+        Cell(where["device"]),
+    )
+    return Row(cells, where["dataset"], where["model"], where["method"])
+
+
+def _whole(value: float, sources: tuple[int, ...] = ()) -> Cell:
+    """Return a number that is whole, or a mean of such; nothing for NaN, of an older record."""
+    return Cell("", LAST) if isnan(value) else Cell(f"{value:.3g}", value, sources)
+
+
+def _picture(part: pandas.DataFrame) -> Picture:
+    first = part.iloc[0]
+    dataset, model, method = (str(first[name]) for name in ("dataset", "model", "method"))
+    points = [
+        {
+            "method": method,
+            "scheme": row["scheme"],
+            "size": row["file_size"] / 1e3,
+            "accuracy": row["accuracy"],
+            "spread": 0.0 if isnan(row["accuracy_std"]) else row["accuracy_std"],
+            "width": next(iter(WIDTHS)) if row["activation_bits"] == 8 else "fewer",  # noqa: PLR2004
+            "trained": "trained" if row["epochs"] else "calibrated",
+        }
+        for row in rows_of(part)
+    ]
+    data = pandas.DataFrame(points)
+    best = data[data["accuracy"] == data["accuracy"].max()].iloc[0]
+    title = f"{cell_name(dataset, model)}, {method}"
+    alt = (
+        f"Test accuracy against the size of the file for {len(data)} quantization schemes of {title}; the most "
+        f"accurate is {best['scheme']}, {best['accuracy']:.1f} % in {best['size']:.0f} KB."
+    )
+    key = {label: index for label, index in WIDTHS.items() if (data["width"] == label).any()}
+    name = "".join(letter if letter.isalnum() else "-" for letter in f"schemes-{dataset}-{model}-{method}")
+    return Picture(name, title, alt, charts.schemes(data, key), key, dataset, model)
