@@ -65,7 +65,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make demo PYTHON=python3.12": Recipe("python3.12 -m venv .venv"),
     "make paper": Here("In results/paper/tables:"),
     "make next": Here("Nothing to do."),
-    "make report": Here("report/index.html"),
+    "make report RUN=demo": Here("report/index.html"),
     "make snakemake-report": Here("Report created"),
     "make keep": Elsewhere("test_readme.py::test_kept_records_are_those_of_the_run", "make keep"),
     "make repro": Elsewhere(
