@@ -88,7 +88,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write tensors and JSON metadata as one safetensors file with a checksum, atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key: safetensors writes several in random order, and the same weights should be the same bytes.
-    whole = {**metadata, CHECKSUM: _checksum(plain)}
+    whole = {**metadata, CHECKSUM: _checksum(plain, metadata)}
     write_atomically(path, save(plain, {"ehap": json.dumps(whole, sort_keys=True)}))
 
 
@@ -104,21 +104,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = json.loads((file.metadata() or {}).get("ehap", "{}"))
     except FileNotFoundError:
         raise CheckpointError(f"expected a weights file at {path}, but there is none.") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}); delete it and run the workflow again to rebuild it."
         ) from None
-    if metadata.pop(CHECKSUM, None) not in (None, _checksum(tensors)):  # files of other programs have none
+    if metadata.pop(CHECKSUM, None) not in (None, _checksum(tensors, metadata)):  # files of other programs have none
         raise CheckpointError(
-            f"{path}: its tensors are not those that were written (wrong checksum); delete it and run the workflow "
-            "again to rebuild it."
+            f"{path}: it does not hold what was written (wrong checksum); delete it and run the workflow again to "
+            "rebuild it."
         )
     return tensors, metadata
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of names, types, shapes and bytes."""
-    found = hashlib.sha256()
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the metadata, and of names, types, shapes and bytes of the tensors."""
+    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

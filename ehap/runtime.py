@@ -88,7 +88,7 @@ KEEP_NOTHING = KeepNothing()
 
 
 def slug(name: str) -> str:
-    """Return a device's name as a folder, e.g. ``nvidia-h200``."""
+    """Return a name as a folder or an identifier, e.g. a device as ``nvidia-h200``."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

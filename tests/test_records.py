@@ -55,12 +55,19 @@ def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_whose_bytes_have_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    write_tensors(path, {"a": torch.ones(4, dtype=torch.int8), "count": torch.tensor(3), "none": torch.ones(0)}, {})
-    read_tensors(path)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"x.safetensors: its tensors are not those that were written"):
+    write_tensors(
+        path, {"a": torch.ones(4, dtype=torch.int8), "count": torch.tensor(3), "none": torch.ones(0)}, {"kept": [1, 3]}
+    )
+    assert read_tensors(path)[1] == {"kept": [1, 3]}
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=r"x.safetensors: it does not hold what was written"):
+        read_tensors(path)
+    path.write_bytes(whole.replace(b"[1, 3]", b"[1, 2]"))
+    with pytest.raises(CheckpointError, match=r"x.safetensors: it does not hold what was written"):
+        read_tensors(path)
+    path.write_bytes(whole.replace(b"[1, 3]", b"[1, 3,"))
+    with pytest.raises(CheckpointError, match=r"x.safetensors is not a whole safetensors file"):
         read_tensors(path)
 
 

@@ -40,19 +40,22 @@ from ehap.tables.curves import svg
 
 ALIGNED = 16
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet56", "wrn28_8"])
+parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet32", "resnet56", "wrn28_8"])
 parser.add_argument("--checkpoint", type=Path, help="a trained network, as pretrain leaves it; else new weights")
 parser.add_argument("--onnx", nargs="+", type=Path, default=[], help="deploy/…/model.onnx: time these instead")
 parser.add_argument("--params", type=float, default=0.1, help="share of the parameters that is kept, by L2 with lamp")
 parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
 parser.add_argument(
-    "--engines", nargs="+", choices=["eager", "inductor", "onnxruntime"], default=["eager", "onnxruntime"]
+    "--engines", nargs="+", choices=["eager", "inductor", "onnxruntime"], default=["eager", "inductor", "onnxruntime"]
 )
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--threads", type=int, default=1, help="0: all")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
-parser.add_argument("--name", default="bench_latency")
+parser.add_argument("--name", help="of the files in the folder; bench_latency, with --onnx bench_deployed")
 args = parser.parse_args()
+args.name = args.name or ("bench_deployed" if args.onnx else "bench_latency")
+if args.onnx and args.name.startswith("bench_latency"):
+    parser.error("expected another name with --onnx: the page of results reads bench_latency*.csv, of the other form.")
 threads = args.threads or len(os.sched_getaffinity(0))
 torch.set_num_threads(threads)
 Call = Callable[[Tensor], Tensor]
@@ -124,7 +127,7 @@ def in_integers(
     network = unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE)
     if engine == "inductor":
         compiled = InductorNetwork(network, images)
-        return compiled, {**about, "integer_operators": compiled.integer_operators, "left_in_float": 0}
+        return compiled, {**about, "integer_operators": compiled.integer_operators}
     content = to_onnx(network, INPUT_SHAPE)
     operators = audit(content)
     about |= {
@@ -186,6 +189,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             "network": name,
             "precision": precision,
         }
+        row |= {"threads": threads, "weights": "trained" if args.checkpoint else "new"}
         row |= {"latency_ms": round(milliseconds, 3)}
         for label, base in (("FP32", "FP32"), ("INT8", "INT8")):
             reference = medians.get(("dense", base, engine))

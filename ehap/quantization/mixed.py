@@ -10,11 +10,10 @@ import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor, nn
 
-from ehap.errors import NumericsError, SettingsError
+from ehap.errors import NumericsError
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.simulated import layer_names, layer_weight
 from ehap.settings import Qat
-from ehap.settings.qat import BYTE
 
 
 @dataclass(frozen=True)
@@ -61,29 +60,20 @@ def layer_costs(
 def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]:
     """Return layer → bits of its weights: the least damage in sum within the budget of ``settings``.
 
-    Raises:
-        SettingsError: The budget is below what the smallest choice leaves.
+    Least to within the solver's 1e-6 of the largest damage of a layer.
     """
-    wanted = settings.size if settings.size is not None else settings.bit_operations
-    assert wanted is not None  # see Qat
-    amounts = {name: cost.weights if settings.size is not None else cost.operations for name, cost in costs.items()}
-    # Activations have the same bits in every layer, so both budgets are shares of a sum over weights' bits.
-    activations = 1.0 if settings.size is not None else settings.width_of_activations / BYTE
-    most = wanted / activations * BYTE * sum(amounts.values())
-    least = min(settings.mix) * sum(amounts.values())
-    if most < least:
-        name = "size" if settings.size is not None else "bit_operations"
-        smallest = activations * min(settings.mix) / BYTE
-        raise SettingsError(f"{name} {wanted:g} cannot be met: {smallest:g} is what {min(settings.mix)} bits leave.")
+    by_size = settings.size is not None
+    amounts = {name: cost.weights if by_size else cost.operations for name, cost in costs.items()}
     columns = list(product(costs, settings.mix))  # one 0/1 variable each: this layer has these bits
     damage = numpy.array([costs[name].damage[bits] for name, bits in columns])
-    spent = numpy.array([float(bits * amounts[name]) for name, bits in columns])
+    shares = {name: amount / sum(amounts.values()) for name, amount in amounts.items()}
+    spent = numpy.array([settings.cost_of(bits) * shares[name] for name, bits in columns])
     one_each = numpy.array([[float(name == layer) for name, _ in columns] for layer in costs])
     found = milp(
         damage / (damage.max() or 1.0),  # a solver takes 1e-7 for zero
         integrality=numpy.ones(len(columns)),
         bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(spent / spent.sum(), ub=most / spent.sum()), LinearConstraint(one_each, 1, 1)],
+        constraints=[LinearConstraint(spent, ub=settings.budget), LinearConstraint(one_each, 1, 1)],
         options={"mip_rel_gap": 0},
     )
     assert found.success, found.message

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ehap.errors import CheckpointError
 from ehap.quantization.packing import Packed
 from ehap.quantization.simulated import layer_names, layer_weight
+from ehap.settings.qat import HALF_BYTE
 
-HALF_BYTE = 4
 OFFSET = 8  # of an integer in half a byte, so that it is not negative
 
 

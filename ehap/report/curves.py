@@ -11,14 +11,6 @@ from ehap.report.text import cell_name, family
 from ehap.settings.run import DENSE
 
 STAGES = {"pretrain": "Training of the dense network", "finetune": "Fine-tuning", "qat": "Quantization-aware training"}
-PRECISIONS = {"FP32": 5, "INT8": 1}
-REPAIR = {
-    "pruned_accuracy": "as pruned",
-    "recalibrated_accuracy": "BatchNorm recalibrated",
-    "reconstructed_accuracy": "reconstructed",
-    "distilled_only_accuracy": "distilled only",
-    "distilled_accuracy": "reconstructed and distilled",
-}
 
 
 def curves_section(material: Material) -> Section:
@@ -33,7 +25,7 @@ def curves_section(material: Material) -> Section:
             if mine.empty:
                 continue
             points, names = _curves(mine)
-            ends = mine.groupby(["method", "scheme", "seed"])["test_accuracy"].last()
+            ends = mine.groupby(["method", "scheme", "seed", "device"])["test_accuracy"].last()
             between = f"at {ends.max():.1f} %" if len(ends) == 1 else f"between {ends.min():.1f} and {ends.max():.1f} %"
             after = f"after {int(mine['epoch'].max())} epoch(s)"
             alt = f"{title} of {cell_name(dataset, model)}: test accuracy ends {between}, {after}."
@@ -47,9 +39,11 @@ def curves_section(material: Material) -> Section:
 def _curves(history: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Return the points of all curves, and what each curve is, as ``charts.learning_curves`` takes them."""
     points, names = [], []
-    for index, ((method, scheme, seed), part) in enumerate(history.groupby(["method", "scheme", "seed"], sort=False)):
+    several = history["device"].nunique() > 1
+    keys = ["method", "scheme", "seed", "device"]
+    for index, ((method, scheme, seed, device), part) in enumerate(history.groupby(keys, sort=False)):
         name = str(method) or DENSE
-        label = " ".join(filter(None, [name, str(scheme), f"seed {seed}"]))
+        label = " ".join(filter(None, [name, str(scheme), f"seed {seed}", f"on {device}" if several else ""]))
         names.append({"curve": index, "method": name, "family": family(name), "label": label})
         few = charts.thinned(part)
         test, train = (few[f"{which}_accuracy"].round(2) for which in ("test", "train"))

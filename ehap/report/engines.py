@@ -5,6 +5,7 @@ from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Tabl
 from ehap.report.cells import nothing, number_cell, parts, rows_of
 from ehap.report.material import Material
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES
+from ehap.runtime import slug
 
 PRECISIONS = {"FP32": 5, "INT8": 1}
 
@@ -13,7 +14,8 @@ def integers_section(material: Material) -> Section:
     """Return the audit of the quantized networks as engines execute them."""
     lead = (
         "Each quantized network as an ONNX file, as the engine executes it, over all test images. A network with one "
-        "convolution, sum, pooling or linear layer in floating point is refused, so zero is what a record says."
+        "convolution, sum, pooling or linear layer in floating point is refused. In Inductor convolutions and linear "
+        "layers run in integers; sums and pooling read and write integers."
     )
     frame = material.frames.get("deployed")
     if frame is None or frame.empty:
@@ -33,7 +35,7 @@ def integers_section(material: Material) -> Section:
             number_cell(row["inductor_accuracy"], "percent", row["inductor_accuracy_std"], sources),
             number_cell(row["inductor_other_answers"], "", sources=sources),
             number_cell(row["integer_operators"], "", sources=sources),
-            Cell("0", 0),
+            number_cell(row["float_operators"], "", sources=sources),
             number_cell(row["packed_size"], "bytes", sources=sources),
             number_cell(row["onnx_size"], "bytes", sources=sources),
             Cell(f"{row['bytes_per_parameter']:.2f}", row["bytes_per_parameter"]),
@@ -43,7 +45,7 @@ def integers_section(material: Material) -> Section:
     columns = (
         *("dataset", "model", "network", "#simulated", "#in ONNX Runtime", "#other answers"),
         *("#in Inductor", "#other answers there", "#integer operators"),
-        *("#float operators", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
+        *("#float operators in ONNX Runtime", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
     )
     note = "The ONNX file holds plain sums and widths padded for the engine; the packed one the weights that there are."
     return Section("integers", "Integers that run", lead, [Table("integers", "Audit", columns, rows, note)])
@@ -58,17 +60,19 @@ def latency_section(material: Material) -> Section:
     models = {str(model) for model in material.values["model"] if model} or set(material.models)
     blocks: list[Block] = []
     for path, bench in material.bench("bench_latency").items():
-        for part in parts(bench[bench["model"].isin(models)], ["model", "batch"]):
+        for part in parts(bench[bench["model"].isin(models)], ["model", "batch", "threads", "weights"]):
             first = part.iloc[0]
             ordered = part.sort_values(["engine", "network", "precision"])
             label = ordered["engine"] + ": " + ordered["network"] + ", " + ordered["precision"]
             said = [f"{size:,.0f} parameters executed" for size in ordered["executed_parameters"]]
             data = ordered.assign(label=label, said=said)[["label", "precision", "latency_ms", "said"]]
             best = data.sort_values("latency_ms").iloc[0]
-            title = f"{first['model']}, {int(first['batch'])} image{'' if first['batch'] == 1 else 's'} at a time"
+            threads = int(first["threads"])
+            title = f"{first['model']}, {int(first['batch'])} image{'' if first['batch'] == 1 else 's'} at a time, "
+            title += f"{threads} thread{'' if threads == 1 else 's'}, {first['weights']} weights ({path})"
             fastest = f"{best['label']}, {best['latency_ms']:.1f} ms"
             alt = f"Milliseconds a batch of {title}; the fastest is {fastest}; from {path}."
-            name = f"{path.rsplit('/', 1)[-1].removesuffix('.csv')}-{first['model']}-{first['batch']}"
+            name = slug(f"{path}-{first['model']}-{first['batch']}")
             blocks.append(Picture(name, title, alt, charts.latency(data), PRECISIONS, "", str(first["model"])))
     if not blocks:
         named = " ".join(sorted(models)) or "resnet56"

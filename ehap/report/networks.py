@@ -8,7 +8,7 @@ from typing import Any
 import pandas
 
 from ehap.report.material import Material
-from ehap.settings.qat import FLOAT
+from ehap.settings.qat import BYTE
 from ehap.settings.run import DENSE
 
 KEYS = ["dataset", "model", "method", "device"]
@@ -98,16 +98,15 @@ def _network(material: Material, dataset: str, model: str, method: str, device: 
 
 
 def _with_integers(material: Material, network: Network) -> Network:
-    """Add what the first scheme of 8 bits gives, or else the first that quantizes at all."""
+    """Add what the first scheme of 8 bits throughout gives, where there is one."""
     here = {"dataset": network.dataset, "model": network.model, "method": network.method, "device": network.device}
-    tested = material.values[material.values["stage"] == "evaluate"]
-    rows = tested[(tested[list(here)] == list(here.values())).all(axis=1) & (tested["scheme"] != "")]
-    bits = material.settings[(material.settings["stage"] == "qat") & (material.settings["setting"] == "bits")]
-    in_float = set(bits[bits["value"] == FLOAT]["scheme"])
-    schemes = [name for name in dict.fromkeys(rows["scheme"]) if name not in in_float]
-    if not schemes:
+    frame = material.frames.get("precisions", pandas.DataFrame(columns=[*here, "weight_bits", "activation_bits"]))
+    mine = frame[(frame[list(here)] == list(here.values())).all(axis=1)]
+    widths = mine[["weight_bits", "activation_bits"]].fillna(BYTE)  # older records do not say that of activations
+    eight = mine[(widths == BYTE).all(axis=1)]
+    if eight.empty:
         return network
-    scheme = next((name for name in schemes if str(name).endswith("8")), schemes[0])
+    scheme = eight["scheme"].iloc[0]
     accuracy = material.value("evaluate", "accuracy", scheme=scheme, **here)
     return Network(
         **{

@@ -34,13 +34,14 @@ def networks_section(material: Material, networks: Sequence[Network]) -> Section
 def _network_row(network: Network, dense: Network) -> Row:
     change = network.accuracy - dense.accuracy
     shares = [100 * network.parameters / dense.parameters, 100 * network.flops / dense.flops]
+    both = (*network.sources, *dense.sources)
     cells = (
         Cell(DATASET_NAMES.get(network.dataset, network.dataset)),
         Cell(MODEL_NAMES.get(network.model, network.model)),
         Cell(network.method + (" (repaired)" if network.repaired else "")),
         number_cell(network.accuracy, "percent", network.spread, network.sources),
-        Cell("") if network.method == DENSE else number_cell(change, "percentage points", sign=True),
-        *(number_cell(share, "percent") for share in shares),
+        Cell("") if network.method == DENSE else number_cell(change, "percentage points", sources=both, sign=True),
+        *(number_cell(share, "percent", sources=both) for share in shares),
         number_cell(network.file_size, "bytes", sources=network.sources),
         number_cell(network.int8_accuracy, "percent", network.int8_spread, network.int8_sources),
         number_cell(network.int8_file_size, "bytes", sources=network.int8_sources),

@@ -35,7 +35,6 @@ TABLES = (
 )
 SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quantization-aware training"}
 COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict")
-VERDICTS = {"within": "within", "above": "above", "below": "below", "": ""}
 PROTOCOL = {"accuracy": ("accuracy", "best_accuracy"), "file_size": ("published_size", "file_size")}
 """The paper picks the epoch by its test accuracy, and counts momentum and float32; its number stands beside both."""
 
@@ -125,7 +124,7 @@ def _row(
         Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
         Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"])),
         Cell("" if isnan(difference) else number(difference, _differing(unit), sign=True), _or_zero(difference)),
-        Cell(VERDICTS[verdict], verdict, (), verdict),  # type: ignore[arg-type]  # one of the tones
+        Cell(verdict, verdict, (), verdict),  # type: ignore[arg-type]  # one of the tones
     )
     return Row(cells, line["dataset"], line["model"], line["subject"] if subject == "method" else ""), verdict
 
@@ -193,7 +192,8 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
             ]
             named = ", ".join(dict.fromkeys(name or DENSE for name in names))
             stage, dataset, model, setting = map(str, key)
-            sources = material.sources(stage=stage, dataset=dataset, model=model, method=tuple(same["method"]))
+            named_by = {column: tuple(same[column]) for column in ("method", "scheme", "curvature")}
+            sources = material.sources(stage=stage, dataset=dataset, model=model, **named_by)
             cells = (
                 *(Cell(stage), Cell(DATASET_NAMES.get(dataset, dataset)), Cell(MODEL_NAMES.get(model, model))),
                 Cell(setting.replace("_", " ")),

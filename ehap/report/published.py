@@ -39,7 +39,7 @@ def published_section(material: Material, networks: Sequence[Network]) -> Sectio
         hessian_batch_finding(material),
         items_finding(material),
         _unions(material),
-        _sizes(networks),
+        _sizes(material, networks),
         _best_epoch(material),
         _rule(material),
         _printed(material),
@@ -82,7 +82,7 @@ def _unions(material: Material) -> Finding:
     )
 
 
-def _sizes(networks: Sequence[Network]) -> Finding:
+def _sizes(material: Material, networks: Sequence[Network]) -> Finding:
     rows, first = [], ""
     for network in networks:
         for scheme, written, sources in (
@@ -91,7 +91,10 @@ def _sizes(networks: Sequence[Network]) -> Finding:
         ):
             if isnan(written) or isnan(network.parameters):
                 continue
-            theirs = network.parameters * FLOAT_BYTES * (1 if scheme else 2)
+            here = {name: getattr(network, name) for name in ("dataset", "model", "method", "device")}
+            theirs = float(material.value("evaluate", "published_size", scheme=scheme, **here).mean())
+            if isnan(theirs):  # of an older record
+                theirs = network.parameters * FLOAT_BYTES * (1 if scheme else 2)
             reading = "integers as float32" if scheme else "weights and momentum"
             if scheme and not first:
                 first = f"{theirs / written:.1f}×"

@@ -10,6 +10,7 @@ from ehap.report.cells import number_cell, parts, rows_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name
+from ehap.runtime import slug
 
 REPAIR = {
     "pruned_accuracy": "as pruned",
@@ -83,11 +84,10 @@ def _repair_picture(part: pandas.DataFrame, networks: Sequence[Network], size: s
     )
     key = {step: index for index, step in enumerate(REPAIR.values()) if (data["step"] == step).any()}
     spec = charts.steps_of_repair(data, key, label, dense.accuracy)
-    name = f"repair-{size}-{dataset}-{model}-{first['ranking']}-{what}"
-    title = f"{cell_name(dataset, model)}, {what}"
-    return Picture(
-        "".join(letter if letter.isalnum() else "-" for letter in name), title, alt, spec, key, dataset, model
-    )
+    name = f"repair-{size}-{dataset}-{model}-{first['ranking']}-{what}-{first['device']}"
+    several = networks and len({network.device for network in networks}) > 1
+    title = f"{cell_name(dataset, model)}, {what}" + (f", {first['device']}" if several else "")
+    return Picture(slug(name), title, alt, spec, key, dataset, model)
 
 
 def _repair_row(material: Material, row: dict[str, object]) -> Row:

@@ -9,6 +9,7 @@ from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
 from ehap.report.cells import LAST, nothing, number_cell, parts, rows_of
 from ehap.report.material import Material
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name
+from ehap.runtime import slug
 from ehap.settings.qat import FLOAT
 
 WIDTHS = {"activations of 8 bits": 1, "fewer": 3}
@@ -78,11 +79,11 @@ def _picture(part: pandas.DataFrame) -> Picture:
     ]
     data = pandas.DataFrame(points)
     best = data[data["accuracy"] == data["accuracy"].max()].iloc[0]
-    title = f"{cell_name(dataset, model)}, {method}"
+    title = f"{cell_name(dataset, model)}, {method}, {first['device']}"
     alt = (
         f"Test accuracy against the size of the file for {len(data)} quantization schemes of {title}; the most "
         f"accurate is {best['scheme']}, {best['accuracy']:.1f} % in {best['size']:.0f} KB."
     )
     key = {label: index for label, index in WIDTHS.items() if (data["width"] == label).any()}
-    name = "".join(letter if letter.isalnum() else "-" for letter in f"schemes-{dataset}-{model}-{method}")
+    name = slug(f"schemes-{dataset}-{model}-{method}-{first['device']}")
     return Picture(name, title, alt, charts.schemes(data, key), key, dataset, model)

@@ -9,6 +9,7 @@ from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Tabl
 from ehap.report.cells import nothing, number_cell, parts, rows_of
 from ehap.report.material import Material
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES
+from ehap.runtime import slug
 
 BENCH_SAMPLES = 300
 
@@ -69,7 +70,7 @@ def _trace_picture(path: str, judged: pandas.DataFrame) -> Picture:
     )
     model = MODEL_NAMES.get(first["model"], first["model"])
     title = f"{model}, {int(first['classes'])} classes, {int(first['batch'])} images"
-    name = path.rsplit("/", 1)[-1].removesuffix(".csv")
+    name = slug(f"{path}-{title}")
     return Picture(name, title, alt, charts.traces(points, key), key, "", str(first["model"]))
 
 

@@ -7,7 +7,7 @@ from ehap.errors import SettingsError
 from ehap.settings.checks import at_least, share
 from ehap.settings.training import Training
 
-FEWEST_BITS, BYTE, FLOAT = 2, 8, 32
+FEWEST_BITS, HALF_BYTE, BYTE, FLOAT = 2, 4, 8, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,18 @@ class Qat(Training):
             raise SettingsError("calibration_images must be above 0 where epochs is 0: activations need ranges.")
 
     @property
+    def budget(self) -> float:
+        """Share that ``mix`` may leave, of what its costs are shares of."""
+        budget = self.size if self.size is not None else self.bit_operations
+        return 1.0 if budget is None else budget
+
+    def cost_of(self, bits: int) -> float:
+        """Return the share of 8 bits' bytes (``size``) or bit operations that weights of ``bits`` take."""
+        if self.size is not None:
+            return (HALF_BYTE if bits <= HALF_BYTE else BYTE) / BYTE  # as they are stored
+        return bits / BYTE * self.width_of_activations / BYTE
+
+    @property
     def width_of_activations(self) -> int:
         """Bits of every activation."""
         return self.activation_bits or self.bits
@@ -80,3 +92,8 @@ class Qat(Training):
             raise SettingsError("mix needs one budget: size or bit_operations, a share of that of 8 bits throughout.")
         share(budgets[0], getattr(self, budgets[0]), zero=False, one=True)
         at_least("hessian_images", self.hessian_images, 1)
+        least = min(map(self.cost_of, self.mix))
+        if self.budget < least:
+            raise SettingsError(
+                f"{budgets[0]} {self.budget:g} cannot be met: {least:g} is what {min(self.mix)} bits throughout leave."
+            )

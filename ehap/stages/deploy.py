@@ -65,6 +65,7 @@ def run(
         "simulated_accuracy": Value(100 * (simulated == right).double().mean().item(), "percent"),
         "other_answers": Value(int((answers != simulated).sum()), "images"),
         "integer_operators": Value(in_integers(operators), "operators"),
+        "float_operators": Value(sum(in_float.values()), "operators"),
         "packed_size": Value(weights.stat().st_size, "bytes"),
         "onnx_size": Value(len(content), "bytes"),
         "parameters": Value(parameters(quantized.compact), "parameters"),

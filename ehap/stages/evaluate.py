@@ -26,7 +26,7 @@ def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machi
         "flops": Value(flops(network, INPUT_SHAPE), "flop"),
         "parameters": Value(parameters(network), "parameters"),
     }
-    if job.scheme and metadata["bits"] != FLOAT:
+    if job.scheme and metadata.get("bits") != FLOAT:
         from ehap.stages.quantized import load_quantized  # imports torchao, which the other jobs need not wait for
 
         quantized = load_quantized(weights, training, job)

@@ -44,7 +44,9 @@ def fit_and_record(
     job starts from; ``further`` are values that the record holds as well. The caller removes the state once its own
     files are written.
     """
-    resume = Resume(states, job, settings, inputs, device, machine.seconds_between_states)
+    seconds = machine.seconds_between_states
+    known = {name: item.value for name, item in (further or {}).items()}
+    resume = Resume(states, job, settings, inputs, device, seconds, known)
     if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
         network.to(memory_format=torch.channels_last)
     test = partial(accuracy, test=data.test, info=data.info)

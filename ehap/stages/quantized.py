@@ -5,10 +5,12 @@ from pathlib import Path
 
 from torch import nn
 
+from ehap.errors import CheckpointError
 from ehap.models import INPUT_SHAPE
 from ehap.quantization import Packed, SimulatedNetwork, layer_names, separated, unpack
 from ehap.records import Job, read_record, read_tensors
 from ehap.settings import Qat, build
+from ehap.settings.qat import FLOAT
 from ehap.stages.pruned import blank_model
 
 
@@ -40,7 +42,13 @@ def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
     """
     tensors, metadata = read_tensors(path)
     compact = blank_model(path, metadata, job)
-    bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), metadata["bits"])
     scheme = build(Qat, read_record(training)["settings"], str(training))
+    found, wanted = (metadata.get("scheme"), metadata.get("bits")), (job.scheme, scheme.bits)
+    if found != wanted or scheme.bits == FLOAT:
+        raise CheckpointError(
+            f"{path}: expected integers of scheme {wanted[0]}, {wanted[1]} bits, as {training} says, got those of "
+            f"scheme {found[0]}, {found[1]} bits; give the file and the record of one scheme that quantizes."
+        )
+    bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), scheme.bits)
     packed = separated(tensors, compact, bits)
     return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"))

@@ -21,7 +21,7 @@ from ehap.runtime import slug, write_atomically
 from ehap.settings import Prune, Tables
 
 HISTORY = ("epoch", "train_accuracy", "test_accuracy")
-CELL = ("dataset", "model", "seed", "method", "scheme", "stage")
+CELL = ("dataset", "model", "seed", "method", "scheme", "stage", "device")
 SHOWN = ("pretrain", "finetune", "qat")
 TRACE_COLUMNS = (
     "model",
@@ -40,6 +40,8 @@ LATENCY_COLUMNS = (
     "engine",
     "network",
     "precision",
+    "threads",
+    "weights",
     "latency_ms",
     "executed_parameters",
     "kept_parameters",

@@ -32,8 +32,9 @@ class Resume:
 
     Args:
         folder: Where states of the run lie; None keeps no state.
-        job, settings, inputs, device: Whose state it is. A state of other settings, another seed, other code, other
-            contents of the input files or another device is not used.
+        job, settings, inputs, device, found: Whose state it is. A state of other settings, another seed, other code,
+            other contents of the input files, another device, or where the job has found something else before (which
+            JSON can hold) is not used.
         seconds: A state is due when the last one is so old.
     """
 
@@ -45,8 +46,9 @@ class Resume:
         inputs: Sequence[Path] = (),
         device: torch.device = CPU,
         seconds: float = 60.0,
+        found: Any = None,
     ) -> None:
-        self._owner = "" if folder is None else _owner(job, settings, inputs, device)
+        self._owner = "" if folder is None else _owner(job, settings, inputs, device, found)
         self._path = None if folder is None else job_folder(folder, job) / "state.pt"
         self._seconds, self._last, self._stop = seconds, time.monotonic(), ""
         self._newest_is_good = False
@@ -153,13 +155,13 @@ def job_folder(root: Path, job: Job) -> Path:
     return root.joinpath(*filter(None, parts))
 
 
-def _owner(job: Job, settings: Any, inputs: Sequence[Path], device: torch.device) -> str:
+def _owner(job: Job, settings: Any, inputs: Sequence[Path], device: torch.device, found: Any) -> str:
     identity = {name: value for name, value in asdict(job).items() if name != "started"}
     contents = []
     for path in inputs:
         with path.open("rb") as file:
             contents.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return json.dumps([identity, asdict(settings), contents, device_name(device)], sort_keys=True)
+    return json.dumps([identity, asdict(settings), contents, device_name(device), found], sort_keys=True)
 
 
 def _read(path: Path, owner: str) -> Any | None:

@@ -12,6 +12,7 @@ VALUES = {
     "inductor_accuracy": ("in Inductor", "percent"),
     "inductor_other_answers": ("other answers in Inductor", "images"),
     "integer_operators": ("integer operators", "operators"),
+    "float_operators": ("float operators", "operators"),
     "bytes_per_parameter": ("packed, bytes a parameter", "bytes/parameter"),
     "packed_size": ("packed file", "bytes"),
     "onnx_size": ("ONNX file", "bytes"),
@@ -27,7 +28,8 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
     Returns:
         dataset, model, method, scheme, device, n, and mean and std (``…_std``) over seeds of simulated_accuracy and
         deployed_accuracy (percent; in ONNX Runtime), other_answers (test images), inductor_accuracy and
-        inductor_other_answers (NaN where Inductor was not asked for), integer_operators, bytes_per_parameter,
+        inductor_other_answers (NaN where Inductor was not asked for), integer_operators and
+        float_operators (in ONNX Runtime), bytes_per_parameter,
         packed_size and onnx_size (bytes).
     """
     rows = values[values["stage"] == "deploy"]

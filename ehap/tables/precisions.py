@@ -36,7 +36,7 @@ def precisions(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.D
     where = [name for name in cell if name != "scheme"]
     table = table[table["scheme"] != ""].merge(before, on=where, how="left", suffixes=("", "_before"))
     table["change"] = table["accuracy"] - table.pop("accuracy_before")
-    table = table.merge(_bits(values, settings), on=[name for name in cell if name != "device"], how="left")
+    table = table.merge(_bits(values, settings), on=cell, how="left")
     grouped = table.groupby(KEYS, sort=False)
     means = grouped[[*VALUES, "weight_bits", "activation_bits", "epochs"]].mean()
     whole: pandas.DataFrame = means.join(grouped[list(VALUES)].std().add_suffix("_std"))
@@ -85,7 +85,7 @@ def accuracy_by_bytes(frame: pandas.DataFrame) -> bytes:
 
 def _bits(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFrame:
     """Return bits of weights and activations, and epochs, of every quantized network."""
-    cell = ["dataset", "model", "method", "scheme", "seed"]
+    cell = [*KEYS, "seed"]
     rows = settings[settings["stage"] == "qat"]
     wanted = rows[rows["setting"].isin(["bits", "activation_bits", "epochs"])].drop_duplicates([*cell, "setting"])
     found = wanted.pivot(index=cell, columns="setting", values="value")

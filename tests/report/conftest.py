@@ -58,7 +58,7 @@ def evaluated(accuracy: float, parameters: int, size: int) -> dict[str, tuple[fl
         "parameters": (parameters, "parameters"),
         "flops": (parameters * 300, "flop"),
         "file_size": (size, "bytes"),
-        "published_size": (8 * parameters, "bytes"),
+        "published_size": ((8 if size > 2 * parameters else 4) * parameters, "bytes"),
     }
 
 
@@ -93,6 +93,7 @@ def results(tmp_path: Path) -> Path:
         write(folder, "evaluate", evaluated(88.25 + seed, 46_690, 51_000), seed=seed, method="hap", scheme="qat8")
         deployed = {"deployed_accuracy": (88.2, "percent"), "simulated_accuracy": (88.25, "percent")}
         deployed |= {"other_answers": (4 + seed, "images"), "integer_operators": (52, "operators")}
+        deployed |= {"float_operators": (0, "operators")}
         deployed |= {"inductor_accuracy": (88.1, "percent"), "inductor_other_answers": (9, "images")}
         deployed |= {"packed_size": (51_000, "bytes"), "onnx_size": (90_000, "bytes")}
         deployed |= {"parameters": (46_690, "parameters")}
@@ -110,16 +111,18 @@ def benches(tmp_path: Path) -> Path:
     folder = tmp_path / "measurements"
     (folder / "a-cpu").mkdir(parents=True)
     (folder / "a-gpu").mkdir()
-    head = "model,batch,engine,network,precision,latency_ms,executed_parameters,kept_parameters\n"
+    head = "model,batch,engine,network,precision,threads,weights,latency_ms,executed_parameters,kept_parameters\n"
     rows = [
-        "resnet32,64,onnxruntime,dense,FP32,40.0,466906,466906",
-        "resnet32,64,onnxruntime,dense,INT8,20.0,466906,466906",
-        'resnet32,64,onnxruntime,"plain sums, aligned",FP32,30.0,140000,46690',
-        'resnet32,64,onnxruntime,"plain sums, aligned",INT8,16.0,140000,46690',
-        "resnet32,64,eager,dense,FP32,90.0,466906,466906",
+        "resnet32,64,onnxruntime,dense,FP32,1,new,40.0,466906,466906",
+        "resnet32,64,onnxruntime,dense,INT8,1,new,20.0,466906,466906",
+        'resnet32,64,onnxruntime,"plain sums, aligned",FP32,1,new,30.0,140000,46690',
+        'resnet32,64,onnxruntime,"plain sums, aligned",INT8,1,new,16.0,140000,46690',
+        "resnet32,64,eager,dense,FP32,1,new,90.0,466906,466906",
     ]
     (folder / "a-cpu/bench_latency.csv").write_text(head + "\n".join(rows) + "\n")
-    (folder / "a-gpu/bench_latency.csv").write_text(head + "resnet32,64,onnxruntime,dense,FP32,1.0,466906,466906\n")
+    (folder / "a-gpu/bench_latency.csv").write_text(
+        head + "resnet32,64,onnxruntime,dense,FP32,1,new,1.0,466906,466906\n"
+    )
     head = "model,classes,batch,contender,seconds,peak_memory_mb,samples_run,spearman,overlap\n"
     rows = [
         "resnet32,10,512,published,3000,2000,3,0.2,0.3",

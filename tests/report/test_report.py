@@ -84,7 +84,7 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
         ("198.0 KB", "9.6× smaller"),
         ("51.0 KB", "37.2× smaller"),
     ]
-    assert [stop[1:] for stop in tiles["Latency of a resnet32"]] == [
+    assert [stop[1:] for stop in tiles["Latency of a benchmark resnet32"]] == [
         ("40.00 ms", ""),
         ("30.00 ms", "1.3× as fast"),
         ("16.00 ms", "2.5× as fast"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ehap.errors import DataError
+from ehap.errors import CheckpointError, DataError
 from ehap.models import build_model
 from ehap.pruning import prune
 from ehap.records import Job, read_tensors
@@ -73,6 +73,22 @@ def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they
     assert found["inductor_integer_operators"] == len(bits)
     with pytest.raises(DataError, match="expected at most the 48 training images, got 49"):
         _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, mix=(4, 8), size=0.7, hessian_images=49))
+
+
+def test_a_file_and_the_record_of_another_scheme_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
+    folders = {bits: tmp_path / str(bits) for bits in (4, 8)}
+    for bits, folder in folders.items():
+        folder.mkdir()
+        _quantized(inputs, folder, Qat(epochs=0, learning_rate=0.1, calibration_images=32, bits=bits))
+    mixed_up = (inputs["data"], folders[4] / "weights", folders[8] / "record", tmp_path / "tested")
+    with pytest.raises(CheckpointError, match=r"expected integers of scheme any, 8 bits, .*got those of scheme any, 4"):
+        evaluate.run(*mixed_up, _job("any"), MACHINE)
+    same = (inputs["data"], folders[4] / "weights", folders[4] / "record", tmp_path / "tested")
+    with pytest.raises(CheckpointError, match=r"expected integers of scheme qat4, 4 bits, .*got those of scheme any"):
+        evaluate.run(*same, _job("qat4"), MACHINE)
+    plain = (inputs["data"], inputs["checkpoint"], folders[8] / "record", tmp_path / "tested")
+    with pytest.raises(CheckpointError, match=r"got those of scheme None, None bits"):
+        evaluate.run(*plain, _job("any"), MACHINE)
 
 
 def test_the_same_steps_in_float_train_everything_but_the_statistics(inputs: dict[str, Path], tmp_path: Path) -> None:

@@ -211,6 +211,12 @@ def test_a_state_of_other_inputs_or_another_device_is_not_used(tmp_path: Path) -
     assert Resume(tmp_path, JOB, SETTINGS, [data]).read() is None
 
 
+def test_a_state_of_a_job_that_has_found_something_else_is_not_used(tmp_path: Path) -> None:
+    Resume(tmp_path, JOB, SETTINGS, found={"weight_bits.conv1": 4}).write(_state(1))
+    assert Resume(tmp_path, JOB, SETTINGS, found={"weight_bits.conv1": 8}).read() is None
+    assert Resume(tmp_path, JOB, SETTINGS, found={"weight_bits.conv1": 4}).read() == _state(1)
+
+
 def test_one_process_at_a_time_works_on_a_job(inputs: dict[str, Path], tmp_path: Path) -> None:
     first = subprocess.Popen(_command("pretrain", tmp_path, inputs), stderr=subprocess.DEVNULL)
     _wait_for_progress(first, tmp_path, 0)

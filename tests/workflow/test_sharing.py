@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ehap.errors import ProvenanceError
+from ehap.settings import Run
 from ehap.workflow.provenance import MAYBE, NAME, pack
-from tests.workflow.conftest import DVC, GIT, SMALL, planned, restored_in, run_in, snakemake_in, write_config
+from tests.workflow.conftest import DVC, GIT, ROOT, SMALL, planned, restored_in, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL, _config
 
 
@@ -23,6 +25,18 @@ def test_what_one_clone_pushed_another_need_not_compute(clone: Path) -> None:
     assert all((clone / f"results/small/{folder}").is_dir() for folder in MAYBE)  # empty: the run has no such stages
     assert "up to date" in run_in(clone, *DVC, "status", "run@small")
     assert "small" in run_in(clone, *DVC, "metrics", "show", "--md")
+
+
+def test_every_folder_that_dvc_is_told_of_is_there_after_packing() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["run"]
+    named = {part for out in stages["do"]["outs"] for part in [next(iter(out)).removeprefix("results/${key}/")]}
+    folders = {name for name in named if "." not in name and "/" not in name}
+    for item in stages["foreach"].values():
+        run = Run(yaml.safe_load((ROOT / item["config"]).read_text()))
+        made = {"prepare", "pretrain", "prune", "assess", "finetune", "evaluate", "curves", "report"}
+        made |= {"trace"} if run.curvatures() else set()
+        made |= {"quantize"} if run.grid.schemes else set()
+        assert folders - made <= set(MAYBE), item
 
 
 def test_metrics_of_commits_are_compared_without_a_remote(origin: Path, tmp_path: Path) -> None:
