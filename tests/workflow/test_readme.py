@@ -21,6 +21,7 @@ import yaml
 from safetensors.torch import save_file
 
 from ehap.models import build_model
+from ehap.quantization.deployment import OnnxNetwork
 from ehap.records import read_tensors
 from ehap.runtime import device_name, slug
 from tests.workflow.conftest import GIT, ROOT, SMALL, copy_project, planned, run_in
@@ -247,20 +248,28 @@ def test_a_run_is_shared_as_the_readme_says(clone: Path, tmp_path: Path) -> None
     assert planned(there) == {}
 
 
-def test_the_python_of_the_readme_prunes_a_network_to_its_budget() -> None:
-    block = next(text for language, text in _blocks("README.md") if language == "python" and "prune(" in text)
+def test_the_python_of_the_readme_prunes_a_network_to_its_budget_and_brings_it_to_integers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pruning, integers = (
+        text for language, text in _blocks("README.md") if language == "python" and "prune(model" in text
+    )
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     names: dict[str, Any] = {
         "model": build_model("resnet20", 10, seed=0),
         "images": images,
         "labels": torch.tensor([0, 1, 2, 3]),
     }
-    exec(block, names)
+    exec(pruning, names)
     smaller, chosen, repaired = names["smaller"], names["chosen"], names["repaired"]
     assert smaller(images).shape == repaired(images).shape == (4, 10)
     dense, pruned, fitted = (each.eval()(images) for each in (names["model"], smaller, repaired))
     assert (fitted - dense).norm() < 0.5 * (pruned - dense).norm()
     assert 0.4 < chosen.flops / chosen.dense_flops <= 0.5
+    exec(integers, names)
+    deployed = OnnxNetwork((tmp_path / "model.onnx").read_bytes())(images)
+    assert (deployed - fitted).norm() < 0.1 * fitted.norm()
 
 
 def test_the_python_of_the_readme_takes_weights_of_ones_own(
