@@ -75,7 +75,7 @@ def number(value: float, *rest: float | str, sign: bool = False) -> str:
     unit, factor = UNITS.get(str(unit), (str(unit), 1.0))
     digits = (
         0
-        if unit in ("parameters", "samples", "images")
+        if unit in ("parameters", "samples", "images", "operators")
         else 3
         if unit == "GB"
         else 4
