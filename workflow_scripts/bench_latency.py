@@ -44,6 +44,7 @@ parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet32", 
 parser.add_argument("--checkpoint", type=Path, help="a trained network, as pretrain leaves it; else new weights")
 parser.add_argument("--onnx", nargs="+", type=Path, default=[], help="deploy/…/model.onnx: time these instead")
 parser.add_argument("--params", type=float, default=0.1, help="share of the parameters that is kept, by L2 with lamp")
+parser.add_argument("--flops", type=float, help="share of the FLOPs that is kept at most, too")
 parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
 parser.add_argument(
     "--engines", nargs="+", choices=["eager", "inductor", "onnxruntime"], default=["eager", "inductor", "onnxruntime"]
@@ -72,7 +73,7 @@ def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dic
     found = {"dense": (dense, every, every)}
     planner = Planner(dense, INPUT_SHAPE)
     for prefix, round_to in (("", 1), (f"planned in {ALIGNED}s, ", ALIGNED)):
-        chosen = Prune(criterion="magnitude", normalise="lamp", params=args.params, round_to=round_to)
+        chosen = Prune(criterion="magnitude", normalise="lamp", params=args.params, flops=args.flops, round_to=round_to)
         try:
             kept = planner(magnitude(weights), chosen).kept
         except PlanError as error:  # thin networks have no such plan
@@ -213,7 +214,12 @@ def drawn(table: pandas.DataFrame) -> bytes:
         names = part["network"] + ", " + part["precision"] + ", " + part["engine"]
         colours = ["C0" if precision == "INT8" else "0.75" for precision in part["precision"]]
         bars = axis.barh(names, part["latency_ms"], color=colours)
-        axis.bar_label(bars, [f"{value:.3g} ms" for value in part["latency_ms"]], padding=3, fontsize="small")
+        axis.bar_label(
+            bars,
+            [f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms" for value in part["latency_ms"]],
+            padding=3,
+            fontsize="small",
+        )
         axis.set(title=f"{model}, batch {batch}", xlabel="milliseconds a batch (less is better; blue: INT8)")
         axis.invert_yaxis()
         axis.margins(x=0.12)
@@ -237,7 +243,7 @@ for model in ["files"] if args.onnx else args.models:
             ", ONNX Runtime, accuracy (%) of all test images."
             if args.onnx
             else f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, {100 * args.params:g} % of "
-            "parameters kept."
+            "parameters kept" + (f", at most {100 * args.flops:g} % of FLOPs." if args.flops else ".")
         )
         title = f"# Latency on {device_name(torch.device('cpu'))}"
         text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
