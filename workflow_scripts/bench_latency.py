@@ -214,12 +214,8 @@ def drawn(table: pandas.DataFrame) -> bytes:
         names = part["network"] + ", " + part["precision"] + ", " + part["engine"]
         colours = ["C0" if precision == "INT8" else "0.75" for precision in part["precision"]]
         bars = axis.barh(names, part["latency_ms"], color=colours)
-        axis.bar_label(
-            bars,
-            [f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms" for value in part["latency_ms"]],
-            padding=3,
-            fontsize="small",
-        )
+        said = [f"{value:,.1f} ms" for value in part["latency_ms"]]
+        axis.bar_label(bars, said, padding=3, fontsize="small")
         axis.set(title=f"{model}, batch {batch}", xlabel="milliseconds a batch (less is better; blue: INT8)")
         axis.invert_yaxis()
         axis.margins(x=0.12)
