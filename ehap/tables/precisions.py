@@ -63,16 +63,16 @@ def accuracy_by_bytes(frame: pandas.DataFrame) -> bytes:
     for axis, ((dataset, model, method), part) in zip(
         figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels, strict=False
     ):
-        for index, row in enumerate(part.sort_values("file_size").to_dict("records")):
+        for row in part.to_dict("records"):
             colour = f"C{int(row['activation_bits']) % 10}"
             look: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": colour}
             look |= {} if row["epochs"] else {"mfc": "none"}
-            spread = 0 if pandas.isna(row["accuracy_std"]) else row["accuracy_std"]
+            spread = None if pandas.isna(row["accuracy_std"]) else row["accuracy_std"]
             axis.errorbar(row["file_size"] / 1e3, row["accuracy"], spread, **look)
             axis.annotate(
                 row["scheme"],
                 (row["file_size"] / 1e3, row["accuracy"]),
-                xytext=(5, 6 if index % 2 else -11),
+                xytext=(5, -12 if row["epochs"] else 6),
                 textcoords="offset points",
                 fontsize="small",
             )
