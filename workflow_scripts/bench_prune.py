@@ -17,7 +17,7 @@ from ehap.curvature import channel_scores
 from ehap.data import DATASETS, hessian_batch, normalise
 from ehap.errors import PlanError
 from ehap.evaluation import accuracy, flops, parameters
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import INPUT_SHAPE, build_model, channels_last_
 from ehap.pruning import Planner, magnitude, prune, reconstruct, unions_by_matrix
 from ehap.pruning.channels import Kept
 from ehap.pruning.peers import PEERS, Pruner
@@ -100,7 +100,7 @@ def without_labels(network: nn.Module, kept: Kept | None) -> dict[str, object]:
 
 def distilled(network: nn.Module) -> None:
     """Train a network, in place, towards the dense one's answers on the images that a repair sees."""
-    network.to(memory_format=torch.channels_last)
+    channels_last_(network)
     with unions_by_matrix(network):
         distill(teacher, network, seen, info, repair, args.seed)
 
@@ -115,7 +115,7 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
         return {"params": share, "pruner": name, "note": str(error)}
     seconds = time.perf_counter() - began
     size = parameters(network), flops(network, INPUT_SHAPE)
-    network.to(device).to(memory_format=torch.channels_last)
+    channels_last_(network.to(device))
     with unions_by_matrix(network):
         as_it_is = accuracy(network, test, info)
         before = {key: value.clone() for key, value in network.state_dict().items()}

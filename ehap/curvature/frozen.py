@@ -2,10 +2,10 @@
 
 import copy
 
-import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError
+from ehap.models import channels_last_
 from ehap.models.folding import FoldedConv, fold_norms
 
 Layer = FoldedConv | nn.Conv2d | nn.Linear
@@ -57,7 +57,7 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module
     for module in (twin, *layers.values()):
         module.eval().requires_grad_(False)
         if channels_last:
-            module.to(memory_format=torch.channels_last)
+            channels_last_(module)
     for layer in layers.values():
         geometry(layer).weight.requires_grad_()
     return twin, layers

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
 from ehap.errors import CheckpointError
+from ehap.models import channels_last_
 from ehap.pruning import unions_by_matrix
 from ehap.records import Job
 from ehap.runtime import choose_device
@@ -38,13 +37,13 @@ def run(
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network, structure = load_model(pruned, job)
-    network.to(device).to(memory_format=torch.channels_last)
+    channels_last_(network.to(device))
     if settings.recalibrate:
         recalibrate_(network, images.train[0], images.info, settings.recalibrate, job.seed)
     inputs = [data, pruned]
     objective: Objective = true_labels
     if settings.distill and parent is not None:
-        teacher = load_dense(parent, job).to(device).to(memory_format=torch.channels_last)
+        teacher = channels_last_(load_dense(parent, job).to(device))
         objective = Distillation(teacher, settings.distill, settings.temperature, settings.precision)
         inputs.append(parent)
     with unions_by_matrix(network):

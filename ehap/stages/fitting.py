@@ -14,6 +14,7 @@ from torch import nn
 
 from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
+from ehap.models import channels_last_
 from ehap.records import Job, Value, write_record
 from ehap.runtime import logger, write_atomically
 from ehap.settings import Machine, Qat, Training
@@ -48,7 +49,7 @@ def fit_and_record(
     known = {name: item.value for name, item in (further or {}).items()}
     resume = Resume(states, job, settings, inputs, device, seconds, known)
     if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
-        network.to(memory_format=torch.channels_last)
+        channels_last_(network)
     test = partial(accuracy, test=data.test, info=data.info)
     step: Step = "eager" if machine.step == "graphs" and isinstance(settings, Qat) else machine.step
     if step != machine.step:

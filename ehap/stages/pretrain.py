@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
-from ehap.models import build_model
+from ehap.models import build_model, channels_last_
 from ehap.records import Job
 from ehap.runtime import choose_device
 from ehap.settings import Machine, Pretrain
@@ -28,7 +26,7 @@ def run(
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network = build_model(job.model, images.info.classes, seed=job.seed)
-    network.to(device).to(memory_format=torch.channels_last)
+    channels_last_(network.to(device))
     resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events, [data])
     save_model(checkpoint, network, architecture(job, None))
     resume.remove()

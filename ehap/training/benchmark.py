@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ehap.data import DATASETS, Split, draw_epoch, training_batches
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import INPUT_SHAPE, build_model, channels_last_
 from ehap.runtime import synchronize
 from ehap.settings import Training
 from ehap.settings.checks import Precision
@@ -124,7 +124,7 @@ def training_rate(
 
 def stepper(model: str, device: torch.device, precision: Precision, step: Step) -> Stepper:
     """Return training steps on new weights, as the pretrain stage takes them."""
-    network = build_model(model, INFO.classes, seed=0).to(device).to(memory_format=torch.channels_last).train()
+    network = channels_last_(build_model(model, INFO.classes, seed=0).to(device)).train()
     settings = Training(epochs=1, learning_rate=1e-3, batch_size=BATCH, precision=precision)
     return Stepper(network, device, settings, step)
 
