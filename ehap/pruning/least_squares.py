@@ -33,6 +33,14 @@ class Fitter:
         self._ridge, self._positions = ridge, positions
         self._generator = torch.Generator().manual_seed(seed)
 
+    def draws(self) -> Tensor:
+        """Return the state from which the next positions are drawn."""
+        return self._generator.get_state()
+
+    def go_on(self, draws: Tensor) -> None:
+        """Draw the next positions from this state on."""
+        self._generator.set_state(draws)
+
     def __call__(
         self,
         name: str,

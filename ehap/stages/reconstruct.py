@@ -1,9 +1,8 @@
 """Stage reconstruct: the pruned network brought near to the dense one on some images, without their labels."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from ehap.data import normalise
 from ehap.errors import CheckpointError, DataError
 from ehap.evaluation import accuracy
+from ehap.models import channels_last_
 from ehap.pruning import LayerFit, reconstruct, unions_by_matrix
 from ehap.records import Job, Value, write_record
 from ehap.runtime import Keeper, PeakMemory, choose_device, logger
@@ -52,16 +52,25 @@ def run(
     images = _drawn(loaded.train[0], settings, job.seed)
     resume = Resume(states, job, settings, [data, parent, pruned], device, machine.seconds_between_states)
     with resume.listening():
-        keeper = _AfterFit(resume)
-        values = keeper.found(network)
-        if values is None:
+        state: State = resume.read() or State()
+        fitted = state.get("fitted")
+        if fitted is None:
             values = {"images": Value(len(images), "images")}
             if settings.ridge is not None:
-                network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed)
+                keeper = _Part(resume, "fit", state.get("fit"), {})
+                network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed, keeper)
                 values |= of_fit
-            keeper.begin(network, values)
+            fitted = _Fitted(
+                network={name: tensor.clone() for name, tensor in network.state_dict().items()},
+                values={name: (item.value, item.unit) for name, item in values.items()},
+            )
+            resume.write(State(fitted=fitted))
+        else:
+            network.load_state_dict(fitted["network"])
+            values = {name: Value(*pair) for name, pair in fitted["values"].items()}
         epochs: list[Epoch] = []
         if settings.distill_steps:
+            keeper = _Part(resume, "distillation", state.get("distillation"), State(fitted=fitted))
             epochs, of_steps = _distilled(dense, network, images, loaded, settings, job.seed, keeper, machine)
             values |= of_steps
     times = [values[name].value for name in ("reconstruct_time", "distill_time") if name in values]
@@ -73,32 +82,32 @@ def run(
     resume.remove()
 
 
-class _AfterFit:
-    """The Keeper of the distillation; its states hold what was found before it, too."""
+class _Fitted(TypedDict):
+    """What is known when no layer is left to fit: the network's state dict, and name to (value, unit)."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper, self._state = keeper, None
-        self._before: dict[str, Any] = {}
+    network: dict[str, Tensor]
+    values: dict[str, tuple[float, str]]
 
-    def found(self, network: nn.Module) -> Values | None:
-        """Put ``network`` back to where a state says that it was, return the values so far; None without a state."""
-        state = self._keeper.read()
-        if state is None:
-            return None
-        self._state = state.pop("distillation")
-        self._before = state
-        network.load_state_dict(state["network"])
-        return {name: Value(*pair) for name, pair in state["values"].items()}
 
-    def begin(self, network: nn.Module, values: Mapping[str, Value]) -> None:
-        """Keep what is known before the distillation."""
-        weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        pairs = {name: (item.value, item.unit) for name, item in values.items()}
-        self._before = {"network": weights, "values": pairs}
-        self._keeper.write({**self._before, "distillation": None})
+class State(TypedDict, total=False):
+    """What a repair needs to go on.
+
+    fit: Of the least squares, where they are under way. fitted: What is known after them. distillation: Its state.
+    """
+
+    fit: Any
+    fitted: _Fitted
+    distillation: Any
+
+
+class _Part:
+    """The Keeper of a part of the work: its states lie, under its name, beside what is known from before it."""
+
+    def __init__(self, keeper: Keeper, name: str, state: Any | None, beside: State) -> None:
+        self._keeper, self._name, self._state, self._beside = keeper, name, state, beside
 
     def read(self) -> Any | None:
-        """Return the state of the distillation."""
+        """Return the state of this part."""
         return self._state
 
     def due(self) -> bool:
@@ -106,8 +115,8 @@ class _AfterFit:
         return self._keeper.due()
 
     def write(self, state: Any) -> None:
-        """Keep a state of the distillation."""
-        self._keeper.write({**self._before, "distillation": state})
+        """Keep a state of this part."""
+        self._keeper.write({**self._beside, self._name: state})
 
 
 def _drawn(images: Tensor, settings: Reconstruct, seed: int) -> Tensor:
@@ -130,22 +139,21 @@ def _fitted(
     loaded: Data,
     settings: Reconstruct,
     seed: int,
+    keeper: Keeper,
 ) -> tuple[nn.Module, Values]:
     """Return the network with its layers fitted by least squares, and what it took and gave."""
     assert settings.ridge is not None
-    began = time.perf_counter()
     with PeakMemory(images.device) as memory:
         inputs = normalise(images, loaded.info)
-        found = reconstruct(dense, network, kept, inputs, settings.ridge, settings.positions or None, seed)
+        found = reconstruct(dense, network, kept, inputs, settings.ridge, settings.positions or None, seed, keeper)
         del inputs
-    seconds = time.perf_counter() - began
     for fit in found.fits:
         logger.info(
             "%s: %d unknowns, %d equations, relative error %.4f -> %.4f",
             *(fit.layer, fit.unknowns, fit.equations, fit.before, fit.after),
         )
     return found.network, {
-        "reconstruct_time": Value(seconds, "s"),
+        "reconstruct_time": Value(found.seconds, "s"),
         "reconstruct_memory": Value(memory.bytes, "bytes"),
         "reconstructed_accuracy": Value(accuracy(found.network, loaded.test, loaded.info), "percent"),
         **_of_fits(found.fits),
@@ -180,7 +188,7 @@ def _distilled(
 ) -> tuple[list[Epoch], Values]:
     """Train the network, in place, towards the dense one's answers; return the history, and what it took and gave."""
     for module in (dense, network):
-        module.to(memory_format=torch.channels_last)
+        channels_last_(module)
     with PeakMemory(images.device) as memory, unions_by_matrix(network):
         epochs = distill(dense, network, images, loaded.info, settings, seed, keeper, machine.step)
     return epochs, {

@@ -17,6 +17,7 @@ from ehap.curvature.traces import Planner
 from ehap.errors import DataError, NumericsError, SettingsError, StoppedError
 from ehap.settings import Trace
 from ehap.settings.trace import Until
+from tests.keepers import Memory, loaded
 
 Batch = tuple[Tensor, Tensor]
 
@@ -169,24 +170,6 @@ def test_work_shared_out_gives_the_bits_of_one_job(tiny: nn.Module, batch: Batch
         merged_traces(tiny, [*parts, parts[-1]], settings, 12)
 
 
-class Notes:
-    """A keeper in memory that stops the work after so many states."""
-
-    def __init__(self, stop_after: int = 10**9, start: Any = None) -> None:
-        self.state, self._left = start, stop_after
-
-    def read(self) -> Any:
-        return self.state
-
-    def due(self) -> bool:
-        return True
-
-    def write(self, state: Any) -> None:
-        self.state, self._left = copy.deepcopy(state), self._left - 1
-        if not self._left:
-            raise StoppedError
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -200,12 +183,12 @@ def test_traces_that_go_on_from_any_state_are_those_of_an_unbroken_run(
     tiny: nn.Module, batch: Batch, settings: Trace, stop_after: int
 ) -> None:
     whole = channel_traces(tiny, *batch, settings, seed=3)
-    notes = Notes(stop_after)
+    notes = Memory(stop_after)
     with pytest.raises(StoppedError):
         channel_traces(tiny, *batch, settings, 3, notes)
-    again = channel_traces(tiny, *batch, settings, 3, Notes(start=notes.state))
+    again = channel_traces(tiny, *batch, settings, 3, Memory(start=notes.states[-1]))
     assert again.repeated == whole.repeated
-    assert again.peak_memory_bytes >= notes.state["peak_memory_bytes"]
+    assert again.peak_memory_bytes >= loaded(notes.states[-1])["peak_memory_bytes"]
     for name, trace in whole.trace.items():
         assert torch.equal(again.trace[name], trace)
         assert torch.equal(again.standard_error[name], whole.standard_error[name])

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
+from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError, StoppedError
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import mask_, prune, reconstruct
 from ehap.pruning.channels import channel_graph
+from tests.keepers import Memory, loaded
 
 Kept = dict[str, list[int]]
 
@@ -269,6 +270,23 @@ def test_positions_are_drawn_by_the_seed_and_networks_stay_as_they_are(tiny: nn.
         assert all(torch.equal(tensor, state[name]) for name, tensor in each.state_dict().items())
         assert all(parameter.requires_grad for parameter in each.parameters())
     assert all(parameter.requires_grad for parameter in first.parameters())
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6])  # a state after every layer
+def test_going_on_from_any_layer_gives_the_very_same_network(tiny: nn.Module, stop_after: int) -> None:
+    kept, images = _everything(tiny) | {"conv1": [0, 1]}, _images(12).float()
+    pruned = prune(tiny, kept)
+    whole = reconstruct(tiny, pruned, kept, images, positions=5)
+    broken = Memory(stop_after)
+    with pytest.raises(StoppedError):
+        reconstruct(tiny, pruned, kept, images, positions=5, keeper=broken)
+    rest = Memory(start=broken.states[-1])
+    found = reconstruct(tiny, pruned, kept, images, positions=5, keeper=rest)
+    assert len(rest.states) == len(whole.fits) - stop_after  # nothing is fitted twice
+    assert found.fits == whole.fits
+    assert found.seconds > loaded(broken.states[-1])["seconds"] > 0
+    tensors = found.network.state_dict()
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in whole.network.state_dict().items())
 
 
 def test_the_result_is_saved_loaded_and_exported(enliven: Callable[[nn.Module], None]) -> None:

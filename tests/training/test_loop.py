@@ -1,5 +1,4 @@
 import copy
-import io
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ from ehap.errors import DeviceError, NumericsError, StoppedError
 from ehap.quantization import simulate
 from ehap.settings import Pretrain, Qat
 from ehap.settings.machine import Step
-from ehap.training import State, fit
+from ehap.training import fit
 from ehap.training.step import Stepper
+from tests.keepers import Memory, loaded
 
 INFO = DATASETS["digits"]
 
@@ -77,27 +77,6 @@ def test_the_history_says_what_the_test_measured(tiny: nn.Module) -> None:
     assert all(0 <= epoch.train_accuracy <= 100 for epoch in history)
 
 
-class Memory:
-    """A keeper in memory: keeps every state as bytes, and stops the run after so many of them."""
-
-    def __init__(self, stop_after: int | None = None, start: bytes | None = None) -> None:
-        self.states: list[bytes] = []
-        self._stop_after, self._start = stop_after, start
-
-    def read(self) -> State | None:
-        return torch.load(io.BytesIO(self._start), weights_only=True) if self._start else None
-
-    def due(self) -> bool:
-        return True
-
-    def write(self, state: State) -> None:
-        content = io.BytesIO()
-        torch.save(state, content)
-        self.states.append(content.getvalue())
-        if len(self.states) == self._stop_after:
-            raise StoppedError
-
-
 @pytest.mark.parametrize("kind", ["fp32", "bf16", "fp16", "simulated"])
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 6, 9])  # 3 batches an epoch, and a state after each epoch's test
 def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
@@ -127,7 +106,7 @@ def test_a_diverging_run_keeps_no_state_of_it(tiny: nn.Module) -> None:
         fit(
             tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=1e30, batch_size=8), 0, lambda _: 0.0, keeper=keeper
         )
-    last = torch.load(io.BytesIO(keeper.states[-1]), weights_only=True)
+    last = loaded(keeper.states[-1])
     assert last["sums"].isfinite().all()
 
 
