@@ -1,7 +1,14 @@
+def weights_of(wildcards):
+    """The file that the dense network starts from, where it has no new weights."""
+    settings = RUN.pretrain(wildcards.dataset, wildcards.model)
+    return settings.file(wildcards.dataset, wildcards.model, int(wildcards.seed)) or []
+
+
 rule pretrain:
-    """A dense network from new weights (the paper's Table VII)."""
+    """A dense network, from new weights (the paper's Table VII) or from given ones."""
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
+        weights=weights_of,
     output:
         checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
         history=f"{RESULTS}/pretrain/{CELL}/history.csv",
@@ -18,8 +25,11 @@ rule pretrain:
         runtime=18 * 60,
     params:
         settings=settings_of("pretrain"),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
         code=digest("pretrain.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/pretrain.py --data {input.data} --checkpoint {output.checkpoint}"
+        "{PYTHON} {SCRIPTS}/pretrain.py --data {input.data} {params.weights} --checkpoint {output.checkpoint}"
         " --history {output.history} --record {output.record} --settings {params.settings:q}"
         + JOB

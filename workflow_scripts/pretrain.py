@@ -3,7 +3,7 @@
 from ehap.settings import Pretrain
 from ehap.workflow.script import arguments, logged
 
-args = arguments("data", "checkpoint", "history", "record", settings=Pretrain)
+args = arguments("data", "checkpoint", "history", "record", settings=Pretrain, optional=("weights",))
 with logged(args):
     from ehap.stages import pretrain  # only now: torchao starts CUDA, which settles what GPU it sees
 
@@ -17,4 +17,5 @@ with logged(args):
         machine=args.machine,
         states=args.states,
         events=args.events,
+        weights=args.weights,
     )

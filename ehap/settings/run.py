@@ -106,6 +106,7 @@ class Run:
         self._check_names()
         for _ in self._every_setting():
             pass
+        self._check_files()
 
     def prepare(self, dataset: str) -> Prepare:
         """Return which images of ``dataset`` are used."""
@@ -163,7 +164,8 @@ class Run:
             return settings
         first = self.pretrain(dataset, model)
         own = {name: getattr(settings, name) for name in override}
-        return Finetune(**asdict(first) | own | {"epochs": first.epochs + settings.epochs})
+        shared = {name: value for name, value in asdict(first).items() if name != "weights"}
+        return Finetune(**shared | own | {"epochs": first.epochs + settings.epochs})
 
     def qat(self, dataset: str, model: str, method: str, scheme: str) -> Qat:
         """Return how the fine-tuned network is quantized."""
@@ -304,6 +306,16 @@ class Run:
                 f"methods.{method}: rounds above 1 compute traces anew in each; expected a curvature of estimator "
                 f"exact, got {curvature} of estimator {trace.estimator}."
             )
+
+    def _check_files(self) -> None:
+        """Raise unless there is every file of weights from which a dense network starts."""
+        for dataset, model, seed in product(self.grid.datasets, self.grid.models, self.grid.seeds):
+            file = self.pretrain(dataset, model).file(dataset, model, seed)
+            if file and not Path(file).is_file():
+                raise SettingsError(
+                    f"pretrain: expected a file of weights for {model} on {dataset}, seed {seed}, but there is none at "
+                    f"{file}."
+                )
 
     def _every_setting(self) -> Iterator[object]:
         grid = self.grid

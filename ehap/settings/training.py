@@ -43,7 +43,32 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Training):
-    """How the dense network is trained from new weights (the paper's Table VII)."""
+    """How the dense network is trained (the paper's Table VII).
+
+    epochs: Passes over the training images; 0, with ``weights``, takes the network as it is.
+    weights: A file of weights to start from, of safetensors or of torch.save; {dataset}, {model} and {seed} in its name
+        stand for those of a cell. Empty: new weights.
+    """
+
+    weights: str = ""
+
+    FEWEST_EPOCHS: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.weights:
+            at_least("epochs", self.epochs, 1)
+        try:
+            self.file("", "", 0)
+        except (KeyError, IndexError, ValueError):
+            raise SettingsError(
+                f"weights: expected the name of a file, in braces only {{dataset}}, {{model}} or {{seed}}, got "
+                f"{self.weights!r}."
+            ) from None
+
+    def file(self, dataset: str, model: str, seed: int) -> str:
+        """Return the file of weights that a cell starts from; empty where it has new ones."""
+        return self.weights.format(dataset=dataset, model=model, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

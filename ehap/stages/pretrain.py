@@ -1,4 +1,4 @@
-"""Stage pretrain: a dense network from new weights."""
+"""Stage pretrain: a dense network, from new weights or from given ones."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from ehap.runtime import choose_device
 from ehap.settings import Machine, Pretrain
 from ehap.stages.dense import architecture, save_model
 from ehap.stages.fitting import fit_and_record
+from ehap.stages.given import load_given_
 from ehap.stages.prepared import load_data
 
 
@@ -21,12 +22,20 @@ def run(
     machine: Machine,
     states: Path | None = None,
     events: Path | None = None,
+    weights: Path | None = None,
 ) -> None:
-    """Train the dense network of a cell; its weights, history and record are written."""
+    """Train the dense network of a cell; its weights, history and record are written.
+
+    It starts from ``weights``, see ``load_given_``, where that is a file.
+    """
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network = build_model(job.model, images.info.classes, seed=job.seed)
+    inputs = [data]
+    if weights is not None:
+        load_given_(weights, network, job)
+        inputs.append(weights)
     channels_last_(network.to(device))
-    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events, [data])
+    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events, inputs)
     save_model(checkpoint, network, architecture(job, None))
     resume.remove()

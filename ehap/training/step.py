@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import DeviceError
-from ehap.runtime import precision_context
+from ehap.runtime import logger, precision_context
 from ehap.settings import Training
 from ehap.settings.machine import Step
 from ehap.training.objective import Objective, true_labels
@@ -39,6 +39,8 @@ class Stepper:
     ) -> None:
         if step == "graphs" and device.type != "cuda":
             raise DeviceError(f"expected a GPU for machine.step graphs, got the device {device}; set it to eager.")
+        if device.type == "cpu" and settings.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            logger.warning("bf16 is emulated on this processor, some ten times slower than fp32; set precision: fp32")
         self.optimizer = torch.optim.SGD(
             model.parameters(),
             lr=settings.learning_rate,

@@ -175,3 +175,13 @@ def test_captured_steps_are_the_eager_steps(tiny: nn.Module, precision: str) -> 
     eager, graphed = (model.state_dict() for model in models)
     assert all(torch.allclose(eager[name].float(), graphed[name].float(), rtol=1e-2, atol=1e-3) for name in eager)
     assert "forward" not in vars(models[1])
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_emulated_bf16_is_said(
+    tiny: nn.Module, native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    settings = Pretrain(epochs=1, learning_rate=0.05, precision="bf16")
+    Stepper(tiny, torch.device("cpu"), settings)
+    assert ("bf16 is emulated on this processor" in caplog.text) is not native

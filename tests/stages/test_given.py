@@ -1,0 +1,101 @@
+"""Dense networks that start from weights made elsewhere."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ehap.errors import CheckpointError
+from ehap.models import build_model
+from ehap.records import Job
+from ehap.settings import Machine, Pretrain
+from ehap.stages import pretrain
+from ehap.stages.dense import load_dense
+from tests.stages.conftest import write_images
+
+JOB = Job(stage="pretrain", dataset="digits", model="resnet20", seed=0)
+OUTPUTS = ("checkpoint", "history", "record")
+State = dict[str, Tensor]
+
+
+def _run(folder: Path, weights: Path, epochs: int = 0) -> None:
+    if not (folder / "data").exists():
+        write_images(folder / "data", 20, 20)
+    settings = Pretrain(epochs=epochs, learning_rate=0.1, batch_size=10, weights=str(weights))
+    files = {name: folder / name for name in OUTPUTS}
+    pretrain.run(folder / "data", **files, job=JOB, settings=settings, machine=Machine(device="cpu"), weights=weights)
+
+
+@pytest.fixture
+def network(enliven: Callable[[nn.Module], None]) -> nn.Module:
+    model = build_model("resnet20", 10, seed=7)
+    enliven(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda state, path: save_file({name: tensor.clone() for name, tensor in state.items()}, path),
+        torch.save,
+        lambda state, path: torch.save({"epoch": 3, "best": 91.2, "state_dict": state}, path),
+        lambda state, path: torch.save({"model": state}, path),
+        lambda state, path: torch.save(OrderedDict((f"module.{name}", state[name]) for name in state), path),
+        lambda state, path: torch.save({name: state[name] for name in state if "num_batches" not in name}, path),
+    ],
+)
+def test_weights_of_every_form_become_the_dense_network_as_they_are(
+    tmp_path: Path, network: nn.Module, save: Callable[[State, Path], None]
+) -> None:
+    save(dict(network.state_dict()), tmp_path / "mine")
+    _run(tmp_path, tmp_path / "mine")
+    found = load_dense(tmp_path / "checkpoint", JOB).state_dict()
+    assert all(
+        torch.equal(tensor, found[name]) for name, tensor in network.state_dict().items() if "num_batches" not in name
+    )
+    record = json.loads((tmp_path / "record").read_text())
+    assert record["settings"]["weights"] == str(tmp_path / "mine")
+    assert 0 <= record["values"]["accuracy"]["value"] <= 100
+    assert len((tmp_path / "history").read_text().splitlines()) == 1
+
+
+def test_training_goes_on_from_them(tmp_path: Path, network: nn.Module) -> None:
+    torch.save(network.state_dict(), tmp_path / "mine")
+    _run(tmp_path, tmp_path / "mine", epochs=1)
+    trained = load_dense(tmp_path / "checkpoint", JOB).fc.weight
+    new = build_model("resnet20", 10, seed=0).fc.weight
+    assert 0 < (trained - network.fc.weight).norm() < (trained - new).norm()
+
+
+def _without(state: State) -> State:
+    return {name: tensor for name, tensor in state.items() if name != "fc.bias"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without, r'its tensors do not fit resnet20 .*Missing key\(s\) in state_dict: "fc.bias"'),
+        (lambda state: state | {"fc.bias": torch.zeros(100)}, "its tensors do not fit resnet20 .*size mismatch"),
+        (lambda state: state | {"fc.bias": torch.full((10,), torch.nan)}, "fc.bias holds NaN or Inf"),
+        (
+            lambda state: {"epoch": 3, "weights": state},
+            "expected a state dict, .* got a mapping with the keys epoch",
+        ),
+        (lambda state: [*state.values()], "a state dict, name to tensor, got a list"),
+        (lambda _: build_model, "expected weights as safetensors or as a state dict of torch.save, but it is neither"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(
+    tmp_path: Path, network: nn.Module, change: Callable[[State], object], message: str
+) -> None:
+    torch.save(change(dict(network.state_dict())), tmp_path / "mine")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        _run(tmp_path, tmp_path / "mine")
+    assert str(tmp_path / "mine") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "checkpoint").exists()
