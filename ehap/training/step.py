@@ -1,6 +1,7 @@
 """One training step: forward, backward and SGD, in the wanted precision, launched in the wanted way."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class Stepper:
         self._model, self._device, self._settings, self._graphs = model, device, settings, step == "graphs"
         self._objective = objective
         # A captured model gets a new forward of one shape; its own one takes the last, smaller batch.
-        self._plain = torch.compile(model) if step == "compile" else model.forward if self._graphs else model
+        self._plain = _compiled(model, device) if step == "compile" else model.forward if self._graphs else model
         self._graphed_shape: torch.Size | None = None
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -96,3 +97,11 @@ class Stepper:
             torch.cuda.make_graphed_callables(self._model, (inputs.clone(),))
         self._model.load_state_dict(before)
         self._graphed_shape = inputs.shape
+
+
+def _compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Compile a network; on a CPU its convolutions stay in the layout that they have, see ``channels_last_``."""
+    compiled: Callable[[Tensor], Tensor] = torch.compile(
+        model, options={"layout_optimization": False} if device.type == "cpu" else None
+    )
+    return compiled
