@@ -379,3 +379,17 @@ def test_batchnorm_without_statistics_is_refused_and_counts_anew(tiny: nn.Module
     tiny.bn1.running_mean = tiny.bn1.running_var = None
     with pytest.raises(ArchitectureError, match=r"bn1: expected BatchNorm2d with running statistics"):
         reconstruct(tiny, prune(tiny, kept), kept, _images(4).float())
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_network_of_a_cpu(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1], "block1.conv2": [1, 3]}
+    pruned, images = prune(tiny, kept), _images(12).float()
+    expected = reconstruct(tiny, pruned, kept, images)
+    device = torch.device("cuda")
+    networks = (copy.deepcopy(each).to(device) for each in (tiny, pruned))
+    found = reconstruct(*networks, kept, images.to(device))
+    assert next(found.network.parameters()).device.type == device.type
+    torch.testing.assert_close(found.network.to("cpu")(images), expected.network(images), rtol=1e-2, atol=1e-2)
+    for ours, theirs in zip(found.fits, expected.fits, strict=True):
+        assert ours.after == pytest.approx(theirs.after, rel=0.05, abs=1e-4)
