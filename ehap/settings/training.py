@@ -60,7 +60,7 @@ class Pretrain(Training):
             at_least("epochs", self.epochs, 1)
         try:
             self.file("", "", 0)
-        except (KeyError, IndexError, ValueError):
+        except (KeyError, IndexError, ValueError, AttributeError):
             raise SettingsError(
                 f"weights: expected the name of a file, in braces only {{dataset}}, {{model}} or {{seed}}, got "
                 f"{self.weights!r}."

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ehap.errors import CheckpointError
 from ehap.models import build_model, channels_last_
 from ehap.records import Job
 from ehap.runtime import choose_device
@@ -27,7 +28,12 @@ def run(
     """Train the dense network of a cell; its weights, history and record are written.
 
     It starts from ``weights``, see ``load_given_``, where that is a file.
+
+    Raises:
+        CheckpointError: The settings name weights but none are given, or they do not fit the network.
     """
+    if settings.weights and weights is None:
+        raise CheckpointError(f"pretrain.weights says {settings.weights}; give --weights, too.")
     device = choose_device(machine.device, machine.threads)
     images = load_data(data, job, device)
     network = build_model(job.model, images.info.classes, seed=job.seed)

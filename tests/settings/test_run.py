@@ -210,6 +210,24 @@ def test_only_fine_tuning_may_have_no_epoch(demo: dict[str, Any]) -> None:
         Run(config)
 
 
+def test_a_dense_network_may_start_from_a_file(demo: dict[str, Any], tmp_path: Path) -> None:
+    config = copy.deepcopy(demo)
+    config["grid"]["seeds"] = [0, 1]
+    block = {"epochs": 0, "learning_rate": 0.01, "weights": f"{tmp_path}/{{model}}-{{seed}}.pth"}
+    config["pretrain"] = {"all": block}
+    (tmp_path / "resnet20-0.pth").touch()
+    with pytest.raises(SettingsError, match=r"weights for resnet20 on digits, seed 1, .* none at .*/resnet20-1.pth"):
+        Run(config)
+    (tmp_path / "resnet20-1.pth").touch()
+    assert Run(config).pretrain("digits", "resnet20").file("digits", "resnet20", 1) == f"{tmp_path}/resnet20-1.pth"
+    config["methods"]["random"] = {"criterion": "random", "prune": {"weights": "new"}}
+    assert Run(config).finetune("digits", "resnet20", "random").epochs == config["finetune"]["all"]["epochs"]
+    for name in ("{sead}", "{0}", "{", "{seed.x}"):
+        config["pretrain"] = {"all": block | {"weights": name}}
+        with pytest.raises(SettingsError, match=r"pretrain.all: weights: expected the name of a file, in braces only"):
+            Run(config)
+
+
 def test_a_selector_repairs_and_deploys_where_it_says_so_only(demo: dict[str, Any]) -> None:
     config = copy.deepcopy(demo)
     config["grid"] |= {"models": ["resnet20", "resnet32"], "methods": ["hap", "random"], "schemes": ["qat8", "low"]}

@@ -99,3 +99,11 @@ def test_other_files_are_refused_in_one_line(
     assert str(tmp_path / "mine") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_weights_that_the_settings_name_are_not_left_out(tmp_path: Path) -> None:
+    write_images(tmp_path / "data", 20, 20)
+    files = {name: tmp_path / name for name in OUTPUTS}
+    settings = Pretrain(epochs=1, learning_rate=0.1, weights="mine.pth")
+    with pytest.raises(CheckpointError, match=r"pretrain.weights says mine.pth; give --weights, too"):
+        pretrain.run(tmp_path / "data", **files, job=JOB, settings=settings, machine=Machine(device="cpu"))
