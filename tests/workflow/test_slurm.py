@@ -96,11 +96,11 @@ def _runs() -> Iterator[Callable[..., Run]]:
 
 
 def _pause_training(folder: Path) -> str:
-    """Stop the training of a project after its second epoch and say which GPU it has.
+    """Stop the training of a project in its third epoch, the state of the second being kept, and say which GPU it has.
 
     The signal that ends the job wakes it up.
     """
-    _wait_for(lambda: _said(folder / LOG, "epoch 2:"))
+    _wait_for(lambda: _said(folder / LOG, "epoch 3:"))
     (process,) = (path for path in Path("/proc").glob("[0-9]*") if _trains(path, folder))
     os.kill(int(process.name), signal.SIGSTOP)
     environment = dict(part.split("=", 1) for part in (process / "environ").read_text().split("\0") if "=" in part)
