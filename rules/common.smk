@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ehap.errors import SettingsError
-from ehap.settings.run import DATASETS, DENSE, MODELS, Run
+from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of

@@ -1,3 +1,6 @@
+import shlex
+
+
 def weights_of(wildcards):
     """The file that the dense network starts from, where it has no new weights."""
     settings = RUN.pretrain(wildcards.dataset, wildcards.model)
@@ -26,7 +29,7 @@ rule pretrain:
     params:
         settings=settings_of("pretrain"),
         weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
+            f"--weights {shlex.quote(str(input.weights))}" if input.weights else ""
         ),
         code=digest("pretrain.py"),
     shell:

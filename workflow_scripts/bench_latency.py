@@ -34,7 +34,7 @@ from ehap.quantization.inductor import InductorNetwork, frozen
 from ehap.records import read_record, read_tensors, write_tensors
 from ehap.runtime import device_name, slug, write_atomically
 from ehap.settings import Prune, Qat
-from ehap.settings.run import MODELS
+from ehap.settings.names import MODELS
 from ehap.stages.prune import layer_weights
 from ehap.tables.curves import svg
 

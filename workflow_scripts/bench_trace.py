@@ -28,7 +28,7 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.records import read_tensors
 from ehap.runtime import choose_device, device_name, slug, write_atomically
 from ehap.settings import Trace
-from ehap.settings.run import MODELS
+from ehap.settings.names import MODELS
 from ehap.settings.trace import Until
 from ehap.stages.until import planner_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas
 
 from ehap.runtime import choose_device, device_name, slug, write_atomically
-from ehap.settings.run import MODELS
+from ehap.settings.names import MODELS
 from ehap.training import benchmark
 
 parser = argparse.ArgumentParser(description=__doc__)

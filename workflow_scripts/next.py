@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from ehap.settings import Run
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 from ehap.workflow.forecast import (
     estimate,
     main_device,

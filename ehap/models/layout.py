@@ -33,7 +33,7 @@ def channels_last_(model: nn.Module) -> nn.Module:
 
 
 def _endangered(conv: nn.Conv2d) -> bool:
-    pointwise = set(conv.kernel_size) == {1} and set(conv.padding) <= {0} and conv.groups == 1
+    pointwise = set(conv.kernel_size) == {1} and conv.padding in ((0, 0), "valid") and conv.groups == 1
     return pointwise and set(conv.stride) != {1} and conv.in_channels < CHANNEL_BLOCK
 
 

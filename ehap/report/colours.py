@@ -2,7 +2,7 @@
 
 from ehap.report.material import Material
 from ehap.report.text import family
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 
 def colours_of(material: Material) -> dict[str, int]:

@@ -8,7 +8,7 @@ from ehap.report.cells import nothing
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
 from ehap.report.text import cell_name, family
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 STAGES = {"pretrain": "Training of the dense network", "finetune": "Fine-tuning", "qat": "Quantization-aware training"}
 

@@ -7,7 +7,7 @@ from math import isnan, nan
 from ehap.report.material import Material
 from ehap.report.networks import Network, best_first, dense_of
 from ehap.report.text import cell_name, duration, number
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 ENGINE = "onnxruntime"
 MOST_APART = 0.1  # points between an engine's accuracy and the simulated one, or one image

@@ -8,8 +8,8 @@ from typing import Any
 import pandas
 
 from ehap.report.material import Material
+from ehap.settings.names import DENSE
 from ehap.settings.qat import BYTE
-from ehap.settings.run import DENSE
 
 KEYS = ["dataset", "model", "method", "device"]
 STEPS = ["reconstructed_accuracy", "distilled_accuracy"]

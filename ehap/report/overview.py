@@ -12,7 +12,7 @@ from ehap.report.colours import colours_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name, family
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 
 def networks_section(material: Material, networks: Sequence[Network]) -> Section:

@@ -10,7 +10,7 @@ from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
 from ehap.report.cells import rows_of
 from ehap.report.material import Material
 from ehap.report.text import DATASET_NAMES, MISSING, MODEL_NAMES, QUANTITIES, number
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ehap.report.published_traces import (
     sample_weights_finding,
 )
 from ehap.report.text import MODEL_NAMES, network_name, number
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 FLOAT_BYTES = 4
 ROUNDING = 1e-6  # of a ratio times a whole number

@@ -11,8 +11,9 @@ from typing import Any
 from ehap.errors import SettingsError
 from ehap.settings.build import KINDS_IN_WORDS
 from ehap.settings.machine import Machine
+from ehap.settings.names import STAGES, Grid
 from ehap.settings.prune import Rounds
-from ehap.settings.run import STAGES, AlsoRead, Grid, Tables
+from ehap.settings.run import AlsoRead, Tables
 from ehap.settings.trace import Until
 
 BLOCKS: dict[str, type] = {

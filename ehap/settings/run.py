@@ -7,51 +7,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
-from ehap.settings.build import build, check_keys, mapping_at, unknown
+from ehap.settings.build import build, mapping_at, unknown
 from ehap.settings.deploy import ENGINE_BITS, Deploy
 from ehap.settings.machine import Machine
+from ehap.settings.names import STAGES, Grid, check_names, is_name
 from ehap.settings.prepare import Prepare
-from ehap.settings.prune import BUDGETS, FROM_CURVATURE, Prune, Rounds
+from ehap.settings.prune import BUDGETS, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.sweeps import with_sweeps
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
-DATASETS = ("cifar10", "cifar100", "digits")
-MODELS = ("resnet20", "resnet32", "resnet56", "wrn28_8")
-DENSE = "dense"  # the method name under which tables show the network before pruning
-STAGES: dict[str, type] = {
-    "prepare": Prepare,
-    "pretrain": Pretrain,
-    "trace": Trace,
-    "prune": Prune,
-    "reconstruct": Reconstruct,
-    "finetune": Finetune,
-    "qat": Qat,
-    "deploy": Deploy,
-}
-OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
-SEEDS = 2**31
 Kind = TypeVar("Kind")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The points of a run: every combination of the five lists is a cell.
-
-    datasets: Any of cifar10, cifar100 and digits.
-    models: Any of resnet20, resnet32, resnet56 and wrn28_8.
-    seeds: Of weights, batches and random vectors, from 0 on.
-    methods: Names of blocks under ``methods``.
-    schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
-    """
-
-    datasets: tuple[str, ...]
-    models: tuple[str, ...]
-    seeds: tuple[int, ...]
-    methods: tuple[str, ...]
-    schemes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +71,7 @@ class Run:
         self.machine = build(Machine, config.get("machine", {}), "machine")
         self.grid = build(Grid, config.get("grid", {}), "grid")
         self.also_read = _folders(config)
-        self._check_names()
+        check_names(config, self.grid)
         for _ in self._every_setting():
             pass
         self._check_files()
@@ -242,55 +210,6 @@ class Run:
         value: Mapping[str, Any] = self._named("methods", method).get(stage, {})
         return value
 
-    def _check_names(self) -> None:
-        grid, config = self.grid, self._config
-        for field in ("datasets", "models", "seeds", "methods"):
-            if not getattr(grid, field):
-                raise SettingsError(f"grid.{field}: expected at least one entry, got an empty list.")
-        for field, entries in asdict(grid).items():
-            if len(set(entries)) < len(entries):
-                raise SettingsError(f"grid.{field}: expected each entry once, got {list(entries)}.")
-        _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
-        _check_all("grid.models", grid.models, MODELS, "model")
-        _check_all("grid.methods", grid.methods, mapping_at(config, "methods"), "method")
-        _check_all("grid.schemes", grid.schemes, mapping_at(config, "schemes"), "scheme")
-        for seed in grid.seeds:
-            if not 0 <= seed < SEEDS:
-                raise SettingsError(f"grid.seeds: expected whole numbers from 0 to {SEEDS - 1}, got {seed}.")
-        for block in ("methods", "schemes", "curvatures"):
-            for name in mapping_at(config, block):
-                if name == DENSE or not _is_name(name):
-                    raise SettingsError(
-                        f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
-                    )
-        for stage, kind in STAGES.items():
-            selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
-            _check_all(stage, mapping_at(config, stage), selectors, "selector")
-            _check_blocks(kind, config, stage)
-        _check_blocks(Trace, config, "curvatures")
-        _check_blocks(Qat, config, "schemes")
-        for method, block in mapping_at(config, "methods").items():
-            self._check_method(str(method), block)
-
-    def _check_method(self, method: str, block: Any) -> None:
-        where = f"methods.{method}"
-        if not isinstance(block, Mapping):
-            raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
-        _check_all(where, block, ("curvature", "criterion", *OF_METHODS), "setting")
-        for stage in OF_METHODS:
-            check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
-        if "criterion" in block.get("prune", {}):
-            raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
-        curvature, criterion = block.get("curvature"), block.get("criterion")
-        if curvature is not None:
-            _check_all(f"{where}.curvature", [curvature], mapping_at(self._config, "curvatures"), "curvature")
-        if criterion in FROM_CURVATURE and curvature is None:
-            raise SettingsError(f"{where}: criterion {criterion} needs a curvature; name one of the block curvatures.")
-        if curvature is not None and criterion not in FROM_CURVATURE:
-            raise SettingsError(
-                f"{where}: only the criteria {', '.join(FROM_CURVATURE)} use a curvature, got {criterion!r}."
-            )
-
     def _check_criterion(self, dataset: str, model: str, method: str) -> None:
         curvature, criterion = self.curvature(method), self.prune(dataset, model, method).criterion
         if curvature is None:
@@ -334,7 +253,7 @@ class Run:
 
 def _name(config: Mapping[str, Any]) -> str:
     name = config.get("name")
-    if not _is_name(name):
+    if not is_name(name):
         raise SettingsError(f"name: expected letters, digits, - and _ (the folder under results/), got {name!r}.")
     return str(name)
 
@@ -346,23 +265,3 @@ def _folders(config: Mapping[str, Any]) -> tuple[str, ...]:
         if not Path(folder).is_dir():
             raise SettingsError(f"also_read: expected a folder of records, but there is none at {folder}.")
     return folders
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum() and name.isascii()
-
-
-def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
-    for name in names:
-        if name not in tuple(allowed):
-            raise unknown(where, str(name), allowed, noun)
-
-
-def _check_blocks(kind: type, config: Mapping[str, Any], key: str) -> None:
-    """Check the keys of every named block, also of those that this grid does not use."""
-    for name, block in mapping_at(config, key).items():
-        check_keys(kind, {} if block is None else block, f"{key}.{name}")
-
-
-def _selectors() -> tuple[str, ...]:
-    return ("all", *DATASETS, *MODELS, *(f"{dataset}/{model}" for dataset, model in product(DATASETS, MODELS)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.settings import Run, Tables
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 BESIDE = {"pretrain": "history.csv", "finetune": "history.csv", "quantize": "history.csv", "prune": "plan.json"}
 """Stage to what the page of results shows beside its record."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.settings import Finetune, Pretrain, Qat, Reconstruct, Run, Trace
-from ehap.settings.run import DENSE
+from ehap.settings.names import DENSE
 
 STAGE_ORDER = (
     "prepare",

@@ -140,7 +140,7 @@ def _wait_for_progress(job: "subprocess.Popen[str]", folder: Path, moment: float
     def newest() -> float:
         try:
             return max((path.stat().st_mtime_ns for path in (folder / "states").rglob("state.pt")), default=0)
-        except FileNotFoundError:  # a job that ends removes its state, here between the listing and the look at it
+        except FileNotFoundError:  # moved on or removed between the listing and the look at it
             return 0
 
     before = newest()

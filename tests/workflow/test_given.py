@@ -13,12 +13,12 @@ CELL = "digits/resnet20/seed0"
 
 
 def test_a_run_starts_from_given_weights_and_anew_from_others(project: Path) -> None:
-    (project / "mine").mkdir()
-    weights = project / "mine/resnet20-0.pth"
+    (project / "my own").mkdir()
+    weights = project / "my own/resnet20-0.pth"
     state = load_file(project / f"results/small/pretrain/{CELL}/model.safetensors")
     torch.save(state, weights)
     config = copy.deepcopy(SMALL) | {"name": "given"}
-    config["pretrain"]["all"] |= {"epochs": 0, "weights": "mine/{model}-{seed}.pth"}
+    config["pretrain"]["all"] |= {"epochs": 0, "weights": "my own/{model}-{seed}.pth"}
     write_config(project, config)
     target = f"results/given/prune/{CELL}/random/plan.json"
     done = snakemake_in(project, "--cores", "2", target)
@@ -37,6 +37,6 @@ def test_a_run_starts_from_given_weights_and_anew_from_others(project: Path) -> 
     refused = snakemake_in(project, "--dry-run", target)
     assert refused.returncode != 0
     assert (
-        "expected a file of weights for resnet20 on digits, seed 0, but there is none at mine/resnet20-0.pth"
+        "expected a file of weights for resnet20 on digits, seed 0, but there is none at my own/resnet20-0.pth"
         in refused.stdout + refused.stderr
     )

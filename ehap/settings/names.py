@@ -1,0 +1,122 @@
+"""The names that a configuration may use, and their check."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+from ehap.errors import SettingsError
+from ehap.settings.build import check_keys, mapping_at, unknown
+from ehap.settings.deploy import Deploy
+from ehap.settings.prepare import Prepare
+from ehap.settings.prune import FROM_CURVATURE, Prune
+from ehap.settings.qat import Qat
+from ehap.settings.reconstruct import Reconstruct
+from ehap.settings.trace import Trace
+from ehap.settings.training import Finetune, Pretrain
+
+DATASETS = ("cifar10", "cifar100", "digits")
+MODELS = ("resnet20", "resnet32", "resnet56", "wrn28_8")
+DENSE = "dense"  # the method name under which tables show the network before pruning
+STAGES: dict[str, type] = {
+    "prepare": Prepare,
+    "pretrain": Pretrain,
+    "trace": Trace,
+    "prune": Prune,
+    "reconstruct": Reconstruct,
+    "finetune": Finetune,
+    "qat": Qat,
+    "deploy": Deploy,
+}
+OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
+SEEDS = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The points of a run: every combination of the five lists is a cell.
+
+    datasets: Any of cifar10, cifar100 and digits.
+    models: Any of resnet20, resnet32, resnet56 and wrn28_8.
+    seeds: Of weights, batches and random vectors, from 0 on.
+    methods: Names of blocks under ``methods``.
+    schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
+    """
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    schemes: tuple[str, ...]
+
+
+def check_names(config: Mapping[str, Any], grid: Grid) -> None:
+    """Raise SettingsError where a name of the grid, a block, a selector or a setting is not known."""
+    for field in ("datasets", "models", "seeds", "methods"):
+        if not getattr(grid, field):
+            raise SettingsError(f"grid.{field}: expected at least one entry, got an empty list.")
+    for field, entries in asdict(grid).items():
+        if len(set(entries)) < len(entries):
+            raise SettingsError(f"grid.{field}: expected each entry once, got {list(entries)}.")
+    _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
+    _check_all("grid.models", grid.models, MODELS, "model")
+    _check_all("grid.methods", grid.methods, mapping_at(config, "methods"), "method")
+    _check_all("grid.schemes", grid.schemes, mapping_at(config, "schemes"), "scheme")
+    for seed in grid.seeds:
+        if not 0 <= seed < SEEDS:
+            raise SettingsError(f"grid.seeds: expected whole numbers from 0 to {SEEDS - 1}, got {seed}.")
+    for block in ("methods", "schemes", "curvatures"):
+        for name in mapping_at(config, block):
+            if name == DENSE or not is_name(name):
+                raise SettingsError(
+                    f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
+                )
+    for stage, kind in STAGES.items():
+        selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
+        _check_all(stage, mapping_at(config, stage), selectors, "selector")
+        _check_blocks(kind, config, stage)
+    _check_blocks(Trace, config, "curvatures")
+    _check_blocks(Qat, config, "schemes")
+    for method, block in mapping_at(config, "methods").items():
+        _check_method(config, str(method), block)
+
+
+def _check_method(config: Mapping[str, Any], method: str, block: Any) -> None:
+    where = f"methods.{method}"
+    if not isinstance(block, Mapping):
+        raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
+    _check_all(where, block, ("curvature", "criterion", *OF_METHODS), "setting")
+    for stage in OF_METHODS:
+        check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
+    if "criterion" in block.get("prune", {}):
+        raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
+    curvature, criterion = block.get("curvature"), block.get("criterion")
+    if curvature is not None:
+        _check_all(f"{where}.curvature", [curvature], mapping_at(config, "curvatures"), "curvature")
+    if criterion in FROM_CURVATURE and curvature is None:
+        raise SettingsError(f"{where}: criterion {criterion} needs a curvature; name one of the block curvatures.")
+    if curvature is not None and criterion not in FROM_CURVATURE:
+        raise SettingsError(
+            f"{where}: only the criteria {', '.join(FROM_CURVATURE)} use a curvature, got {criterion!r}."
+        )
+
+
+def is_name(name: object) -> bool:
+    """Return whether this can name a folder: letters, digits, - and _."""
+    return isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum() and name.isascii()
+
+
+def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
+    for name in names:
+        if name not in tuple(allowed):
+            raise unknown(where, str(name), allowed, noun)
+
+
+def _check_blocks(kind: type, config: Mapping[str, Any], key: str) -> None:
+    """Check the keys of every named block, also of those that this grid does not use."""
+    for name, block in mapping_at(config, key).items():
+        check_keys(kind, {} if block is None else block, f"{key}.{name}")
+
+
+def _selectors() -> tuple[str, ...]:
+    return ("all", *DATASETS, *MODELS, *(f"{dataset}/{model}" for dataset, model in product(DATASETS, MODELS)))
