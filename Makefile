@@ -65,7 +65,7 @@ bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, 
 	python workflow_scripts/bench_latency.py $(ARGS)
 
 test: $(READY) ## the whole test suite
-	pytest -n 2 --dist worksteal
+	pytest -n 2 --dist worksteal --durations=20
 
 check: $(READY) ## formatters, linters, types, import contract
 	ruff format --check .

@@ -13,6 +13,7 @@ CONFIG = Path(__file__).parents[1] / "config"
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<run>")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
+parser.add_argument("--networks", action="store_true", help="dense networks, too, for others to start from")
 args = parser.parse_args()
 if not args.results.is_dir():
     parser.exit(1, f"error: expected the folder of a run, but there is none at {args.results}.\n")
@@ -22,7 +23,8 @@ for path in sorted(args.results.rglob("record.json")):
     run = args.folder / slug(json.loads(path.read_text())["device"]) / args.results.name
     target = run / path.relative_to(args.results).parent
     target.mkdir(parents=True, exist_ok=True)
-    for source in (path, path.with_name("history.csv"), path.with_name("plan.json")):
+    network = [path.with_name("model.safetensors")] if args.networks and path.parts[-5] == "pretrain" else []
+    for source in (path, path.with_name("history.csv"), path.with_name("plan.json"), *network):
         if source.exists():
             shutil.copyfile(source, target / source.name)
     copied[run] = copied.get(run, 0) + 1

@@ -4,8 +4,8 @@ from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import nothing, number_cell, parts, rows_of
 from ehap.report.material import Material
-from ehap.report.text import DATASET_NAMES, MODEL_NAMES
 from ehap.runtime import slug
+from ehap.settings.names import DATASETS, MODELS
 
 PRECISIONS = {"FP32": 5, "INT8": 1}
 
@@ -26,8 +26,8 @@ def integers_section(material: Material) -> Section:
         where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device")}
         sources = material.sources(stage="deploy", **where)
         cells = (
-            Cell(DATASET_NAMES.get(where["dataset"], where["dataset"])),
-            Cell(MODEL_NAMES.get(where["model"], where["model"])),
+            Cell(DATASETS.get(where["dataset"], where["dataset"])),
+            Cell(MODELS.get(where["model"], where["model"])),
             Cell(f"{where['method']}, {where['scheme']}"),
             number_cell(row["simulated_accuracy"], "percent", row["simulated_accuracy_std"], sources),
             number_cell(row["deployed_accuracy"], "percent", row["deployed_accuracy_std"], sources),

@@ -11,8 +11,8 @@ from ehap.report.cells import nothing, number_cell
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, dense_of
-from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name, family
-from ehap.settings.names import DENSE
+from ehap.report.text import cell_name, family
+from ehap.settings.names import DATASETS, DENSE, MODELS
 
 
 def networks_section(material: Material, networks: Sequence[Network]) -> Section:
@@ -36,8 +36,8 @@ def _network_row(network: Network, dense: Network) -> Row:
     shares = [100 * network.parameters / dense.parameters, 100 * network.flops / dense.flops]
     both = (*network.sources, *dense.sources)
     cells = (
-        Cell(DATASET_NAMES.get(network.dataset, network.dataset)),
-        Cell(MODEL_NAMES.get(network.model, network.model)),
+        Cell(DATASETS.get(network.dataset, network.dataset)),
+        Cell(MODELS.get(network.model, network.model)),
         Cell(network.method + (" (repaired)" if network.repaired else "")),
         number_cell(network.accuracy, "percent", network.spread, network.sources),
         Cell("") if network.method == DENSE else number_cell(change, "percentage points", sources=both, sign=True),

@@ -23,8 +23,8 @@ from ehap.report.records import records_section
 from ehap.report.repair import repair_section
 from ehap.report.schemes import schemes_section
 from ehap.report.shapes import shapes_section
-from ehap.report.text import DATASET_NAMES, MODEL_NAMES
 from ehap.report.traces import traces_section
+from ehap.settings.names import DATASETS, MODELS
 
 GLOBAL = "window.vegaEmbed = vegaEmbed;"
 
@@ -86,7 +86,7 @@ def about(material: Material) -> dict[str, str]:
 def _filters(material: Material) -> dict[str, dict[str, str]]:
     """Return the choices of each filter: value to what is shown."""
     heads = material.heads
-    names = {"dataset": DATASET_NAMES, "model": MODEL_NAMES, "method": {}}
+    names = {"dataset": DATASETS, "model": MODELS, "method": {}}
     return {
         column: {str(value): names[column].get(str(value), str(value)) for value in heads[column].unique() if value}
         for column in names

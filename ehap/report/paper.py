@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas
 
+from ehap.records import quantity_name
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
 from ehap.report.cells import rows_of
 from ehap.report.material import Material
-from ehap.report.text import DATASET_NAMES, MISSING, MODEL_NAMES, QUANTITIES, number
-from ehap.settings.names import DENSE
+from ehap.report.text import MISSING, number
+from ehap.settings.names import DATASETS, DENSE, MODELS
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ def _row(
     sources = material.sources(**where, scheme=line["scheme"], device=mine["device"]) if mine else ()
     network = line["subject"] + (f", {line['scheme']}" if line["scheme"] else "")
     cells = (
-        Cell(DATASET_NAMES.get(line["dataset"], line["dataset"])),
-        Cell(MODEL_NAMES.get(line["model"], line["model"])),
+        Cell(DATASETS.get(line["dataset"], line["dataset"])),
+        Cell(MODELS.get(line["model"], line["model"])),
         Cell(network),
-        Cell(QUANTITIES.get(quantity, quantity)),
+        Cell(quantity_name(quantity)),
         Cell(number(mean, unit, spread), mean, sources) if mine else Cell("not yet", -1, (), "missing"),
         Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
         Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"])),
@@ -195,7 +196,7 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
             named_by = {column: tuple(same[column]) for column in ("method", "scheme", "curvature")}
             sources = material.sources(stage=stage, dataset=dataset, model=model, **named_by)
             cells = (
-                *(Cell(stage), Cell(DATASET_NAMES.get(dataset, dataset)), Cell(MODEL_NAMES.get(model, model))),
+                *(Cell(stage), Cell(DATASETS.get(dataset, dataset)), Cell(MODELS.get(model, model))),
                 Cell(setting.replace("_", " ")),
                 Cell(str(value), None, sources),
                 Cell(printed),

@@ -18,8 +18,8 @@ from ehap.report.published_traces import (
     items_finding,
     sample_weights_finding,
 )
-from ehap.report.text import MODEL_NAMES, network_name, number
-from ehap.settings.names import DENSE
+from ehap.report.text import network_name, number
+from ehap.settings.names import DENSE, MODELS
 
 FLOAT_BYTES = 4
 ROUNDING = 1e-6  # of a ratio times a whole number
@@ -233,7 +233,7 @@ def _gain_row(costs: pandas.DataFrame) -> Row:
     agree = abs(follows - printed) < PRINTED_ROUNDING
     cells = (
         Cell(table),
-        Cell(MODEL_NAMES.get(model, model)),
+        Cell(MODELS.get(model, model)),
         Cell(number(printed, "percent"), printed),
         Cell(number(follows, "percent"), follows),
         Cell("follows" if agree else "does not follow", None, (), "within" if agree else "below"),

@@ -9,8 +9,9 @@ from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import number_cell, parts, rows_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, dense_of
-from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name
+from ehap.report.text import cell_name
 from ehap.runtime import slug
+from ehap.settings.names import DATASETS, MODELS
 
 REPAIR = {
     "pruned_accuracy": "as pruned",
@@ -98,8 +99,8 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
     before = material.sources(stage="assess", dataset=dataset, model=model, method=mine, device=device)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
-        Cell(DATASET_NAMES.get(dataset, dataset)),
-        Cell(MODEL_NAMES.get(model, model)),
+        Cell(DATASETS.get(dataset, dataset)),
+        Cell(MODELS.get(model, model)),
         Cell(method),
         Cell(f"{of['images']:,.0f}", of["images"]),
         Cell(f"{of['steps']:.0f}", of["steps"]),

@@ -8,8 +8,9 @@ from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
 from ehap.report.cells import LAST, nothing, number_cell, parts, rows_of
 from ehap.report.material import Material
-from ehap.report.text import DATASET_NAMES, MODEL_NAMES, cell_name
+from ehap.report.text import cell_name
 from ehap.runtime import slug
+from ehap.settings.names import DATASETS, MODELS
 from ehap.settings.qat import FLOAT
 
 WIDTHS = {"activations of 8 bits": 1, "fewer": 3}
@@ -41,8 +42,8 @@ def _row(material: Material, row: dict[str, object]) -> Row:
     tested = material.sources(stage="evaluate", **where)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
-        Cell(DATASET_NAMES.get(where["dataset"], where["dataset"])),
-        Cell(MODEL_NAMES.get(where["model"], where["model"])),
+        Cell(DATASETS.get(where["dataset"], where["dataset"])),
+        Cell(MODELS.get(where["model"], where["model"])),
         Cell(where["method"]),
         Cell(where["scheme"]),
         _whole(of["weight_bits"], material.sources(stage="qat", **where)),

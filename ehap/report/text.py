@@ -3,24 +3,11 @@
 import math
 import re
 
+from ehap.settings.names import DATASETS, MODELS
+
 UNITS = {"percent": "%", "percentage points": "points"}
 DIGITS = {"percent": 2, "percentage points": 2, "s": 1, "ms": 2, "KB": 1, "MB": 0, "MFLOP": 1}
 SCALES = {"bytes": ("KB", 1e3), "memory": ("MB", 1e6), "flop": ("MFLOP", 1e6)}
-DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
-MODEL_NAMES = {"resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "wrn28_8": "WRN-28-8"}
-QUANTITIES = {
-    "accuracy": "accuracy, last epoch",
-    "best_accuracy": "accuracy, best epoch (the paper's protocol)",
-    "compression_ratio": "parameters kept",
-    "flops_ratio": "FLOPs kept",
-    "file_size": "file as deployed",
-    "published_size": "file as the paper counts",
-    "flops": "FLOPs",
-    "parameters": "parameters",
-    "trace_time": "time for the traces",
-    "peak_memory": "peak memory",
-    "quantization_change": "change since fine-tuning",
-}
 MISSING = "–"
 A_MINUTE, AN_HOUR = 60, 3600
 
@@ -54,7 +41,7 @@ def duration(seconds: float) -> str:
 
 def cell_name(dataset: str, model: str) -> str:
     """Return what a network is and sees, e.g. ``ResNet-20 on CIFAR-10``."""
-    return f"{MODEL_NAMES.get(model, model)} on {DATASET_NAMES.get(dataset, dataset)}"
+    return f"{MODELS.get(model, model)} on {DATASETS.get(dataset, dataset)}"
 
 
 def family(method: str) -> str:
@@ -64,4 +51,4 @@ def family(method: str) -> str:
 
 def network_name(dataset: object, model: object) -> str:
     """Return the same in short, e.g. ``ResNet-20, CIFAR-10``."""
-    return f"{MODEL_NAMES.get(str(model), model)}, {DATASET_NAMES.get(str(dataset), dataset)}"
+    return f"{MODELS.get(str(model), model)}, {DATASETS.get(str(dataset), dataset)}"

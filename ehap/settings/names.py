@@ -15,8 +15,9 @@ from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
-DATASETS = ("cifar10", "cifar100", "digits")
-MODELS = ("resnet20", "resnet32", "resnet56", "wrn28_8")
+# As a configuration names them, and as tables and pages do.
+DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
+MODELS = {"resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "wrn28_8": "WRN-28-8"}
 DENSE = "dense"  # the method name under which tables show the network before pruning
 STAGES: dict[str, type] = {
     "prepare": Prepare,

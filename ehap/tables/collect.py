@@ -8,7 +8,6 @@ import pandas
 from ehap.records import read_record
 
 CELL = ["dataset", "model", "method", "scheme", "curvature"]
-DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits (not in the paper)"}
 COLUMNS = ["stage", *CELL, "seed", "device", "quantity", "unit", "value"]
 
 

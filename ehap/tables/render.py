@@ -5,22 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
-from ehap.tables.collect import CELL, DATASET_NAMES
+from ehap.records import quantity_name
+from ehap.settings.names import DATASETS
+from ehap.tables.collect import CELL
 
 UNITS = {"bytes": ("KB", 1e3), "flop": ("GFLOP", 1e9), "memory": ("GB", 1e9)}
-LABELS = {
-    "accuracy": "accuracy, last epoch",
-    "best_accuracy": "accuracy, best epoch (the paper's protocol)",
-    "compression_ratio": "parameters kept",
-    "flops_ratio": "FLOPs kept",
-    "file_size": "file as deployed",
-    "published_size": "file as the paper counts",
-    "flops": "FLOPs",
-    "trace_time": "time for the traces",
-    "time_per_sample": "time for one sample",
-    "peak_memory": "peak memory",
-    "quantization_change": "change since fine-tuning",
-}
 
 
 def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], notes: list[str]) -> str:
@@ -35,14 +24,14 @@ def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], not
     lines = [f"# {title}", ""]
     for dataset, part in frame.groupby("dataset", sort=False):
         number = f"Table {numbering[str(dataset)]}, " if str(dataset) in numbering else ""
-        lines += [f"## {number}{DATASET_NAMES.get(str(dataset), dataset)}", "", _rows(part), ""]
+        lines += [f"## {number}{DATASETS.get(str(dataset), dataset)}", "", _rows(part), ""]
     return "\n".join(lines + [f"{note}\n" for note in notes])
 
 
 def _rows(part: pandas.DataFrame) -> str:
     subject = [name for name in CELL[1:] if (part[name] != "").any()]
     shown = part[subject].copy()
-    shown["quantity"] = part["quantity"].map(lambda name: LABELS.get(name, name.replace("_", " ")))
+    shown["quantity"] = part["quantity"].map(quantity_name)
     units = part["unit"].where(part["quantity"] != "peak_memory", "memory")  # the paper prints memory in GB
     shown["ours, mean ± std"] = [number(*row) for row in zip(part["mean"], part["std"], units, strict=True)]
     shown["n"] = part["n"]
@@ -112,7 +101,7 @@ def by_network(
                 shown[label] = [number(value, spread, unit) for value, spread in cells]
         shown["n"], shown["device"] = part["n"], part["device"]
         table = shown.to_markdown(index=False, disable_numparse=True)
-        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
+        lines += [f"## {model}, {DATASETS.get(str(dataset), dataset)}", "", table, ""]
     return "\n".join([*lines, note, ""] if note else lines)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from ehap.tables.collect import DATASET_NAMES
+from ehap.settings.names import DATASETS
 from ehap.tables.curves import svg
 from ehap.tables.paper import ORIGINAL
 from ehap.tables.render import number
@@ -80,7 +80,7 @@ def repaired_markdown(frame: pandas.DataFrame) -> str:
             shown[label] = [number(value, spread, unit, sign=name == "change") for value, spread in cells]
         shown["n"], shown["device"] = part["n"], part["device"]
         table = shown.loc[:, (shown != "").any()].to_markdown(index=False, disable_numparse=True)
-        lines += [f"## {model}, {DATASET_NAMES.get(str(dataset), dataset)}", "", table, ""]
+        lines += [f"## {model}, {DATASETS.get(str(dataset), dataset)}", "", table, ""]
     note = (
         "Accuracy on all test images, mean ± standard deviation over seeds and draws of images. "
         "Change is that of the last step against the dense network. Seconds and memory (what was added to the process, "

@@ -230,6 +230,11 @@ def test_kept_records_are_those_of_the_run(done: Path) -> None:
     kept = done / "measurements" / slug(device_name(torch.device("cpu"))) / "paper"
     record = f"evaluate/{CELL}/hap/record.json"
     assert (kept / record).read_bytes() == (done / "results/small" / record).read_bytes()
+    assert not list(kept.rglob("*.safetensors"))
+    _typed_in(done, "python workflow_scripts/keep.py results/paper --networks")
+    weights = f"pretrain/{CELL}/model.safetensors"
+    assert [path.relative_to(kept) for path in kept.rglob("*.safetensors")] == [Path(weights)]
+    assert (kept / weights).read_bytes() == (done / "results/small" / weights).read_bytes()
 
 
 def test_a_run_is_shared_as_the_readme_says(clone: Path, tmp_path: Path) -> None:
