@@ -51,8 +51,12 @@ rule prune:
         gpu_percent=lambda wildcards: (
             gpu_percent("trace")(wildcards) if in_rounds(wildcards) else 0
         ),
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 40 * attempt,
+        mem_mb=lambda wildcards, attempt: (
+            8000 if in_rounds(wildcards) else 4000
+        ) * attempt,
+        runtime=lambda wildcards, attempt: (
+            18 * 60 if in_rounds(wildcards) else 40 * attempt
+        ),
     params:
         script=prune_script,
         settings=prune_settings,

@@ -19,5 +19,7 @@ with logged(args):
         job=job,
         settings=args.settings.prune,
         machine=args.machine,
-        planning=rounds.planning(args.data, job, args.settings.prune, args.settings.trace, args.machine),
+        planning=rounds.planning(
+            args.data, [args.checkpoint, args.traces], job, args.settings, args.machine, args.states
+        ),
     )

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import fx, nn
@@ -12,6 +13,10 @@ from ehap.pruning.union import UnionAdd
 
 Kept = Mapping[str, Sequence[int]]
 """Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
+
+Order = Literal["sorted", "set"]
+"""Of the channels in a union. "set", the order of a Python set, is that of the published code: readers of the stream
+expect sorted channels, so they get others where the two orders differ."""
 
 LAYERS = ("conv", "depthwise", "linear")
 """Kinds of steps with weights that map channels to channels."""
@@ -42,6 +47,8 @@ class PruningPlan:
     widths: Layer name to the output channels of the original, by which a plan for another network is known.
     parameters, flops: Of the pruned network; FLOPs for one image, 2 a multiply-add.
     dense_parameters, dense_flops: Of the original one.
+    input_shape: (C, H, W) of an image, on which FLOPs depend; empty where a plan does not say it.
+    order: Of the channels in a union.
     """
 
     kept: dict[str, list[int]]
@@ -50,6 +57,8 @@ class PruningPlan:
     dense_parameters: int
     flops: int
     dense_flops: int
+    input_shape: Sequence[int] = ()
+    order: Order = "sorted"
 
 
 @dataclass(frozen=True)

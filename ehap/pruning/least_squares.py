@@ -103,8 +103,12 @@ def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor
     squares = wanted = torch.zeros(())
     equations = 0
     for inputs, error, target in rows:
-        gram = gram + (inputs.mT @ inputs).double()
-        right = right + (inputs.mT @ error).double()
+        products = inputs.mT @ inputs, inputs.mT @ error
+        if equations:  # in place: of a wide layer the matrices are large
+            gram += products[0]
+            right += products[1]
+        else:
+            gram, right = (product.double() for product in products)
         squares = squares + error.square().sum().double()
         wanted = wanted + target.square().sum().double()
         equations += inputs.shape[1]
@@ -112,15 +116,20 @@ def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor
 
 
 def _ridge_solution(gram: Tensor, right: Tensor, ridge: float, biased: bool) -> tuple[Tensor, float]:
-    """Return Δ of (XᵀX + D) Δ = XᵀE, (groups, unknowns, outputs), and by how much it lowers the squared error."""
+    """Return Δ of (XᵀX + D) Δ = XᵀE, (groups, unknowns, outputs), and by how much it lowers the squared error.
+
+    ``gram`` is XᵀX and becomes XᵀX + D.
+    """
     diagonal = gram.diagonal(dim1=1, dim2=2)
     free = diagonal[:, :-1] if biased else diagonal
     pull = (ridge * free.mean(1, keepdim=True)).expand_as(free).clone()
     pull[pull == 0] = 1.0  # no input at all: the weights stay, the bias alone is fitted
     if biased:
         pull = torch.cat([pull, pull.new_zeros(len(pull), 1)], 1)
-    solution: Tensor = torch.linalg.solve(gram + torch.diag_embed(pull), right)
-    fallen = 2 * (solution * right).sum() - (solution * (gram @ solution)).sum()
+    diagonal += pull
+    solution: Tensor = torch.linalg.solve(gram, right)
+    # 2 ΔᵀXᵀE − ΔᵀXᵀXΔ, where XᵀXΔ = XᵀE − DΔ
+    fallen = (solution * right).sum() + (pull[:, :, None] * solution.square()).sum()
     return solution, fallen.item()
 
 

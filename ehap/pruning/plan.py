@@ -43,7 +43,7 @@ class Planner:
     """
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
-        self._graph = channel_graph(model)
+        self._graph, self._shape = channel_graph(model), input_shape
         self._count = Counter(model, self._graph, input_shape)
         self._dense = self._count({layer: range(width) for layer, width in self._graph.layers().items()})
 
@@ -55,6 +55,11 @@ class Planner:
             settings: The budget and the limits.
             before: What an earlier round has kept; all else is gone already, whatever its scores.
         """
+        if settings.with_magnitude:
+            raise PlanError(
+                "expected settings without with_magnitude, which says how scores are made; give the scores that "
+                "geometric_mean makes of yours and of magnitude."
+            )
         if settings.rounds > 1:
             raise PlanError(
                 f"expected settings of one round, got rounds {settings.rounds}: scores are computed anew between them; "
@@ -67,7 +72,16 @@ class Planner:
         else:
             kept = self._planned(self._units(values, settings, before), settings)
         size = self._count(kept)
-        return PruningPlan(kept, widths, size.parameters, self._dense.parameters, size.flops, self._dense.flops)
+        return PruningPlan(
+            kept=kept,
+            widths=widths,
+            parameters=size.parameters,
+            dense_parameters=self._dense.parameters,
+            flops=size.flops,
+            dense_flops=self._dense.flops,
+            input_shape=self._shape,
+            order="set" if settings.rule == "as_published" else "sorted",
+        )
 
     def _units(self, values: Mapping[str, Sequence[float]], settings: Prune, before: Kept | None) -> list[_Unit]:
         final = self._graph.unpruned()

@@ -1,6 +1,8 @@
 """The layers of a pruned network fitted anew to what the dense network computes: least squares, no training."""
 
 import copy
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.surgery import checked_kept
+from ehap.pruning.union import UnionAdd
 from ehap.pruning.walk import Walk
 from ehap.runtime import KEEP_NOTHING, Keeper
 
@@ -60,7 +63,7 @@ def reconstruct(
         A new network in the mode of ``pruned``; both networks stay as they are.
 
     Raises:
-        DataError: There are fewer than two images, or they are of another shape.
+        DataError: There are fewer than two images, or they are of another shape, type or device.
         NumericsError: An image, or what a layer computes from it, holds NaN or Inf.
         PlanError: The networks do not fit the plan, or the ridge is not above 0.
         ArchitectureError: The network has an operation that pruning does not know.
@@ -71,7 +74,8 @@ def reconstruct(
     """
     graph = channel_graph(dense)
     kept = checked_kept(graph, plan)
-    _check(dense, pruned, graph, kept, images, ridge, positions)
+    _check_images(graph, plan, images, ridge, positions)
+    _check_networks(dense, pruned, graph, kept, images[:2])
     result, whole = copy.deepcopy(pruned).eval(), copy.deepcopy(dense).eval()
     inplace = [module for each in (result, whole) for module in each.modules() if getattr(module, "inplace", False)]
     for module in inplace:  # a result may have readers that are still to come
@@ -84,16 +88,10 @@ def reconstruct(
     return Reconstruction(result, tuple(walk.fits), walk.seconds())
 
 
-def _check(
-    dense: nn.Module,
-    pruned: nn.Module,
-    graph: ChannelGraph,
-    kept: Kept,
-    images: Tensor,
-    ridge: float,
-    positions: int | None,
+def _check_images(
+    graph: ChannelGraph, plan: PruningPlan | Kept, images: Tensor, ridge: float, positions: int | None
 ) -> None:
-    """Raise unless the arguments of ``reconstruct`` belong together."""
+    """Raise unless these are images as the networks take them."""
     if not ridge > 0:
         raise PlanError(f"expected a ridge above 0, got {ridge:g}.")
     if positions is not None and positions < 1:
@@ -103,11 +101,18 @@ def _check(
         raise DataError(
             f"expected normalised images of shape (N, {channels}, H, W), got {tuple(images.shape)} of {images.dtype}."
         )
+    shape, planned = tuple(images.shape[1:]), tuple(plan.input_shape) if isinstance(plan, PruningPlan) else ()
+    if planned not in ((), shape):
+        raise DataError(f"expected images of the plan's shape {planned}, got {shape}.")
     if len(images) < 2:  # noqa: PLR2004
         raise DataError(f"expected at least 2 images to fit layers to, got {len(images)}.")
     if not images.isfinite().all():
         raise NumericsError("the images hold NaN or Inf; expected finite pixels.")
-    _check_runs(dense, images[:2])
+
+
+def _check_networks(dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept: Kept, images: Tensor) -> None:
+    """Raise unless the networks are those of the plan and take the images, before long work starts."""
+    _check_runs("dense", dense, images)
     carried = graph.carried(kept)
     for step in graph.steps:
         if step.kind not in LAYERS:
@@ -127,19 +132,39 @@ def _check(
                 f"{step.module}: the plan leaves weights of shape {expected}, the network's are {tuple(found.shape)}; "
                 "give the network that was pruned by this plan."
             )
+    unions = [each for each in pruned.modules() if isinstance(each, UnionAdd)]
+    found_sides = Counter((tuple(each.left.tolist()), tuple(each.right.tolist())) for each in unions)
+    if found_sides != Counter(_sides(graph, kept)):
+        raise PlanError(
+            "expected a network whose residual sums carry sorted channels, got another order: that of the published "
+            'code ("set"), or another plan\'s; prune the dense network by the plan, its order left out.'
+        )
+    _check_runs("pruned", pruned, images)
 
 
-def _check_runs(dense: nn.Module, images: Tensor) -> None:
-    """Raise DataError if the dense network cannot take the images, before long work starts."""
+def _sides(graph: ChannelGraph, kept: Kept) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield, for each sum of branches that carry different channels, the positions of both in their union."""
+    carried = graph.carried(kept)
+    for step in graph.steps:
+        if step.kind == "add":
+            sides = [carried[source] for source in step.sources]
+            if sides[0] != sides[1]:
+                places = {channel: place for place, channel in enumerate(carried[step.name])}
+                left, right = (tuple(places[channel] for channel in side) for side in sides)
+                yield left, right
+
+
+def _check_runs(which: str, network: nn.Module, images: Tensor) -> None:
+    """Raise DataError if a network cannot take the images."""
     norms = [
-        name for name, each in dense.named_modules() if isinstance(each, nn.BatchNorm2d) and each.running_mean is None
+        name for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d) and each.running_mean is None
     ]
     if norms:
         raise ArchitectureError(f"{norms[0]}: expected BatchNorm2d with running statistics (track_running_stats=True).")
     try:
-        copy.deepcopy(dense).eval()(images)
+        copy.deepcopy(network).eval()(images)
     except RuntimeError as error:
         raise DataError(
-            f"the dense network cannot take images {tuple(images.shape[1:])} of {images.dtype} on {images.device} "
+            f"the {which} network cannot take images {tuple(images.shape[1:])} of {images.dtype} on {images.device} "
             f"({str(error).splitlines()[0][:160]}); give images as it was trained on, of its type, on its device."
         ) from None

@@ -1,19 +1,16 @@
 """Make the smaller network of a plan, or mask the original one for comparison."""
 
 import copy
-from typing import Literal
 
 import torch
 from torch import fx, nn
 
 from ehap.errors import PlanError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph, trace_forward
 from ehap.pruning.union import UnionAdd
 
-Order = Literal["sorted", "set"]
 
-
-def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -> nn.Module:
+def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order | None = None) -> nn.Module:
     """Return the smaller network that a plan leaves: a plain module with the remaining weights.
 
     Its outputs equal those of ``model`` after ``mask_``, to float tolerance. The original is not changed.
@@ -22,8 +19,7 @@ def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -
         model: The dense network.
         plan: What ``plan`` has returned, or layer name to sorted kept output channels, for every convolution and linear
             layer.
-        order: Of the channels in a union. "set", the order of a Python set, is that of the published code: readers of
-            the stream expect sorted channels, so they get others where the two orders differ.
+        order: Of the channels in a union; where left out, that of the plan, or sorted.
 
     Raises:
         PlanError: The plan names other layers, or channels that a layer does not have.
@@ -31,6 +27,7 @@ def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order = "sorted") -
     """
     graph = channel_graph(model)
     kept = checked_kept(graph, plan)
+    order = order or (plan.order if isinstance(plan, PruningPlan) else "sorted")
     carried = graph.carried(kept)
     pruned = trace_forward(copy.deepcopy(model))
     nodes = {node.name: node for node in pruned.graph.nodes}

@@ -38,7 +38,7 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
     columns = (
         *("dataset", "model", "method", "#images", "#steps", "#parameters kept", "#FLOPs kept"),
         *(f"#{label}" for label in REPAIR.values()),
-        *("#against dense", "#seconds", "#n", "device"),
+        *("#against dense", "#seconds", "#peak memory", "#n", "device"),
     )
     table = Table("repaired", "Repaired networks, accuracy at each step", columns, rows)
     return Section("repair", "Pruned without training", lead, [*pictures, table])
@@ -114,6 +114,7 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
         ),
         number_cell(of["change"], "percentage points", of["change_std"], sources, sign=True),
         number_cell(of["seconds"], "s", sources=sources),
+        number_cell(of["peak_memory"], "memory", sources=sources),
         Cell(f"{of['n']:.0f}", of["n"]),
         Cell(device),
     )

@@ -14,9 +14,10 @@ class Reconstruct:
     draw: Which draw of them: 0, 1, …; other numbers give other images of the same cell, other seeds do, too.
     ridge: Of the least squares that fit each layer, see ``ehap.pruning.reconstruct``; null leaves them out.
     positions: Of each feature map that give equations; 0 takes all.
-    distill_steps: Of training towards the dense network's answers on the same images; 0 leaves it out.
+    distill_steps: Of training towards the dense network's answers on the same images, rounded to whole passes over
+        them; 0 leaves it out.
     learning_rate, momentum, weight_decay, batch_size, precision: Of those steps, as in ``pretrain``.
-    warmup: Share of the steps over which the learning rate grows.
+    warmup: Share of the passes over which the learning rate grows; of a single pass, none.
     temperature: Of the softmax in distillation.
     """
 

@@ -131,6 +131,11 @@ class Run:
         if self.prune(dataset, model, method).weights == "kept":
             return settings
         first = self.pretrain(dataset, model)
+        if not first.epochs and not {"epochs", "learning_rate"} <= set(override):
+            raise SettingsError(
+                f"methods.{method}: prune.weights new trains as in pretrain, but that has no epochs: its weights are "
+                "given; say the epochs and learning_rate of the whole training under finetune of the method."
+            )
         own = {name: getattr(settings, name) for name in override}
         shared = {name: value for name, value in asdict(first).items() if name != "weights"}
         return Finetune(**shared | own | {"epochs": first.epochs + settings.epochs})

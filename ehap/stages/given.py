@@ -43,6 +43,8 @@ def load_given_(path: Path, network: nn.Module, job: Job) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         found: Any = load_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a file with weights ({error.strerror or error}).") from None
     except SafetensorError:
         try:
             found = torch.load(path, weights_only=True, map_location="cpu")
@@ -54,7 +56,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     for name in NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()) or not found:
+    named = isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    )
+    if not named or not found:
         raise CheckpointError(f"{path}: expected a state dict, name to tensor, got {_described(found)}.")
     return dict(found)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,8 +28,15 @@ from ehap.settings import Machine, Prune
 from ehap.settings.prune import FROM_CURVATURE
 from ehap.stages.dense import architecture, check_cell, load_dense, save_model
 
-Planning = Callable[[nn.Module, Scores], PruningPlan]
-"""From the dense network and the scores of its channels to the plan."""
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Planning:
+    """How a plan is made of the dense network and the scores of its channels, and where that is computed."""
+
+    plan: Callable[[nn.Module, Scores], PruningPlan]
+    device: torch.device
 
 
 def run(
@@ -49,13 +56,16 @@ def run(
     """
     choose_device("cpu", machine.threads)
     network = load_dense(checkpoint, job)
-    scores = _scores(network, traces, job, settings)
-    chosen = planning(network, scores) if planning else Planner(network, INPUT_SHAPE)(scores, settings)
-    order = {"order": "set"} if settings.rule == "as_published" else {}
-    smaller = prune(network, chosen.kept, **order)  # type: ignore[arg-type]  # a literal
+    scores = combined(_of_criterion(network, traces, job, settings), network, settings)
+    if planning:
+        chosen = planning.plan(network, scores)
+    else:
+        chosen = Planner(network, INPUT_SHAPE)(scores, replace(settings, with_magnitude=False))
+    smaller = prune(network, chosen)
     if settings.weights == "new":
         reinitialise_(smaller, job.seed)
     write_atomically(plan_file, (json.dumps(asdict(chosen)) + "\n").encode())
+    order = {} if chosen.order == "sorted" else {"order": chosen.order}
     save_model(pruned, smaller, {**architecture(job, chosen.kept), **order})
     values = {
         "parameters": Value(chosen.parameters, "parameters"),
@@ -66,7 +76,7 @@ def run(
         "kept_channels": Value(sum(map(len, chosen.kept.values())), "channels"),
         **_published_rule(network, scores, settings, chosen),
     }
-    write_record(record, job, values, settings, torch.device("cpu"))
+    write_record(record, job, values, settings, planning.device if planning else CPU)
 
 
 def _published_rule(network: nn.Module, scores: Scores, settings: Prune, chosen: PruningPlan) -> dict[str, Value]:
@@ -100,11 +110,6 @@ def reinitialise_(network: nn.Module, seed: int) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
     initialise_(network, torch.Generator().manual_seed(seed))
-
-
-def _scores(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
-    scores = _of_criterion(network, traces, job, settings)
-    return combined(scores, network, settings)
 
 
 def combined(scores: Scores, network: nn.Module, settings: Prune) -> Scores:

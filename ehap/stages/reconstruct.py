@@ -20,7 +20,7 @@ from ehap.stages.fitting import write_history
 from ehap.stages.prepared import Data, load_data
 from ehap.stages.pruned import check_order, load_model
 from ehap.stages.resume import Resume
-from ehap.training import Epoch, distill
+from ehap.training import Epoch, agreement, distill
 
 Values = dict[str, Value]
 
@@ -195,5 +195,5 @@ def _distilled(
         "distill_time": Value(sum(epoch.seconds for epoch in epochs), "s"),
         "distill_memory": Value(memory.bytes, "bytes"),
         "distilled_accuracy": Value(accuracy(network, loaded.test, loaded.info), "percent"),
-        "agreement": Value(epochs[-1].train_accuracy, "percent"),
+        "agreement": Value(agreement(dense, network, images, loaded.info), "percent"),
     }

@@ -3,7 +3,8 @@
 Kept apart from ``prune``: methods of one round depend neither on curvature nor on images.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,79 +17,85 @@ from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, PruningPlan, Scores, prune
 from ehap.records import Job
 from ehap.runtime import choose_device, logger
-from ehap.settings import Machine, Prune, Trace
+from ehap.settings import Machine, Prune
+from ehap.settings.prune import Rounds
 from ehap.stages.prepared import Data, load_data
 from ehap.stages.prune import Planning, combined, scores_from
+from ehap.stages.resume import Resume
 from ehap.training import recalibrate_
 
 RECALIBRATION_IMAGES = 2048
 
 
-def planning(data: Path, job: Job, settings: Prune, trace: Trace, machine: Machine) -> Planning:
-    """Return the planning of ``settings.rounds`` rounds.
+def planning(
+    data: Path, inputs: Sequence[Path], job: Job, settings: Rounds, machine: Machine, states: Path | None = None
+) -> Planning:
+    """Return the planning of ``settings.prune.rounds`` rounds; each that is done is kept as a state.
 
     Each round leaves the same share of what the round before has left. Before it is scored anew, what is left gets
     the BatchNorm statistics that it has; its weights stay the trained ones.
 
     Args:
         data: The prepared dataset, from which the Hessian batch is drawn as in the trace stage.
+        inputs: The other files that the plan depends on, by whose contents a state is known.
         job: The cell.
-        settings: The budget, which the last round meets.
-        trace: How the scores of each round are computed.
+        settings: The budget, which the last round meets, and how the scores of each round are computed.
         machine: Where.
+        states: Where states of the run lie; None keeps none.
     """
+    device = choose_device(machine.device, machine.threads)
+    wanted = settings.prune
 
     def planned(network: nn.Module, scores: Scores) -> PruningPlan:
-        device = choose_device(machine.device, machine.threads)
         images = load_data(data, job, device)
         planner = Planner(network, INPUT_SHAPE)
-        planner(scores, _part(settings, settings.rounds))  # a budget out of reach is said now, by its own number
-        chosen = planner(scores, _part(settings, 1))
-        for number in range(2, settings.rounds + 1):
-            logger.info(
-                "round %d: %.2f %% of the parameters", number, 100 * chosen.parameters / chosen.dense_parameters
-            )
-            found = _scored(network, chosen, images, job, settings, trace, device)
-            chosen = planner(found, _part(settings, number), chosen.kept)
+        planner(scores, part(wanted, wanted.rounds))  # a budget out of reach is said now, by its own number
+        resume = Resume(states, job, settings, [data, *inputs], device, machine.seconds_between_states)
+        with resume.listening():
+            state = resume.read() or {"done": 1, "plan": asdict(planner(scores, part(wanted, 1)))}
+            chosen = PruningPlan(**state["plan"])
+            for number in range(state["done"] + 1, wanted.rounds + 1):
+                logger.info(
+                    "round %d: %.2f %% of the parameters", number, 100 * chosen.parameters / chosen.dense_parameters
+                )
+                found = scored(network, chosen, images, job, settings, device)
+                chosen = planner(found, part(wanted, number), chosen.kept)
+                resume.write({"done": number, "plan": asdict(chosen)})
+        resume.remove()
         return chosen
 
-    return planned
+    return Planning(planned, device)
 
 
-def _part(settings: Prune, number: int) -> Prune:
-    """Return the settings of a round: its share of the way, in equal ratios."""
-    if number == settings.rounds:
-        return replace(settings, rounds=1)
-    done = number / settings.rounds
+def part(settings: Prune, number: int) -> Prune:
+    """Return the settings of a round, from 1 on, for the planner: its share of the way, in equal ratios."""
+    settings, rounds = replace(settings, rounds=1, with_magnitude=False), settings.rounds
+    if number == rounds:
+        return settings
+    done = number / rounds
     ratio = settings.prune_ratio
     return replace(
         settings,
-        rounds=1,
         prune_ratio=None if ratio is None else 1 - (1 - ratio) ** done,
         params=None if settings.params is None else settings.params**done,
         flops=None if settings.flops is None else settings.flops**done,
     )
 
 
-def _scored(
-    network: nn.Module,
-    chosen: PruningPlan,
-    images: Data,
-    job: Job,
-    settings: Prune,
-    trace: Trace,
-    device: torch.device,
+def scored(
+    network: nn.Module, chosen: PruningPlan, images: Data, job: Job, settings: Rounds, device: torch.device
 ) -> Scores:
     """Return new scores of all channels of the dense network; those that are gone have 0."""
     smaller = prune(network, chosen.kept).to(device)
     recalibrate_(smaller, images.train[0], images.info, RECALIBRATION_IMAGES, job.seed)
+    trace, criterion = settings.trace, settings.prune.criterion
     if trace.batch_size > len(images.train[0]):
         raise DataError(f"expected at least {trace.batch_size} training images, got {len(images.train[0])}.")
     batch = hessian_batch(*images.train, images.info, trace.batch_size, job.seed)
-    asked = replace(trace, criteria=(settings.criterion,), shards=1)  # type: ignore[arg-type]  # see Prune
+    asked = replace(trace, criteria=(criterion,), shards=1)  # type: ignore[arg-type]  # see Prune
     found = channel_traces(smaller, *batch, asked, job.seed).scores[asked.criteria[0]]
     scores = {}
-    new = combined(scores_from(smaller.cpu(), settings.criterion, found), smaller, settings)
+    new = combined(scores_from(smaller.cpu(), criterion, found), smaller, settings.prune)
     for layer, values in new.items():
         whole = torch.zeros(len(network.get_parameter(f"{layer}.weight")), dtype=torch.float64)
         whole[chosen.kept[layer]] = values

@@ -5,7 +5,10 @@ import pandas
 from ehap.tables.collect import over_seeds
 from ehap.tables.paper import ORIGINAL, beside_paper
 
-COMPARED = ["pruned_accuracy", "recalibrated_accuracy", "accuracy", "compression_ratio", "flops_ratio"]
+COMPARED = [
+    *("pruned_accuracy", "recalibrated_accuracy", "accuracy"),
+    *("compression_ratio", "flops_ratio", "parameters", "flops"),
+]
 
 
 def pruned_accuracy(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
@@ -82,10 +85,11 @@ def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
     Returns:
         dataset, model, method, device, n, and mean and std (``…_std``) over seeds of pruned_accuracy,
         recalibrated_accuracy and accuracy (percent; right after pruning, with BatchNorm recalibrated, and after
-        fine-tuning), compression_ratio and flops_ratio (percent); the best accuracy of a dataset and model first.
+        fine-tuning), compression_ratio and flops_ratio (percent), parameters and flops. Of a dataset and model, those
+        of one size (to a percent of the parameters) stand together, the largest first, by accuracy.
     """
     rows = _evaluated(values)
-    rows = rows[(rows["scheme"] == "") & rows["quantity"].isin(["accuracy", "compression_ratio", "flops_ratio"])]
+    rows = rows[(rows["scheme"] == "") & rows["quantity"].isin(COMPARED)]
     rows = pandas.concat([rows, values[values["stage"] == "assess"]])
     rows = rows[rows["method"] != ORIGINAL]
     keys = ["dataset", "model", "method", "device"]
@@ -94,8 +98,10 @@ def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
     spread = grouped["std"].unstack().reindex(columns=COMPARED).add_suffix("_std")
     counts = grouped["n"].unstack().reindex(columns=["accuracy"])["accuracy"].fillna(0).astype(int).rename("n")
     whole: pandas.DataFrame = table.join(spread).join(counts).reset_index()
-    order = ["dataset", "model", "accuracy"]
-    return whole.sort_values(order, ascending=[True, True, False], kind="stable", ignore_index=True)
+    order = ["dataset", "model", "size", "accuracy"]
+    sized = whole.assign(size=whole["compression_ratio"].round())
+    sized = sized.sort_values(order, ascending=[True, True, False, False], kind="stable", ignore_index=True)
+    return sized.drop(columns="size")
 
 
 def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:

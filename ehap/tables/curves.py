@@ -63,16 +63,20 @@ def accuracy_by_size(frame: pandas.DataFrame) -> bytes:
 
     Args:
         frame: As ``comparison`` returns it. Methods whose names differ in a last number only are one line: a sweep.
+            Those of another device are another line.
     """
+    several = frame["device"].nunique() > 1
+    families = frame["method"].map(lambda method: _family(str(method)))
+    frame = frame.assign(line=families + (", " + frame["device"] if several else ""))
     networks = list(frame.groupby(["dataset", "model"], sort=False))
     figure = Figure(figsize=(10.5, 3.6 * max(1, len(networks))), layout="constrained")
     axes = figure.subplots(max(1, len(networks)), 2, squeeze=False, sharey="row")
-    families = sorted({_family(str(method)) for method in frame["method"]})
-    looks = {name: (f"C{index % 10}", "osD^v"[index // 10 % 5]) for index, name in enumerate(families)}
+    lines = sorted(set(frame["line"]))
+    looks = {name: (f"C{index % 10}", "osD^v"[index // 10 % 5]) for index, name in enumerate(lines)}
     sizes = (("compression_ratio", "parameters kept, %"), ("flops_ratio", "FLOPs kept, %"))
     for row, ((dataset, model), part) in zip(axes, networks, strict=False):
         for axis, (size, label) in zip(row, sizes, strict=True):
-            for name, points in part.groupby(part["method"].map(lambda method: _family(str(method)))):
+            for name, points in part.groupby("line"):
                 done = points.dropna(subset=["accuracy"]).sort_values(size)
                 colour, marker = looks[str(name)]
                 axis.errorbar(

@@ -113,6 +113,8 @@ def comparison_markdown(frame: pandas.DataFrame) -> str:
         "accuracy": ("fine-tuned", "percent"),
         "compression_ratio": ("parameters kept", "percent"),
         "flops_ratio": ("FLOPs kept", "percent"),
+        "parameters": ("parameters", "parameters"),
+        "flops": ("FLOPs", "flop"),
     }
     return by_network("Methods compared", frame, ["method"], columns, "")
 

@@ -53,8 +53,8 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
     ]
     dense = dense.drop_duplicates([*cell, "device"])[[*cell, "device", "value"]]
     table["change"] = last - table.merge(dense, on=[*cell, "device"], how="left")["value"]
-    table.insert(len(KEYS), "ranking", table["method"].map(_rankings(settings)).fillna(""))
-    table.insert(len(KEYS) + 1, "steps", table["method"].map(_steps(settings)))
+    table = table.merge(_rankings(settings), on=[*cell, "method"], how="left").fillna({"ranking": ""})
+    table = table.merge(_steps(settings), on=[*KEYS, "seed"], how="left")
     table["method"] = table["method"].str.replace(r"-draw\d+$", "", regex=True)
     grouped = table.groupby([*KEYS, "ranking", "images", "steps"], sort=False)
     found = grouped[MEANS].mean().join(grouped[MEANS].std().add_suffix("_std"))
@@ -122,10 +122,10 @@ def repair_by_images(frame: pandas.DataFrame) -> bytes:
     return _with_legend(figure)
 
 
-def _steps(settings: pandas.DataFrame) -> dict[str, int]:
-    """Return method to the steps of its distillation."""
+def _steps(settings: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the steps of distillation that each network was given."""
     rows = settings[(settings["stage"] == "reconstruct") & (settings["setting"] == "distill_steps")]
-    return {str(method): int(value) for method, value in zip(rows["method"], rows["value"], strict=True)}
+    return rows[[*KEYS, "seed"]].assign(steps=rows["value"].astype(int)).drop_duplicates([*KEYS, "seed"])
 
 
 def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
@@ -140,21 +140,22 @@ def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
     return found.reset_index()
 
 
-def _rankings(settings: pandas.DataFrame) -> dict[str, str]:
-    """Return method to what its channels were ranked by, as the records of the prune stage say it."""
+def _rankings(settings: pandas.DataFrame) -> pandas.DataFrame:
+    """Return what each network's channels were ranked by, as the records of the prune stage say it, on any device."""
+    cell = ["dataset", "model", "method", "seed"]
     rows = settings[settings["stage"] == "prune"]
     if rows.empty:
-        return {}
-    wanted = rows.pivot_table(index=["method", "curvature"], columns="setting", values="value", aggfunc="first")
-    found = {}
-    for row in wanted.reset_index().to_dict("records"):
+        return pandas.DataFrame(columns=[*cell, "ranking"])
+    wanted = rows.pivot_table(index=[*cell, "curvature"], columns="setting", values="value", aggfunc="first")
+    found = []
+    for row in wanted.reset_index().drop_duplicates(cell).to_dict("records"):
         curvature = row["curvature"]
         said = [str(row["criterion"]) + (f" ({curvature})" if curvature else "")]
         said += ["× magnitude"] if str(row.get("with_magnitude")) == "True" else []
         said += ["lamp"] if row["normalise"] == "lamp" else []
         said += ["tied"] if row["residual"] == "tied" else []
-        found[str(row["method"])] = " + ".join(said)
-    return found
+        found.append({**{name: row[name] for name in cell}, "ranking": " + ".join(said)})
+    return pandas.DataFrame(found)
 
 
 def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:

@@ -98,6 +98,7 @@ def fit(
     for _ in track(range(first, settings.epochs + 1), f"{label} epochs", settings.epochs - first + 1):
         run.epoch(test, keeper, report)
     run.stepper.close()
+    model.eval()
     return run.history
 
 
@@ -183,8 +184,10 @@ class _Run:
         done = Epoch(len(self.history) + 1, learning_rate, loss, train_accuracy, test_accuracy, self.seconds)
         self.history.append(done)
         logger.info(
-            "epoch %d: learning rate %.4g, loss %.4f, train accuracy %.2f %%, test accuracy %.2f %%, %.1f s",
-            *(done.epoch, learning_rate, loss, train_accuracy, test_accuracy, done.seconds),
+            "epoch %d: learning rate %.4g, loss %.4f, train accuracy %.2f %%%s, %.1f s",
+            *(done.epoch, learning_rate, loss, train_accuracy),
+            "" if math.isnan(test_accuracy) else f", test accuracy {test_accuracy:.2f} %",
+            done.seconds,
         )
         if report is not None:
             report(done)

@@ -21,7 +21,7 @@ def recalibrate_(model: nn.Module, images: Tensor, info: DatasetInfo, count: int
         model: On the device of the images.
         images: (N, 3, H, W) uint8; those used are drawn without replacement.
         info: The dataset's normalisation and whether to mirror.
-        count: At most so many images, in batches of equal weight.
+        count: At most so many images, in batches of equal size, to one image: BatchNorm's update counts batches alike.
         seed: Of the draw, the crops and the mirroring.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -30,8 +30,7 @@ def recalibrate_(model: nn.Module, images: Tensor, info: DatasetInfo, count: int
     offsets, mirrored = offsets.to(images.device), None if mirrored is None else mirrored.to(images.device)
 
     def batches() -> Iterator[Tensor]:
-        for first in range(0, len(chosen), BATCH):
-            part = slice(first, first + BATCH)
+        for part in torch.arange(len(chosen), device=images.device).tensor_split(-(-len(chosen) // BATCH)):
             which = None if mirrored is None else mirrored[part]
             yield normalise(augment(chosen[part], offsets[:, part], which), info)
 

@@ -1,4 +1,5 @@
 import re
+from bisect import bisect_left
 from typing import Any
 
 import pytest
@@ -281,11 +282,38 @@ def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
 )
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_no_setting_takes_a_plan_above_its_budget(settings: dict[str, Any], share: float) -> None:
+    """Nor does one stay farther below it than the ranking's last step takes it."""
     model = build_model("resnet32", 10, seed=0)
+    planner, scores = Planner(model, INPUT_SHAPE), magnitude(_weights(model))
+    graph = channel_graph(model)
+    groups = graph.tied() if "residual" in settings else [(layer,) for layer in graph.layers()]
+    ranked = sum(graph.layers()[group[0]] for group in groups)
+
+    def smaller(removed: int) -> PruningPlan:
+        return planner(scores, Prune(criterion="magnitude", **settings, prune_ratio=removed / ranked))
+
     for budget in ({"params": share}, {"flops": share}, {"params": share, "flops": share}):
-        found = plan(model, magnitude(_weights(model)), Prune(criterion="magnitude", **settings, **budget), INPUT_SHAPE)
-        assert "params" not in budget or found.parameters <= share * found.dense_parameters
-        assert "flops" not in budget or found.flops <= share * found.dense_flops
+        found = planner(scores, Prune(criterion="magnitude", **settings, **budget))
+
+        def within(size: PruningPlan, budget: dict[str, float] = budget) -> bool:
+            return all(
+                size.parameters <= share * size.dense_parameters
+                if name == "params"
+                else size.flops <= share * size.dense_flops
+                for name in budget
+            )
+
+        assert within(found)
+        removed = bisect_left(range(ranked), -found.parameters, key=lambda number: -smaller(number).parameters)
+        assert smaller(removed) == found
+        assert not within(smaller(removed - 1))
+
+
+def test_scores_are_made_with_the_magnitude_before_a_plan_is() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    settings = Prune(criterion="gate", with_magnitude=True, params=0.5)
+    with pytest.raises(PlanError, match=r"expected settings without with_magnitude, .* give the scores that"):
+        plan(model, magnitude(_weights(model)), settings, INPUT_SHAPE)
 
 
 def test_settings_of_several_rounds_are_not_planned_as_one() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError, StoppedError
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import mask_, prune, reconstruct
+from ehap.pruning import PruningPlan, mask_, prune, reconstruct
 from ehap.pruning.channels import channel_graph
 from tests.keepers import Memory, loaded
 
@@ -327,6 +327,15 @@ def test_bad_input_is_refused(tiny: nn.Module, change: dict[str, object], error:
     given: dict[str, object] = {"plan": kept, "images": torch.zeros(4, 3, 8, 8)}
     with pytest.raises(error, match=message):
         reconstruct(tiny, prune(tiny, kept), **given | change)  # type: ignore[arg-type]
+
+
+def test_images_of_another_size_than_the_plans_and_a_network_of_another_type_are_refused(tiny: nn.Module) -> None:
+    kept = _everything(tiny)
+    planned = PruningPlan(kept, channel_graph(tiny).layers(), 0, 0, 0, 0, (3, 32, 32))
+    with pytest.raises(DataError, match=r"images of the plan's shape \(3, 32, 32\), got \(3, 8, 8\)"):
+        reconstruct(tiny, prune(tiny, kept), planned, torch.zeros(4, 3, 8, 8))
+    with pytest.raises(DataError, match="the pruned network cannot take images"):
+        reconstruct(tiny, prune(tiny, kept).double(), kept, torch.zeros(4, 3, 8, 8))
 
 
 def test_a_network_of_another_plan_is_refused_and_one_that_is_broken(tiny: nn.Module) -> None:

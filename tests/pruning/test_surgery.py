@@ -10,7 +10,7 @@ from torch import nn
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import PruningPlan, UnionAdd, mask_, prune, unions_by_matrix
+from ehap.pruning import PruningPlan, UnionAdd, mask_, prune, reconstruct, unions_by_matrix
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
 
@@ -55,10 +55,11 @@ def test_pruned_equals_masked_on_the_real_networks(
     enliven(model)
     model.train(training)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    kept = _random_plan(model, 7, few)
-    with torch.no_grad():
-        assert _difference(model, kept, images) < 1e-4
-        assert _difference(copy.deepcopy(model).double(), kept, images.double()) < 1e-9
+    for seed in (7, 8, 9) if name != "wrn28_8" else (7,):
+        kept = _random_plan(model, seed, few)
+        with torch.no_grad():
+            assert _difference(model, kept, images) < 1e-4
+            assert _difference(copy.deepcopy(model).double(), kept, images.double()) < 1e-9
 
 
 def test_a_pruned_network_exports(enliven: Callable[[nn.Module], None]) -> None:
@@ -107,6 +108,10 @@ def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels
     adds = [next(each for each in one.modules() if isinstance(each, UnionAdd)) for one in (right, published)]
     assert [(add.left.tolist(), add.right.tolist()) for add in adds] == [([0], [1]), ([1], [0])]
     assert not torch.allclose(right(images), published(images), rtol=1e-3)
+    planned = PruningPlan(kept, channel_graph(model).layers(), 0, 0, 0, 0, order="set")
+    assert torch.equal(prune(model, planned)(images), published(images))
+    with pytest.raises(PlanError, match="expected a network whose residual sums carry sorted channels"):
+        reconstruct(model, published, kept, images)
 
 
 def test_keeping_everything_changes_nothing(tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -27,7 +27,7 @@ def test_the_paper_configuration_holds_the_papers_settings() -> None:
         0.875,
         5e-4,
     )
-    assert run.prune("cifar100", "resnet56", "hap").prune_ratio == 0.83348
+    assert run.prune("cifar100", "resnet56", "hap").prune_ratio == 0.83348295
     trace = run.trace("cifar10", "wrn28_8", "hutchinson-fp16")
     assert (trace.batch_size, trace.samples, trace.precision, trace.scale) == (256, 300, "fp16", 256.0)
     qat = run.qat("cifar10", "resnet32", "ehap", "qat8")
@@ -221,7 +221,12 @@ def test_a_dense_network_may_start_from_a_file(demo: dict[str, Any], tmp_path: P
     (tmp_path / "resnet20-1.pth").touch()
     assert Run(config).pretrain("digits", "resnet20").file("digits", "resnet20", 1) == f"{tmp_path}/resnet20-1.pth"
     config["methods"]["random"] = {"criterion": "random", "prune": {"weights": "new"}}
-    assert Run(config).finetune("digits", "resnet20", "random").epochs == config["finetune"]["all"]["epochs"]
+    with pytest.raises(SettingsError, match=r"methods.random: prune.weights new trains as in pretrain, but that has"):
+        Run(config)
+    config["methods"]["random"]["finetune"] = {"epochs": 7, "learning_rate": 0.3}
+    trained = Run(config).finetune("digits", "resnet20", "random")
+    assert (trained.epochs, trained.learning_rate) == (7, 0.3)
+    config["methods"]["random"] = {"criterion": "random"}
     for name in ("{sead}", "{0}", "{", "{seed.x}"):
         config["pretrain"] = {"all": block | {"weights": name}}
         with pytest.raises(SettingsError, match=r"pretrain.all: weights: expected the name of a file, in braces only"):

@@ -11,11 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ehap.errors import CheckpointError
+from ehap.evaluation import accuracy
 from ehap.models import build_model
 from ehap.records import Job
 from ehap.settings import Machine, Pretrain
 from ehap.stages import pretrain
 from ehap.stages.dense import load_dense
+from ehap.stages.prepared import load_data
 from tests.stages.conftest import write_images
 
 JOB = Job(stage="pretrain", dataset="digits", model="resnet20", seed=0)
@@ -60,7 +62,8 @@ def test_weights_of_every_form_become_the_dense_network_as_they_are(
     )
     record = json.loads((tmp_path / "record").read_text())
     assert record["settings"]["weights"] == str(tmp_path / "mine")
-    assert 0 <= record["values"]["accuracy"]["value"] <= 100
+    data = load_data(tmp_path / "data", JOB, torch.device("cpu"))
+    assert record["values"]["accuracy"]["value"] == accuracy(network, data.test, data.info)
     assert len((tmp_path / "history").read_text().splitlines()) == 1
 
 
@@ -87,6 +90,7 @@ def _without(state: State) -> State:
             "expected a state dict, .* got a mapping with the keys epoch",
         ),
         (lambda state: [*state.values()], "a state dict, name to tensor, got a list"),
+        (lambda state: dict(enumerate(state.values())), "a state dict, name to tensor, got a mapping with the keys 0"),
         (lambda _: build_model, "expected weights as safetensors or as a state dict of torch.save, but it is neither"),
     ],
 )
@@ -99,6 +103,11 @@ def test_other_files_are_refused_in_one_line(
     assert str(tmp_path / "mine") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"mine: expected a file with weights \(.*No such file"):
+        _run(tmp_path, tmp_path / "mine")
 
 
 def test_weights_that_the_settings_name_are_not_left_out(tmp_path: Path) -> None:

@@ -141,11 +141,27 @@ def test_methods_are_compared_at_each_step_of_their_repair_the_best_first(
     )
     assert (frame["pruned_accuracy"][1], frame["recalibrated_accuracy"][1]) == (10, 40)
     assert frame["accuracy_std"][1] == pytest.approx(0.5**0.5)
+    assert (frame["parameters"][0], frame["flops"][0]) == (100, 1000)
     text = tables.comparison_markdown(frame)
     assert "| random | 10.00 % | 40.00 % | 80.50 ± 0.71 % |" in " ".join(text.split()).replace(" |  |", " |")
     picture = tables.accuracy_by_size(frame).decode()
     for label in ("hap", "random", "parameters kept, %", "FLOPs kept, %", "resnet32 on cifar10"):
         assert f">{label}<" in picture
+
+
+def test_methods_of_one_size_stand_together_the_largest_size_first(values: pandas.DataFrame, tmp_path: Path) -> None:
+    paths = []
+    for method, accuracy, size in (("gate", 70.0, 99), ("gate-30", 60.0, 300), ("hap-30", 65.0, 298)):
+        where = {"stage": "evaluate", "seed": 0, "method": method}
+        paths.append(_record(tmp_path, method, _evaluated(accuracy, size), **where))
+    frame = tables.comparison(pandas.concat([values, tables.collect(paths)[0]]))
+    assert list(frame["method"]) == ["hap-30", "gate-30", "hap", "gate", "random"]
+
+
+def test_another_device_is_another_line(values: pandas.DataFrame) -> None:
+    frame = tables.comparison(pandas.concat([values, values.assign(device="CPU", value=values["value"] - 1)]))
+    picture = tables.accuracy_by_size(frame).decode()
+    assert all(f">{line}<" in picture for line in ("hap, GPU", "hap, CPU", "random, GPU", "random, CPU"))
 
 
 def test_budgets_of_a_sweep_are_one_line(values: pandas.DataFrame) -> None:
@@ -264,6 +280,29 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))
     assert ">gate + lamp<" not in picture  # 64 images are not the usual number
     assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()
+
+
+def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
+    values: pandas.DataFrame, tmp_path: Path
+) -> None:
+    sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
+    paths = []
+    for dataset, steps, normalise in (("cifar10", 300, "lamp"), ("cifar100", 900, "none")):
+        where = {"dataset": dataset, "seed": 0, "method": "l2"}
+        repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
+        paths += [
+            _record(tmp_path, f"r{steps}", repaired, stage="reconstruct", settings={"distill_steps": steps}, **where),
+            _record(
+                *(tmp_path, f"p{steps}", sizes),
+                stage="prune",
+                settings={"criterion": "magnitude", "normalise": normalise, "residual": "union"},
+                **where | {"device": "CPU"},  # plans are made there
+            ),
+        ]
+    added, settings = tables.collect(paths)
+    frame = tables.repaired(pandas.concat([values, added]), settings)
+    rows = frame[["dataset", "steps", "ranking"]].to_dict("split")["data"]
+    assert rows == [["cifar10", 300, "magnitude + lamp"], ["cifar100", 900, "magnitude"]]
 
 
 def test_schemes_stand_beside_each_other_with_bits_size_and_change(values: pandas.DataFrame, tmp_path: Path) -> None:

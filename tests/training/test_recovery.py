@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from ehap.data import DATASETS, augment, draw_augmentation, normalise
 from ehap.errors import DataError
 from ehap.settings import Finetune, Reconstruct, Training
-from ehap.training import Distillation, distill, fit, recalibrate_, true_labels
+from ehap.training import Distillation, agreement, distill, fit, recalibrate_, true_labels
 from ehap.training.distillation import passes
 from ehap.training.loop import scheduled
+from tests.keepers import Memory
 
 INFO = DATASETS["digits"]
 
@@ -68,6 +69,17 @@ def test_recalibration_gives_the_statistics_of_images_as_in_training_and_changes
     assert tiny.bn1.momentum == 0.1
 
 
+def test_every_image_counts_alike_in_recalibration(tiny: nn.Module) -> None:
+    """Images that are black but for the last ones drawn, which would be a batch of their own."""
+    order = torch.randperm(501, generator=torch.Generator().manual_seed(0))
+    images = torch.zeros(501, 3, 8, 8, dtype=torch.uint8)
+    images[order[-1]] = 255
+    recalibrate_(tiny, images, INFO, count=501, seed=0)
+    dark, bright = (tiny.conv1(normalise(images[which][None], INFO)).mean((0, 2, 3)) for which in order[[0, -1]])
+    farthest = (bright - dark).abs().max()
+    assert (tiny.bn1.running_mean - dark).abs().max() < farthest / 200
+
+
 def test_recalibration_draws_as_many_images_as_it_is_told(tiny: nn.Module) -> None:
     images, seen = _images(300), []
     tiny.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
@@ -92,7 +104,9 @@ def test_a_network_learns_from_the_dense_one_without_labels_and_without_changing
     assert history[-1].train_accuracy > history[0].train_accuracy  # agreement with the dense network
     assert all(torch.equal(tensor, before[name]) for name, tensor in dense.state_dict().items())
     assert not dense.training
-    assert all(parameter.requires_grad for parameter in dense.parameters())
+    assert not student.training
+    assert agreement(dense, student, images, INFO) > 50
+    assert agreement(dense, dense, images, INFO) == 100
     again = copy.deepcopy(tiny)
     with torch.no_grad():
         again.fc.weight.neg_()
@@ -117,6 +131,34 @@ def test_the_learning_rate_grows_in_the_warmup_and_falls_after_it() -> None:
     assert rates[0] < rates[1] < rates[2] > rates[3] > rates[9] > 0
 
 
-def test_one_image_is_too_few_to_learn_from(tiny: nn.Module) -> None:
-    with pytest.raises(DataError, match="at least 2 images to learn from, got 1"):
-        distill(tiny, copy.deepcopy(tiny), _images(1), INFO, Reconstruct(images=2), seed=0)
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (_images(1), "at least 2 images to learn from, got 1"),
+        (normalise(_images(4), INFO), r"\(N, 3, H, W\) as raw pixels, uint8, got \(4, 3, 8, 8\) of torch.float32"),
+        (_images(4)[:, :1], r"\(N, 3, H, W\) as raw pixels, uint8, got \(4, 1, 8, 8\) of torch.uint8"),
+    ],
+)
+def test_images_of_another_form_are_not_learnt_from(tiny: nn.Module, images: Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        distill(tiny, copy.deepcopy(tiny), images, INFO, Reconstruct(images=2), seed=0)
+
+
+class _Never(Memory):
+    """No state is due."""
+
+    def due(self) -> bool:
+        return False
+
+
+def test_passes_are_kept_when_a_state_is_due_only(tiny: nn.Module) -> None:
+    settings = Reconstruct(images=4, distill_steps=20, batch_size=4)
+    for keeper, states in ((_Never(), 0), (Memory(), 40)):  # after each batch, and after each pass of one batch
+        assert len(distill(tiny, copy.deepcopy(tiny), _images(4), INFO, settings, seed=0, keeper=keeper)) == 20
+        assert len(keeper.states) == states
+
+
+def test_a_single_pass_has_no_warmup_and_the_log_says_so(tiny: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Reconstruct(images=16, distill_steps=3, batch_size=4)
+    distill(tiny, copy.deepcopy(tiny), _images(16), INFO, settings, seed=0)
+    assert "distill_steps are 1 pass over the images: there is no warm-up" in caplog.text
