@@ -26,7 +26,7 @@ from ehap.errors import PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
-from ehap.pruning import Planner, expanded, magnitude, mask_, placements, prune
+from ehap.pruning import Planner, expanded, layer_weights, magnitude, mask_, placements, prune
 from ehap.quantization import calibrate_, joined, layer_names, pack, simulate, unpack
 from ehap.quantization.deployment import OnnxNetwork, audit, exported, left_in_float, to_onnx, widen
 from ehap.quantization.deployment import in_integers as in_integer_kernels
@@ -35,7 +35,6 @@ from ehap.records import read_record, read_tensors, write_tensors
 from ehap.runtime import device_name, slug, write_atomically
 from ehap.settings import Prune, Qat
 from ehap.settings.names import MODELS
-from ehap.stages.prune import layer_weights
 from ehap.tables.curves import svg
 
 ALIGNED = 16

@@ -18,26 +18,28 @@ from ehap.data import DATASETS, hessian_batch, normalise
 from ehap.errors import PlanError
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE, build_model, channels_last_
-from ehap.pruning import Planner, magnitude, prune, reconstruct, unions_by_matrix
+from ehap.pruning import Planner, layer_weights, magnitude, prune, random_scores, reconstruct, unions_by_matrix
 from ehap.pruning.channels import Kept
 from ehap.pruning.peers import PEERS, Pruner
 from ehap.records import read_tensors
 from ehap.runtime import choose_device, device_name, slug, write_atomically
 from ehap.settings import Finetune, Prune, Reconstruct
-from ehap.stages.prune import layer_weights, scores_from
-from ehap.training import distill, fit, recalibrate_
+from ehap.stages.prune import scores_from
+from ehap.training import RECALIBRATION_IMAGES, distill, fit, recalibrate_
 
 OURS = {
     "ours, trace": {"criterion": "trace"},
     "ours, gate + lamp": {"criterion": "gate", "normalise": "lamp"},
     "ours, gate + lamp, tied": {"criterion": "gate", "normalise": "lamp", "residual": "tied"},
     "ours, L2 + lamp": {"criterion": "magnitude", "normalise": "lamp"},
+    "ours, random + lamp": {"criterion": "random", "normalise": "lamp"},
 }
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--checkpoint", type=Path, required=True, help="a trained network, as pretrain leaves it")
 parser.add_argument("--data", type=Path, required=True, help="its images, as prepare leaves them")
 parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
 parser.add_argument("--pruners", nargs="+", default=[""], help="those whose names begin so; all where left out")
+parser.add_argument("--match", action="store_true", help="ours again, with the parameters and FLOPs of each library's")
 parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
 parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning; 0: none")
 parser.add_argument("--repair-images", type=int, default=0, help="repair on so many images without labels, too")
@@ -63,14 +65,16 @@ repair = Reconstruct(images=args.repair_images, precision=args.precision)
 batch = hessian_batch(tensors["train_images"], tensors["train_labels"], info, args.images, args.seed)
 teacher = copy.deepcopy(dense).to(device).eval()
 dense_accuracy = accuracy(teacher, test, info)
-planner = Planner(dense, INPUT_SHAPE)
+planner, whole = Planner(dense, INPUT_SHAPE), (parameters(dense), flops(dense, INPUT_SHAPE))
 
 
-def ours(name: str, share: float) -> tuple[nn.Module, Kept]:
+def ours(name: str, share: float, of_flops: float | None = None) -> tuple[nn.Module, Kept]:
     """Return what one of our methods leaves, and its plan."""
-    chosen = Prune(params=share, **OURS[name])  # type: ignore[arg-type]
+    chosen = Prune(params=share, flops=of_flops, **OURS[name])  # type: ignore[arg-type]
     if chosen.criterion == "magnitude":
         kept = planner(magnitude(layer_weights(dense)), chosen).kept
+    elif chosen.criterion == "random":
+        kept = planner(random_scores(layer_weights(dense), args.seed), chosen).kept
     else:
         found = channel_scores(dense, *batch, chosen.criterion)[chosen.criterion]  # type: ignore[arg-type, index]
         kept = planner(scores_from(dense, chosen.criterion, found), chosen).kept
@@ -119,7 +123,7 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
     with unions_by_matrix(network):
         as_it_is = accuracy(network, test, info)
         before = {key: value.clone() for key, value in network.state_dict().items()}
-        recalibrate_(network, train[0], info, 2048, args.seed)
+        recalibrate_(network, train[0], info, RECALIBRATION_IMAGES, args.seed)
         recalibrated = accuracy(network, test, info)
         network.load_state_dict(before)
         repaired = without_labels(network, kept) if args.repair_images else {}
@@ -128,8 +132,10 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
     row = {
         "params": share,
         "pruner": name,
-        "parameters_kept_percent": round(100 * size[0] / parameters(dense), 2),
-        "flops_kept_percent": round(100 * size[1] / flops(dense, INPUT_SHAPE), 2),
+        "parameters": size[0],
+        "parameters_kept_percent": round(100 * size[0] / whole[0], 2),
+        "flops": size[1],
+        "flops_kept_percent": round(100 * size[1] / whole[1], 2),
         "right_after_pruning": round(as_it_is, 2),
         "recalibrated": round(recalibrated, 2),
         **repaired,
@@ -163,5 +169,8 @@ for kept in args.params:
     pruners |= {label: partial(ours, label, kept) for label in OURS}
     for label, pruner in pruners.items():
         if label.startswith(tuple(args.pruners)):
-            rows.append(measured(kept, label, pruner))
+            rows.append(row := measured(kept, label, pruner))
+            if args.match and label in PEERS and not row["note"]:
+                shares = [int(str(row[name])) / of for name, of in zip(("parameters", "flops"), whole, strict=True)]
+                rows += [measured(kept, f"{name}, as {label}", partial(ours, name, *shares)) for name in OURS]
             print(write(rows).read_text())

@@ -5,7 +5,16 @@ from ehap.pruning.expansion import Placement, expanded, placements
 from ehap.pruning.least_squares import LayerFit
 from ehap.pruning.plan import Planner, plan
 from ehap.pruning.reconstruction import Reconstruction, reconstruct
-from ehap.pruning.sensitivity import Scores, bn_scale, geometric_mean, lamp, magnitude, random_scores, sensitivity
+from ehap.pruning.sensitivity import (
+    Scores,
+    bn_scale,
+    geometric_mean,
+    lamp,
+    layer_weights,
+    magnitude,
+    random_scores,
+    sensitivity,
+)
 from ehap.pruning.surgery import mask_, prune
 from ehap.pruning.union import UnionAdd, unions_by_matrix
 
@@ -21,6 +30,7 @@ __all__ = [
     "expanded",
     "geometric_mean",
     "lamp",
+    "layer_weights",
     "magnitude",
     "mask_",
     "placements",

@@ -1,4 +1,4 @@
-"""Pruners of other libraries, brought to the same number of parameters, for comparison."""
+"""Pruners of other libraries, brought below a number of parameters, for comparison."""
 
 import copy
 from collections.abc import Callable, Iterator

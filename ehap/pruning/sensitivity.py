@@ -12,6 +12,12 @@ Scores = dict[str, Tensor]
 """Layer name to (C_out,): the higher, the more the channel matters."""
 
 
+def layer_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return layer name to weight of every convolution and linear layer."""
+    kinds = (nn.Conv2d, nn.Linear)
+    return {name: module.weight for name, module in network.named_modules() if isinstance(module, kinds)}
+
+
 def sensitivity(traces: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Scores:
     """Return the paper's second-order sensitivity, trace / (2·p) · ‖w‖², of each channel.
 

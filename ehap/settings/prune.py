@@ -30,7 +30,8 @@ class Prune:
     params, flops: Budgets: what remains / what there was. Give prune_ratio, or one budget, or both budgets.
     prune_ratio_limit: A layer loses at most this share of its channels.
     min_channels: A layer keeps at least so many channels, or all that it has.
-    round_to: Widths are rounded up to multiples of it, as far as a layer has channels.
+    round_to: Widths of layers are rounded up to multiples of it, as far as a layer has channels. With residual union a
+        stream carries what any branch writes, of any width; tied rounds streams, too, and so does ``deploy.round_to``.
     rounds: The channels go in so many rounds, with the scores of what is left computed anew in each (exact traces
         only).
     weights: new = the pruned network starts from new weights and trains for the pretraining epochs, too: what the

@@ -8,9 +8,7 @@ from ehap.runtime import choose_device
 from ehap.settings import Machine
 from ehap.stages.prepared import load_data
 from ehap.stages.pruned import load_model
-from ehap.training import recalibrate_
-
-RECALIBRATION_IMAGES = 2048
+from ehap.training import RECALIBRATION_IMAGES, recalibrate_
 
 
 def run(data: Path, pruned: Path, record: Path, job: Job, machine: Machine) -> None:

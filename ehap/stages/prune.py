@@ -17,6 +17,7 @@ from ehap.pruning import (
     Scores,
     bn_scale,
     geometric_mean,
+    layer_weights,
     magnitude,
     prune,
     random_scores,
@@ -96,12 +97,6 @@ def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor])
     weights = layer_weights(network)
     by_layer = {name: found.get(f"{name}.weight", torch.empty(0)) for name in weights}
     return sensitivity(by_layer, weights) if criterion == "trace" else by_layer
-
-
-def layer_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Return layer name to weight of every convolution and linear layer."""
-    kinds = (nn.Conv2d, nn.Linear)
-    return {name: module.weight for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
 def reinitialise_(network: nn.Module, seed: int) -> None:

@@ -22,9 +22,7 @@ from ehap.settings.prune import Rounds
 from ehap.stages.prepared import Data, load_data
 from ehap.stages.prune import Planning, combined, scores_from
 from ehap.stages.resume import Resume
-from ehap.training import recalibrate_
-
-RECALIBRATION_IMAGES = 2048
+from ehap.training import RECALIBRATION_IMAGES, recalibrate_
 
 
 def planning(

@@ -20,8 +20,7 @@ def planner_of(settings: Trace) -> PlannerOf:
     budget = Prune(criterion="trace", params=settings.until.params)
 
     def for_network(network: nn.Module) -> Planner:
-        kinds = (nn.Conv2d, nn.Linear)
-        weights = {name: module.weight.cpu() for name, module in network.named_modules() if isinstance(module, kinds)}
+        weights = {name: weight.cpu() for name, weight in pruning.layer_weights(network).items()}
         planner = pruning.Planner(network, INPUT_SHAPE)
 
         def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:

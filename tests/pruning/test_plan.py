@@ -15,6 +15,7 @@ from ehap.pruning import (
     bn_scale,
     geometric_mean,
     lamp,
+    layer_weights,
     magnitude,
     plan,
     prune,
@@ -77,7 +78,7 @@ def _with_one_more(chosen: PruningPlan, scores: dict[str, Tensor]) -> dict[str, 
 @pytest.mark.parametrize("wanted", [("params",), ("flops",), ("params", "flops")])
 def test_a_budget_is_met_to_within_one_channel(name: str, wanted: tuple[str, ...]) -> None:
     model = build_model(name, 10, seed=0)
-    planner, scores = Planner(model, INPUT_SHAPE), random_scores(_weights(model), seed=1)
+    planner, scores = Planner(model, INPUT_SHAPE), random_scores(layer_weights(model), seed=1)
     for budget in (0.05, 0.1, 0.3, 0.5, 0.95):
         chosen = planner(scores, Prune(criterion="random", **dict.fromkeys(wanted, budget)))  # type: ignore[arg-type]
         more = planner._count(_with_one_more(chosen, scores))
@@ -92,7 +93,7 @@ def test_a_budget_is_met_to_within_one_channel(name: str, wanted: tuple[str, ...
 @pytest.mark.parametrize("settings", [{"params": 0.1}, {"flops": 0.2}, {"prune_ratio": 0.6, "residual": "tied"}])
 def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> None:
     model = build_model("resnet20", 10, seed=0)
-    chosen = plan(model, magnitude(_weights(model)), Prune(criterion="magnitude", **settings), INPUT_SHAPE)  # type: ignore[arg-type]
+    chosen = plan(model, magnitude(layer_weights(model)), Prune(criterion="magnitude", **settings), INPUT_SHAPE)  # type: ignore[arg-type]
     built = prune(model, chosen.kept)
     assert (parameters(built), flops(built, INPUT_SHAPE)) == (chosen.parameters, chosen.flops)
     assert (parameters(model), flops(model, INPUT_SHAPE)) == (chosen.dense_parameters, chosen.dense_flops)
@@ -101,7 +102,7 @@ def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> Non
 @pytest.mark.parametrize(("key", "asked"), [("params", "2724 of 272474"), ("flops", r"\d+ of 816\d+")])
 def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) -> None:
     model = build_model("resnet20", 10, seed=0)
-    scores, limit = random_scores(_weights(model), 0), {"criterion": "random", "prune_ratio_limit": 0.5}
+    scores, limit = random_scores(layer_weights(model), 0), {"criterion": "random", "prune_ratio_limit": 0.5}
     with pytest.raises(PlanError, match=rf"{key} 0.01 asks for at most {asked}, but .* leave at least \d+") as error:
         plan(model, scores, Prune(**limit, **{key: 0.01}), INPUT_SHAPE)  # type: ignore[arg-type]
     least, dense = (int(number) for number in re.findall(r"of (\d+), .* at least (\d+)", str(error.value))[0][::-1])
@@ -111,7 +112,7 @@ def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) ->
 
 def test_layers_keep_the_least_that_is_asked_for_and_widths_are_rounded_up() -> None:
     model = build_model("resnet20", 10, seed=0)
-    scores = random_scores(_weights(model), seed=2)
+    scores = random_scores(layer_weights(model), seed=2)
     free, least, rounded = (
         plan(model, scores, Prune(criterion="random", params=0.1, **more), INPUT_SHAPE)  # type: ignore[arg-type]
         for more in ({}, {"min_channels": 6}, {"round_to": 8})
@@ -237,14 +238,9 @@ def test_bad_scores_and_traces_are_refused() -> None:
         sensitivity({}, {"layer": torch.ones(1, 2)})
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    kinds = (nn.Conv2d, nn.Linear)
-    return {name: module.weight for name, module in model.named_modules() if isinstance(module, kinds)}
-
-
 def test_shares_are_taken_as_written_not_as_floats() -> None:
     model = build_model("resnet20", 10, seed=0)
-    scores = random_scores(_weights(model), 0)
+    scores = random_scores(layer_weights(model), 0)
     with pytest.raises(PlanError) as error:
         plan(model, scores, Prune(criterion="random", params=0.001), INPUT_SHAPE)
     found = re.search(r"at least (\d+) \((0\.\d+)\)", str(error.value))
@@ -271,7 +267,7 @@ def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
     planner, before = Planner(model, INPUT_SHAPE), None
     for number in range(1, 31):
         settings = Prune(criterion="gate", params=0.25 ** (number / 30), round_to=round_to)
-        chosen = planner(random_scores(_weights(model), number), settings, before)
+        chosen = planner(random_scores(layer_weights(model), number), settings, before)
         if before is not None:
             assert all(set(channels) <= set(before[layer]) for layer, channels in chosen.kept.items())
         before = chosen.kept
@@ -284,7 +280,7 @@ def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
 def test_no_setting_takes_a_plan_above_its_budget(settings: dict[str, Any], share: float) -> None:
     """Nor does one stay farther below it than the ranking's last step takes it."""
     model = build_model("resnet32", 10, seed=0)
-    planner, scores = Planner(model, INPUT_SHAPE), magnitude(_weights(model))
+    planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
     graph = channel_graph(model)
     groups = graph.tied() if "residual" in settings else [(layer,) for layer in graph.layers()]
     ranked = sum(graph.layers()[group[0]] for group in groups)
@@ -313,13 +309,13 @@ def test_scores_are_made_with_the_magnitude_before_a_plan_is() -> None:
     model = build_model("resnet20", 10, seed=0)
     settings = Prune(criterion="gate", with_magnitude=True, params=0.5)
     with pytest.raises(PlanError, match=r"expected settings without with_magnitude, .* give the scores that"):
-        plan(model, magnitude(_weights(model)), settings, INPUT_SHAPE)
+        plan(model, magnitude(layer_weights(model)), settings, INPUT_SHAPE)
 
 
 def test_settings_of_several_rounds_are_not_planned_as_one() -> None:
     model = build_model("resnet20", 10, seed=0)
     with pytest.raises(PlanError, match="expected settings of one round, got rounds 5"):
-        plan(model, random_scores(_weights(model), 0), Prune(criterion="gate", params=0.5, rounds=5), INPUT_SHAPE)
+        plan(model, random_scores(layer_weights(model), 0), Prune(criterion="gate", params=0.5, rounds=5), INPUT_SHAPE)
 
 
 def test_the_published_rule_knows_no_normalisation() -> None:

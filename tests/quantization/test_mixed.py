@@ -13,13 +13,12 @@ from ehap.errors import ArchitectureError, CheckpointError, NumericsError, Setti
 from ehap.evaluation import parameters
 from ehap.models import build_model
 from ehap.models.folding import fuse_norms
-from ehap.pruning import magnitude, plan, prune
+from ehap.pruning import layer_weights, magnitude, plan, prune
 from ehap.quantization import calibrate_, choose_bits, joined, layer_costs, pack, separated, simulate, unpack
 from ehap.quantization.mixed import LayerCost
 from ehap.quantization.packed_file import halved
 from ehap.records import write_tensors
 from ehap.settings import Prune, Qat
-from ehap.stages.prune import layer_weights
 from tests.quantization.test_deployment import INFO, _images
 
 Batch = tuple[Tensor, Tensor]

@@ -8,12 +8,11 @@ import torch
 
 from ehap.errors import CheckpointError, DataError
 from ehap.models import build_model
-from ehap.pruning import prune
+from ehap.pruning import layer_weights, prune
 from ehap.records import Job, read_tensors
 from ehap.settings import Deploy, Machine, Qat
 from ehap.stages import deploy, evaluate, qat
 from ehap.stages.dense import architecture, save_model
-from ehap.stages.prune import layer_weights
 from tests.conftest import enliven_
 from tests.stages.conftest import write_images
 

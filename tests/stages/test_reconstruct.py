@@ -9,12 +9,11 @@ import torch
 
 from ehap.errors import CheckpointError, DataError
 from ehap.models import build_model
-from ehap.pruning import prune
+from ehap.pruning import layer_weights, prune
 from ehap.records import Job
 from ehap.settings import Machine, Reconstruct
 from ehap.stages import reconstruct
 from ehap.stages.dense import architecture, save_model
-from ehap.stages.prune import layer_weights
 from tests.stages.conftest import write_images
 
 JOB = Job(stage="reconstruct", dataset="digits", model="resnet20", seed=0, method="half")

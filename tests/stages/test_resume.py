@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ehap.pruning import prune
+from ehap.pruning import layer_weights, prune
 from ehap.records import Job
 from ehap.settings import Pretrain
 from ehap.stages.dense import architecture, load_dense, save_model
-from ehap.stages.prune import layer_weights
 from ehap.stages.resume import Resume
 from tests.stages.conftest import write_images
 

@@ -9,13 +9,12 @@ import torch
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import PruningPlan, Scores, plan, prune, random_scores
+from ehap.pruning import PruningPlan, Scores, layer_weights, plan, prune, random_scores
 from ehap.records import Job
 from ehap.settings import Machine, Prune, Trace
 from ehap.settings.prune import Rounds
 from ehap.stages import rounds
 from ehap.stages.prepared import Data, load_data
-from ehap.stages.prune import layer_weights
 from ehap.training import recalibrate_
 from tests.stages.conftest import write_images
 

@@ -13,7 +13,7 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     network = ["--checkpoint", f"{results}/pretrain/{CELL}/model.safetensors"]
     images = ["--data", f"{results}/prepare/digits/data.safetensors", "--images", "16"]
     names = ["torch-pruning, group L2, global", "model-compression-toolkit", "ours, L2 + lamp"]
-    what = ["--params", "0.5", "--epochs", "0", "--pruners", *names]
+    what = ["--params", "0.5", "--epochs", "0", "--match", "--pruners", *names]
     script = [sys.executable, "-W", "error", str(ROOT / "workflow_scripts/bench_prune.py")]
     said = run_in(
         ROOT, *script, *network, *images, *what, "--device", "cpu", "--threads", "1", "--folder", str(tmp_path)
@@ -21,7 +21,12 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     (table,) = tmp_path.rglob("bench_prune.csv")
     with table.open() as file:
         rows = {row["pruner"]: row for row in csv.DictReader(file)}
-    assert list(rows) == names
+    matched = {name: row for name, row in rows.items() if name.endswith(f", as {names[0]}")}
+    assert set(rows) == {*names, *matched}
+    assert len(matched) == 5
+    for row in matched.values():
+        for what_kept in ("parameters", "flops"):
+            assert 0.7 < float(row[what_kept]) / float(rows[names[0]][what_kept]) <= 1
     assert "make bench-prune installs it" in rows.pop("model-compression-toolkit")["note"]
     for name, row in rows.items():
         assert 40 < float(row["parameters_kept_percent"]) <= 50, name
