@@ -25,10 +25,10 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     assert set(rows) == {*names, *matched}
     assert len(matched) == 5
     for row in matched.values():
-        for what_kept in ("parameters", "flops"):
-            assert 0.7 < float(row[what_kept]) / float(rows[names[0]][what_kept]) <= 1
-    assert "make bench-prune installs it" in rows.pop("model-compression-toolkit")["note"]
-    for name, row in rows.items():
-        assert 40 < float(row["parameters_kept_percent"]) <= 50, name
-        assert 0 <= float(row["recalibrated"]) <= 100
+        shares = [float(row[size]) / float(rows[names[0]][size]) for size in ("parameters", "flops")]
+        assert 0.9 < max(shares) <= 1  # one of the two budgets stops it
+    assert "make bench-prune installs it" in rows["model-compression-toolkit"]["note"]
+    for name in (names[0], names[2]):
+        assert 40 < float(rows[name]["parameters_kept_percent"]) <= 50, name
+        assert 0 <= float(rows[name]["recalibrated"]) <= 100
     assert table.with_suffix(".md").read_text() in said
