@@ -33,6 +33,16 @@ def prune_arguments(wildcards, input):
     return " ".join(files + ([f"--curvature {curvature}"] if curvature else []))
 
 
+def prune_memory(wildcards, attempt):
+    """In MB; each round takes what a trace does."""
+    return attempt * (8000 if in_rounds(wildcards) else 4000)
+
+
+def prune_runtime(wildcards, attempt):
+    """In minutes; as for a trace in rounds."""
+    return 18 * 60 if in_rounds(wildcards) else 40 * attempt
+
+
 rule prune:
     """Channels ranked, a plan within the budget, and the smaller network."""
     input:
@@ -51,12 +61,8 @@ rule prune:
         gpu_percent=lambda wildcards: (
             gpu_percent("trace")(wildcards) if in_rounds(wildcards) else 0
         ),
-        mem_mb=lambda wildcards, attempt: (
-            8000 if in_rounds(wildcards) else 4000
-        ) * attempt,
-        runtime=lambda wildcards, attempt: (
-            18 * 60 if in_rounds(wildcards) else 40 * attempt
-        ),
+        mem_mb=prune_memory,
+        runtime=prune_runtime,
     params:
         script=prune_script,
         settings=prune_settings,
