@@ -142,6 +142,12 @@ class ChannelGraph:
         return tuple(name for name in self.layers() if name in final)
 
 
+def positions(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:
+    """Return where the channels ``few`` stand among ``many``."""
+    places = {channel: place for place, channel in enumerate(many)}
+    return tuple(places[channel] for channel in few)
+
+
 class _Tracer(fx.Tracer):
     """Sees the union of a network that is pruned already as one operation."""
 

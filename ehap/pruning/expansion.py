@@ -1,11 +1,10 @@
 """A pruned network with plain sums: each writer of a residual stream has rows, zero ones too, for all it carries."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
-from ehap.pruning.channels import LAYERS, Kept, PruningPlan, channel_graph
+from ehap.pruning.channels import LAYERS, Kept, PruningPlan, channel_graph, positions
 from ehap.pruning.surgery import checked_kept
 
 
@@ -55,18 +54,13 @@ def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[s
         if step.kind not in LAYERS:
             continue
         source, weight = step.sources[0], model.get_parameter(f"{step.module}.weight")
-        rows = _positions(small[step.name], large[step.name])
+        rows = positions(small[step.name], large[step.name])
         if step.kind == "depthwise" or step.name in graph.grouped:
             columns, width = tuple(range(weight.shape[1])), weight.shape[1]
         else:
             spread = weight.shape[1] // graph.dense[source]  # above 1 after flattening a feature map
-            places = _positions(small[source], large[source])
+            places = positions(small[source], large[source])
             columns = tuple(place * spread + offset for place in places for offset in range(spread))
             width = len(large[source]) * spread
         found[step.module] = Placement(rows, columns, (len(large[step.name]), width))
     return found
-
-
-def _positions(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:
-    places: Mapping[int, int] = {channel: place for place, channel in enumerate(many)}
-    return tuple(places[channel] for channel in few)

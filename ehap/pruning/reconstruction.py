@@ -2,14 +2,13 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, positions
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.surgery import checked_kept
 from ehap.pruning.union import UnionAdd
@@ -91,7 +90,7 @@ def reconstruct(
 def _check_images(
     graph: ChannelGraph, plan: PruningPlan | Kept, images: Tensor, ridge: float, positions: int | None
 ) -> None:
-    """Raise unless these are images as the networks take them."""
+    """Raise unless these are images as the networks take them, and there are equations to be had from them."""
     if not ridge > 0:
         raise PlanError(f"expected a ridge above 0, got {ridge:g}.")
     if positions is not None and positions < 1:
@@ -133,25 +132,17 @@ def _check_networks(dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, ke
                 "give the network that was pruned by this plan."
             )
     unions = [each for each in pruned.modules() if isinstance(each, UnionAdd)]
-    found_sides = Counter((tuple(each.left.tolist()), tuple(each.right.tolist())) for each in unions)
-    if found_sides != Counter(_sides(graph, kept)):
+    expected_sides = Counter(
+        tuple(positions(carried[source], carried[step.name]) for source in step.sources)
+        for step in graph.steps
+        if step.kind == "add" and len({carried[source] for source in step.sources}) > 1
+    )
+    if Counter((tuple(each.left.tolist()), tuple(each.right.tolist())) for each in unions) != expected_sides:
         raise PlanError(
             "expected a network whose residual sums carry sorted channels, got another order: that of the published "
             'code ("set"), or another plan\'s; prune the dense network by the plan, its order left out.'
         )
     _check_runs("pruned", pruned, images)
-
-
-def _sides(graph: ChannelGraph, kept: Kept) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Yield, for each sum of branches that carry different channels, the positions of both in their union."""
-    carried = graph.carried(kept)
-    for step in graph.steps:
-        if step.kind == "add":
-            sides = [carried[source] for source in step.sources]
-            if sides[0] != sides[1]:
-                places = {channel: place for place, channel in enumerate(carried[step.name])}
-                left, right = (tuple(places[channel] for channel in side) for side in sides)
-                yield left, right
 
 
 def _check_runs(which: str, network: nn.Module, images: Tensor) -> None:

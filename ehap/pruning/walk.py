@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import NumericsError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Step, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Step, positions, trace_forward
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.union import UnionAdd
 from ehap.runtime import Keeper, logger, track
@@ -123,9 +123,9 @@ class Walk:
         for end in order[:-1]:
             self._fit(writers[end], self._steps[end], self._wanted.chunks(end))
         self._wanted.put(step.name, self._wanted.mapped(torch.add, step.sources))
-        places = {channel: place for place, channel in enumerate(self._carried[step.name])}
-        sides = [[places[channel] for channel in self._carried[source]] for source in step.sources]
-        union = UnionAdd(sides[0], sides[1], len(places))
+        whole = self._carried[step.name]
+        left, right = (list(positions(self._carried[source], whole)) for source in step.sources)
+        union = UnionAdd(left, right, len(whole))
         if order:
             end = order[-1]
             other = next(source for source in step.sources if source != end)

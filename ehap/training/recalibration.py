@@ -8,7 +8,7 @@ from torch.optim.swa_utils import update_bn
 
 from ehap.data import DatasetInfo, augment, draw_augmentation, normalise
 
-RECALIBRATION_IMAGES = 2048  # enough for the statistics of any layer here
+RECALIBRATION_IMAGES = 2048  # wherever networks are compared
 BATCH = 500
 
 
