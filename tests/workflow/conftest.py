@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "ehap", "config", "profiles", "envs", "dvc.yaml", ".dvcignore")
@@ -88,29 +89,40 @@ def restored_in(folder: Path, *options: str) -> "subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small grid, run from beginning to end once; tests that change it copy it first."""
-    folder = copy_project(tmp_path_factory.mktemp("finished"))
-    write_config(folder, SMALL)
-    result = snakemake_in(folder)
-    assert result.returncode == 0, result.stdout + result.stderr
-    (folder / "said.txt").write_text(result.stdout + result.stderr)
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The small grid, run from beginning to end once for all workers; tests that change it copy it first."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "finished"
+    said = folder / "said.txt"
+    with FileLock(f"{folder}.lock"):
+        if not said.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another worker's run that failed
+            folder.mkdir()
+            copy_project(folder)
+            write_config(folder, SMALL)
+            result = snakemake_in(folder)
+            assert result.returncode == 0, result.stdout + result.stderr
+            said.write_text(result.stdout + result.stderr)
+    return folder
+
+
+def copy_finished(finished: Path, folder: Path) -> Path:
+    """Copy a finished run, times and Snakemake's records included, but not what another worker's Python may rename."""
+    shutil.copytree(finished, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
 @pytest.fixture
 def project(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, times and Snakemake's records included."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder, symlinks=True)
-    return folder
+    """A copy of the finished run."""
+    return copy_finished(finished, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run in a repository, packed, committed and pushed to a remote folder beside it."""
     folder = tmp_path_factory.mktemp("shared") / "origin"
-    shutil.copytree(finished, folder, symlinks=True)
+    copy_finished(finished, folder)
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
     stages["stages"]["run"]["foreach"] = {"small": {"config": "run.yaml"}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))

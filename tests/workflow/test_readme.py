@@ -24,7 +24,7 @@ from ehap.models import build_model
 from ehap.quantization.deployment import OnnxNetwork
 from ehap.records import read_tensors
 from ehap.runtime import device_name, slug
-from tests.workflow.conftest import GIT, ROOT, SMALL, copy_project, planned, run_in
+from tests.workflow.conftest import GIT, ROOT, SMALL, copy_finished, copy_project, planned, run_in
 from tests.workflow.test_run import CELL
 
 PAGES = ("README.md", "config/README.md", "CONTRIBUTING.md")
@@ -165,7 +165,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose demo, and whose paper's grid, are the small run, which is done."""
     folder = tmp_path_factory.mktemp("done") / "project"
-    shutil.copytree(finished, folder, symlinks=True)
+    copy_finished(finished, folder)
     for config, name in (("demo", "demo"), ("config", "paper")):
         (folder / f"config/{config}.yaml").write_text(yaml.safe_dump(SMALL))
         (folder / "results" / name).symlink_to("small")
