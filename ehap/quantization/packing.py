@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 
-from ehap.errors import CheckpointError
+from ehap.errors import CheckpointError, DataError
 from ehap.models.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate
 from ehap.settings import Qat
 
-INT32_LIMIT = 2**31 - 1
+BIAS_LIMIT = 2**30
+"""An engine adds bias and products in 32 bits: half of the range is left to products of 8 bits, of 33,000 inputs."""
 Packed = dict[str, Tensor]
 
 
@@ -44,9 +45,17 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         For each layer: ``<layer>.weight`` int8 of the weight's shape, ``<layer>.weight_scale`` float32 (C_out,) and
         ``<layer>.bias`` int32 (C_out,) at scale S_w·S_x. ``activations.scale`` float32 (A,) and
         ``activations.zero_point`` uint8 (A,) hold all activation quantizers in forward order.
+
+    Raises:
+        DataError: The network has seen no images in train mode, so that its activations have no ranges.
     """
     network.eval()
     activations = network.activation_quantizers()
+    if not all(item.activation_post_process.min_val.isfinite().all() for item in activations):
+        raise DataError(
+            "expected a network whose activations have ranges, got one that has seen no images in train mode; train "
+            "it, or give some images to calibrate_."
+        )
     packed: Packed = {
         "activations.scale": torch.cat([item.scale for item in activations]).float(),
         "activations.zero_point": torch.cat([item.zero_point for item in activations]).to(torch.uint8),
@@ -57,13 +66,13 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
         limit = layer.quantizer.activation_post_process.quant_max
         bias = torch.zeros_like(layer.quantizer.scale) if layer.bias is None else values[layer.bias]
-        # Beside a channel whose weights have died away, its bias would not fit into 32 bits at so fine a scale.
-        coarsest = (bias.double().abs() / (layer.input_scale * (INT32_LIMIT - 1))).float()
+        # The bias of a channel whose weights have died away would not fit at so fine a scale.
+        coarsest = (bias.double().abs() / (layer.input_scale * BIAS_LIMIT)).float()
         scale = torch.maximum(layer.quantizer.scale.float(), coarsest * (1 + 2**-20))
         step = scale.double() * layer.input_scale
         packed[f"{layer.name}.weight"] = quantize(weight, _over_rows(scale, weight), 0, -limit, limit).to(torch.int8)
         packed[f"{layer.name}.weight_scale"] = scale
-        packed[f"{layer.name}.bias"] = quantize(bias.double(), step, 0, -INT32_LIMIT, INT32_LIMIT).int()
+        packed[f"{layer.name}.bias"] = quantize(bias.double(), step, 0, -BIAS_LIMIT, BIAS_LIMIT).int()
     return {name: tensor.cpu() for name, tensor in packed.items()}
 
 
@@ -93,10 +102,13 @@ def unpack(
     network.eval()
     graph = network.graph_module
     activations = network.activation_quantizers()
-    for name in ("scale", "zero_point"):
-        values = _expected(packed, f"activations.{name}", (len(activations),))
-        for quantizer, value in zip(activations, values, strict=True):
-            getattr(quantizer, name).fill_(value)
+    scales, zeros = (_expected(packed, f"activations.{name}", (len(activations),)) for name in ("scale", "zero_point"))
+    for quantizer, scale, zero in zip(activations, scales, zeros.long(), strict=True):
+        quantizer.scale.fill_(scale)
+        quantizer.zero_point.fill_(zero)
+        observer = quantizer.activation_post_process
+        observer.min_val.fill_((observer.quant_min - zero) * scale)
+        observer.max_val.fill_((observer.quant_max - zero) * scale)
     for layer in _layers(network, model):
         weight = graph.get_parameter(str(layer.weight.target))
         integers = _expected(packed, f"{layer.name}.weight", tuple(weight.shape)).to(weight.device)

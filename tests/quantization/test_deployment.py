@@ -113,6 +113,21 @@ def test_biases_far_above_their_step_and_rows_that_died_away_are_no_obstacle(tin
     assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
 
 
+def test_a_bias_beside_dead_weights_leaves_room_for_the_products(tiny: nn.Module) -> None:
+    """At the edge of 32 bits an engine's sum of bias and products would wrap around: the channel would flip."""
+    with torch.no_grad():
+        tiny.bn1.weight[1] = 1e-5
+        tiny.bn1.bias[1] = 6.0
+    small, packed = _packed(tiny)
+    most = packed["conv1.bias"].long().abs() + 255 * packed["conv1.weight"].long().abs().sum((1, 2, 3))
+    assert 2**29 < most.max() < 2**31
+    inputs = normalise(_images(200), INFO)
+    with torch.no_grad():
+        simulated = unpack(packed, small, SETTINGS, SHAPE)(inputs)
+        found = OnnxNetwork(_deployed(tiny, packed, 1))(inputs)
+    assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
+
+
 def test_the_file_holds_no_notes_of_its_making(tiny: nn.Module) -> None:
     model = onnx.load_from_string(_deployed(tiny, _packed(tiny)[1], 1))
     assert not model.metadata_props

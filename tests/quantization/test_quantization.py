@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from ehap.errors import ArchitectureError, CheckpointError
+from ehap.errors import ArchitectureError, CheckpointError, DataError
 from ehap.models.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
 from ehap.pruning.channels import channel_graph
@@ -172,6 +172,16 @@ def test_a_channel_whose_weights_died_away_keeps_its_bias(tiny: nn.Module, batch
     assert value.item() == pytest.approx(2.0, abs=1e-3)
     loaded = unpack(packed, tiny, _settings(), SHAPE)
     assert torch.allclose(loaded(batch[0]), network(batch[0]), atol=0.02 * network(batch[0]).abs().max().item())
+
+
+def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -> None:
+    network = simulate(tiny, _settings(), SHAPE).eval()
+    network(batch[0])
+    with pytest.raises(DataError, match="expected a network whose activations have ranges, got one that has seen no"):
+        pack(network, tiny)
+    network.train()
+    network(batch[0])
+    assert pack(network, tiny)
 
 
 def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> None:
