@@ -78,7 +78,8 @@ def _note(table: Numbered) -> str:
     if table.frame == "sizes":
         return (
             "As the paper counts: with the optimizer's momentum beside the weights, and integers as float32, 4 bytes a "
-            "number. As deployed: what a user needs, weights, or one byte a weight with its scales."
+            "number. As deployed: what a user needs, weights, or one byte a weight with its scales. The paper's KB "
+            "are 1,024 bytes, ours 1,000; its numbers stand here in ours."
         )
     return ""
 

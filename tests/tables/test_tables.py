@@ -5,7 +5,10 @@ import pandas
 import pytest
 
 from ehap import tables
+from ehap.data import DATASETS
 from ehap.errors import DataError
+from ehap.evaluation import parameters
+from ehap.models import build_model
 from ehap.tables.render import number
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -98,9 +101,18 @@ def test_quantized_accuracy_shows_the_change_cell_by_cell(values: pandas.DataFra
 
 def test_sizes_are_compared_in_our_units(values: pandas.DataFrame) -> None:
     frame = tables.sizes(values, PAPER)
-    assert _row(frame, method="dense", quantity="file_size")["paper"] == 3_761_000
-    assert _row(frame, method="hap", scheme="qat8", quantity="file_size")["paper"] == 239_000
+    assert _row(frame, method="dense", quantity="file_size")["paper"] == 3761 * 1024
+    assert _row(frame, method="hap", scheme="qat8", quantity="file_size")["paper"] == 239 * 1024
     assert _row(frame, method="dense", quantity="flops")["paper"] == pytest.approx(1.4e8)
+
+
+def test_the_papers_dense_files_hold_parameters_and_momentum_and_little_else() -> None:
+    sizes = PAPER[(PAPER["quantity"] == "file_size") & (PAPER["subject"] == "dense")]
+    assert len(sizes) == 6
+    for row in sizes.itertuples():
+        classes = DATASETS[str(row.dataset)].classes
+        least = 8 * parameters(build_model(str(row.model), classes))
+        assert least < row.paper < 1.035 * least
 
 
 def test_trace_cost_shows_the_papers_two_devices(values: pandas.DataFrame) -> None:
