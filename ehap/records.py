@@ -113,7 +113,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and metadata of a safetensors file.
 
     Raises:
-        CheckpointError: The file is missing, truncated, not a safetensors file, or not what was written.
+        CheckpointError: The file is missing, truncated, no safetensors file, without a checksum, or not what was
+            written.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -125,7 +126,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}); delete it and run the workflow again to rebuild it."
         ) from None
-    if metadata.pop(CHECKSUM, None) not in (None, _checksum(tensors, metadata)):  # files of other programs have none
+    if CHECKSUM not in metadata:
+        raise CheckpointError(
+            f"{path}: expected a file that this workflow has written, with a checksum, got one without; give weights made "
+            "elsewhere as pretrain.weights."
+        )
+    if metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
         raise CheckpointError(
             f"{path}: it does not hold what was written (wrong checksum); delete it and run the workflow again to "
             "rebuild it."

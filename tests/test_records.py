@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ehap.errors import CheckpointError, DeviceError, NumericsError
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
@@ -65,6 +66,9 @@ def test_a_file_whose_bytes_have_changed_is_refused(tmp_path: Path) -> None:
         read_tensors(path)
     path.write_bytes(whole.replace(b"[1, 3]", b"[1, 2]"))
     with pytest.raises(CheckpointError, match=r"x.safetensors: it does not hold what was written"):
+        read_tensors(path)
+    save_file({"a": torch.ones(4, dtype=torch.int8)}, path, {"ehap": '{"kept": [1, 3]}'})
+    with pytest.raises(CheckpointError, match="expected a file that this workflow has written, with a checksum"):
         read_tensors(path)
     path.write_bytes(whole.replace(b"[1, 3]", b"[1, 3,"))
     with pytest.raises(CheckpointError, match=r"x.safetensors is not a whole safetensors file"):

@@ -51,7 +51,7 @@ def run(
     images = load_data(data, job, device)
     network, structure = load_model(checkpoint, job)
     network.to(device)
-    metadata = {**structure, "bits": settings.bits, "scheme": job.scheme}
+    metadata = {**structure, "bits": settings.bits, "method": job.method, "scheme": job.scheme}
     further: dict[str, Value] = {}
     bits = dict.fromkeys(layer_names(network), settings.bits)
     if settings.bits == FLOAT:

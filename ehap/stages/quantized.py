@@ -49,6 +49,11 @@ def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
             f"{path}: expected integers of scheme {wanted[0]}, {wanted[1]} bits, as {training} says, got those of "
             f"scheme {found[0]}, {found[1]} bits; give the file and the record of one scheme that quantizes."
         )
+    if metadata.get("method") != job.method:
+        raise CheckpointError(
+            f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give that "
+            "method's own file."
+        )
     bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), scheme.bits)
     packed = separated(tensors, compact, bits)
     return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"))

@@ -85,9 +85,33 @@ def test_a_file_and_the_record_of_another_scheme_are_refused(inputs: dict[str, P
     same = (inputs["data"], folders[4] / "weights", folders[4] / "record", tmp_path / "tested")
     with pytest.raises(CheckpointError, match=r"expected integers of scheme qat4, 4 bits, .*got those of scheme any"):
         evaluate.run(*same, _job("qat4"), MACHINE)
+    other = Job(stage="qat", dataset="digits", model="resnet20", seed=0, method="half", scheme="any")
+    with pytest.raises(CheckpointError, match="expected integers of method half, got those of method quarter"):
+        evaluate.run(*same, other, MACHINE)
     plain = (inputs["data"], inputs["checkpoint"], folders[8] / "record", tmp_path / "tested")
     with pytest.raises(CheckpointError, match=r"got those of scheme None, None bits"):
         evaluate.run(*plain, _job("any"), MACHINE)
+
+
+@pytest.mark.parametrize(("last", "best", "expected"), [(90.0, 90.0, None), (80.0, 90.0, 90.0), (0.0, 1.0, None)])
+def test_the_best_epoch_is_never_below_the_packed_network(
+    inputs: dict[str, Path], tmp_path: Path, last: float, best: float, expected: float | None
+) -> None:
+    """The last epoch counts as it is packed, whatever the training saw; an earlier, better one as it was seen."""
+    settings = Qat(epochs=0, learning_rate=0.1, calibration_images=32)
+    measured = _quantized(inputs, tmp_path, settings)["accuracy"]
+    assert 1 < measured < 90
+    record = json.loads((tmp_path / "record").read_text())
+    record["values"] |= {
+        "accuracy": {"value": last, "unit": "percent"},
+        "best_accuracy": {"value": best, "unit": "percent"},
+    }
+    (tmp_path / "record").write_text(json.dumps(record))
+    paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", tmp_path / "tested")
+    evaluate.run(*paths, _job("any"), MACHINE)
+    values = json.loads((tmp_path / "tested").read_text())["values"]
+    assert values["accuracy"]["value"] == measured
+    assert values["best_accuracy"]["value"] == (measured if expected is None else expected)
 
 
 def test_the_same_steps_in_float_train_everything_but_the_statistics(inputs: dict[str, Path], tmp_path: Path) -> None:
