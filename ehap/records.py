@@ -128,8 +128,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
     if CHECKSUM not in metadata:
         raise CheckpointError(
-            f"{path}: expected a file that this workflow has written, with a checksum, got one without; give weights made "
-            "elsewhere as pretrain.weights."
+            f"{path}: expected a file that this workflow has written, with a checksum, got one without; give weights "
+            "made elsewhere as pretrain.weights."
         )
     if metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
         raise CheckpointError(

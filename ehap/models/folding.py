@@ -60,7 +60,7 @@ def fold_norms(model: nn.Module) -> fx.GraphModule:
     Raises:
         ArchitectureError: A BatchNorm stands elsewhere than directly behind a convolution.
     """
-    return _merge_norms(model, FoldedConv)
+    return _merge_norms(copy.deepcopy(model), FoldedConv)
 
 
 def fuse_norms(model: nn.Module) -> fx.GraphModule:
@@ -69,11 +69,11 @@ def fuse_norms(model: nn.Module) -> fx.GraphModule:
     Raises:
         ArchitectureError: A BatchNorm stands elsewhere than directly behind a convolution.
     """
-    return _merge_norms(model.eval(), fuse_conv_bn_eval)
+    return _merge_norms(copy.deepcopy(model).eval(), fuse_conv_bn_eval)
 
 
 def _merge_norms(model: nn.Module, merge: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]) -> fx.GraphModule:
-    traced = fx.symbolic_trace(copy.deepcopy(model))
+    traced = fx.symbolic_trace(model)
     modules = dict(traced.named_modules())
     calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
     for node in list(traced.graph.nodes):

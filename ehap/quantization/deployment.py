@@ -22,7 +22,7 @@ from ehap.quantization.simulated import SimulatedNetwork
 OPSET = 21
 INPUT, OUTPUT = "images", "logits"
 INTEGER = ("QLinearConv", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearMatMul")
-MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool")
+MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "NhwcMaxPool")
 """What changes no value."""
 EXACT_SUMS = "session.x64quantprecision"
 """A session's option without which sums of products saturate at 16 bits on processors that have no VNNI."""
@@ -230,7 +230,7 @@ def _remove_unused_(model: onnx.ModelProto) -> None:
 def _dequantized(makers: Mapping[str, onnx.NodeProto], name: str) -> onnx.NodeProto:
     """Return the DequantizeLinear that a layer's input comes from, through what only moves values."""
     node = makers[name]
-    while node.op_type in ("Reshape", "Flatten", "Transpose", "Identity"):
+    while node.op_type in MOVING:
         node = makers[node.input[0]]
     if node.op_type != "DequantizeLinear":
         raise ArchitectureError(f"{name}: expected quantized inputs of every layer, got those of {node.op_type}.")

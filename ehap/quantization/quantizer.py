@@ -25,11 +25,18 @@ EPSILON = 2.0**-24
 """Smallest scale: a tensor that is zero everywhere has one, too."""
 aten = torch.ops.aten
 WEIGHTED = (aten.conv2d.default, aten.linear.default)
-RELU = (aten.relu.default, aten.relu_.default)
-ADD = (aten.add.Tensor, aten.index_add.default)
-POOL = (aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
-MOVED = (aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.index_copy.default)
-"""What moves quantized values without changing them; the zeros it adds lie on every grid."""
+RELU = (aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default)
+"""hardtanh is ReLU6 where it begins at 0."""
+ADD = (aten.add.Tensor, aten.add_.Tensor, aten.index_add.default)
+POOL = (aten.avg_pool2d.default,)
+MOVED = (
+    aten.flatten.using_ints,
+    aten.view.default,
+    aten.reshape.default,
+    aten.index_copy.default,
+    aten.max_pool2d.default,
+)
+"""What moves or chooses quantized values without changing them; the zeros it adds lie on every grid."""
 UNTOUCHED = (aten.new_zeros.default, aten.sym_size.int)
 
 

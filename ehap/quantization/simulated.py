@@ -9,6 +9,7 @@ from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
 from ehap.errors import ArchitectureError
 from ehap.models.folding import FoldedConv, fold_norms
+from ehap.quantization.canonical import canonical_
 from ehap.quantization.quantizer import HawqQuantizer
 from ehap.settings import Qat
 
@@ -79,6 +80,7 @@ def simulate(
     example = torch.zeros(2, *input_shape, device=device)
     batch = torch.export.Dim("batch", min=1, max=65536)
     exported = torch.export.export(folded, (example,), dynamic_shapes=({0: batch},)).module()
+    canonical_(exported)
     return SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
 
 

@@ -51,8 +51,8 @@ def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
         )
     if metadata.get("method") != job.method:
         raise CheckpointError(
-            f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give that "
-            "method's own file."
+            f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give the "
+            "method its own file."
         )
     bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), scheme.bits)
     packed = separated(tensors, compact, bits)

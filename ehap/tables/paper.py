@@ -7,9 +7,9 @@ import pandas
 ORIGINAL, HAP, EHAP = "dense", "hap", "ehap"
 QUANTIZED = "qat8"
 KB = 1024.0
-"""Bytes. That the paper's KB are these shows in its sizes: those of its checkpoints (parameters, BatchNorm statistics and
-momentum, saved by torch) are 1,024 × what it prints to within 0.5 %; 182,590,000 bytes would not hold the parameters and
-the momentum of a WRN-28-8 at all."""
+"""Bytes. That the paper's KB are these shows in its sizes: its checkpoints (parameters, BatchNorm statistics, momentum,
+saved by torch) have 1,024 × what it prints, to within 0.5 %; 182,590,000 bytes would not even hold parameters and the
+momentum of a WRN-28-8."""
 
 # Paper's quantity: (our method, scheme, quantity, factor to our unit).
 # Tables V and VI print the HAP column of Tables I and II as "pruned", so HAP's network is what feeds QAT there; which

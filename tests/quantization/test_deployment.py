@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from ehap.data import DATASETS, normalise
-from ehap.errors import CheckpointError, DataError
+from ehap.errors import ArchitectureError, CheckpointError, DataError
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
 from ehap.quantization import Packed, calibrate_, pack, simulate, unpack
@@ -74,6 +74,63 @@ def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.M
     assert step < 0.05  # a few roundings of a tie to the other side
     assert (found.argmax(1) == simulated.argmax(1)).double().mean() >= 0.98
     assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
+
+
+class _Common(nn.Module):
+    """What users' networks have beside ours: other padding, ReLU6, largest values, dropout, means over whole maps."""
+
+    def __init__(self, mean: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 5, padding="same", bias=False)
+        self.bn1 = nn.BatchNorm2d(6)
+        self.relu1 = nn.ReLU6(inplace=True)
+        self.largest = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding="valid", groups=2)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(6, 5)
+        self.mean = mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu2(self.conv2(self.largest(self.relu1(self.bn1(self.conv1(x))))))
+        x = x.mean((-1, -2)) if self.mean else torch.flatten(self.pool(x), 1)
+        return self.fc(self.drop(x))
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
+    torch.manual_seed(0)
+    model, inputs = _Common(mean), normalise(_images(300), INFO)
+    model(inputs)
+    simulated = simulate(model.eval(), SETTINGS, SHAPE)
+    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    packed = pack(simulated, model)
+    content = to_onnx(unpack(packed, model, SETTINGS, SHAPE), SHAPE)
+    operators = audit(content)
+    assert left_in_float(operators) == {}
+    assert in_integers(operators) == 4  # with the pooling
+    with torch.no_grad():
+        expected, found = unpack(packed, model, SETTINGS, SHAPE)(inputs), OnnxNetwork(content)(inputs)
+        exact = model(inputs)
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert (found.argmax(1) == expected.argmax(1)).double().mean() >= 0.98
+    assert (expected - exact).abs().mean() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (nn.AdaptiveAvgPool2d(3), r"expected windows of equal size, got a map of \(8, 8\) to be pooled to \(3, 3\)"),
+        (nn.Conv2d(3, 3, 2, padding="same"), r"expected as much padding on both sides, got \[1, 1\] in all"),
+        (nn.Dropout(0.5), "expected dropout in eval mode"),
+        (nn.Hardtanh(-1, 1), "hardtanh: expected ReLU6 or the like, which begins at 0, got one that begins at -1"),
+    ],
+)
+def test_what_no_integer_kernel_computes_is_refused_before_training(part: nn.Module, message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        simulate(nn.Sequential(nn.Conv2d(3, 3, 1), part), SETTINGS, SHAPE)
 
 
 def test_the_file_holds_the_packed_integers(tiny: nn.Module) -> None:

@@ -47,6 +47,8 @@ def test_folding_keeps_the_outputs_of_eval_mode(tiny: nn.Module, batch: Batch) -
     for merge in (fold_norms, fuse_norms):
         assert torch.allclose(merge(tiny)(batch[0]), expected, atol=1e-5)
         assert not any(isinstance(module, nn.BatchNorm2d) for module in merge(tiny).modules())
+    fuse_norms(tiny.train())
+    assert tiny.training
 
 
 def test_the_packed_network_is_integer_arithmetic(batch: Batch) -> None:
