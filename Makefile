@@ -47,8 +47,8 @@ pull: $(READY) ## fetch a run (RUN=demo) that somebody pushed (REMOTE=name): Sna
 next: $(READY) ## which of the paper's rows come next, and how long each should take
 	@python workflow_scripts/next.py
 
-keep: $(READY) ## copy the paper's records to measurements/<device>/paper, for git
-	python workflow_scripts/keep.py results/paper
+keep: $(READY) ## copy the records of a run (RUN=demo) to measurements/<device>/<run>, for git
+	python workflow_scripts/keep.py results/$(RUN)
 
 bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
 	python workflow_scripts/bench_train.py $(ARGS)

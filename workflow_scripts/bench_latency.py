@@ -88,23 +88,16 @@ def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dic
     return found
 
 
-def frozen_call(compiled: Call) -> Call:
-    """Return a compiled network that takes its weights as constants."""
-
-    def call(images: Tensor) -> Tensor:
-        with frozen():
-            return compiled(images)
-
-    return call
-
-
-def in_float(network: nn.Module, engine: str) -> Call:
-    """Return a network in FP32 on an engine."""
+def in_float(network: nn.Module, engine: str, images: Tensor) -> Call:
+    """Return a network in FP32 on an engine, compiled for such images."""
     fused = fuse_norms(network)
     if engine == "eager":
         return fused
     if engine == "inductor":
-        return frozen_call(torch.compile(fused, dynamic=False))
+        compiled: Call = torch.compile(fused, dynamic=False)
+        with frozen():
+            compiled(images)
+        return compiled
     return OnnxNetwork(exported(fused, INPUT_SHAPE).SerializeToString(), threads)
 
 
@@ -175,7 +168,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
     audits: dict[tuple[str, str], dict[str, object]] = {}
     for name, (network, kept, wide) in found.items():
         for engine in args.engines:
-            calls[name, "FP32", engine] = in_float(network, engine)
+            calls[name, "FP32", engine] = in_float(network, engine, images)
             if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
                 calls[name, "INT8", engine], audits[name, engine] = in_integers(dense, kept, wide, engine, images)
     medians = in_turns(calls, images)
@@ -199,6 +192,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             "executed_mflop": round(flops(network, INPUT_SHAPE) / 1e6, 1),
         }
         row["kept_parameters"] = parameters(prune(dense, kept))
+        row["kept_parameters_percent"] = round(100 * row["kept_parameters"] / parameters(dense), 2)
         row |= audits.get((name, engine), {}) if precision == "INT8" else {}
         rows.append(row)
     return rows
@@ -234,12 +228,12 @@ for model in ["files"] if args.onnx else args.models:
         write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
         command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
         about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
-        about += (
-            ", ONNX Runtime, accuracy (%) of all test images."
-            if args.onnx
-            else f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, {100 * args.params:g} % of "
-            "parameters kept" + (f", at most {100 * args.flops:g} % of FLOPs." if args.flops else ".")
-        )
+        if args.onnx:
+            about += ", ONNX Runtime, accuracy (%) of all test images."
+        else:
+            shares = f"{100 * args.params:g} % of parameters"
+            shares += f" and {100 * args.flops:g} % of FLOPs" if args.flops else ""
+            about += f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, at most {shares} kept."
         title = f"# Latency on {device_name(torch.device('cpu'))}"
         text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
         write_atomically(folder / f"{args.name}.md", text.encode())

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch._inductor.config as inductor_config
@@ -51,6 +51,7 @@ class InductorNetwork(nn.Module):
         assert isinstance(graph, fx.GraphModule)
         _flatten_integers_(graph)
         self._call: Callable[[Tensor], Tensor] = torch.compile(graph, dynamic=False)
+        self._compiled = {example.shape}
         counters["inductor"].clear()
         try:
             with frozen(), torch.no_grad(), warnings.catch_warnings():
@@ -76,8 +77,10 @@ class InductorNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (N, C, H, W) to logits (N, classes)."""
-        with frozen(), torch.no_grad():
-            return self._call(images)
+        with torch.no_grad(), nullcontext() if images.shape in self._compiled else frozen():
+            logits = self._call(images)
+        self._compiled.add(images.shape)
+        return logits
 
 
 def _flatten_integers_(graph: fx.GraphModule) -> None:

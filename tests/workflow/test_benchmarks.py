@@ -32,3 +32,29 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
         assert 40 < float(rows[name]["parameters_kept_percent"]) <= 50, name
         assert 0 <= float(rows[name]["recalibrated"]) <= 100
     assert table.with_suffix(".md").read_text() in said
+
+
+def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished: Path, tmp_path: Path) -> None:
+    network = ["--checkpoint", f"{finished}/results/small/pretrain/{CELL}/model.safetensors"]
+    script = [sys.executable, str(ROOT / "workflow_scripts/bench_latency.py"), "--models", "resnet20", *network]
+    what = ["--params", "0.12", "--batches", "2", "--engines", "eager", "onnxruntime", "--rounds", "3"]
+    said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
+    (table,) = tmp_path.rglob("bench_latency.csv")
+    with table.open() as file:
+        rows = {(row["network"], row["precision"], row["engine"]): row for row in csv.DictReader(file)}
+    names = ("dense", "pruned", "plain sums", "plain sums, aligned")
+    integers = {(name, "INT8", "onnxruntime") for name in names if name != "pruned"}  # unions have no integer kernel
+    assert rows.keys() == {(name, "FP32", engine) for name in names for engine in ("eager", "onnxruntime")} | integers
+    for (name, precision, engine), row in rows.items():
+        dense = float(rows["dense", precision, engine]["latency_ms"])
+        assert float(row[f"times_faster_than_dense_{precision}"]) == round(dense / float(row["latency_ms"]), 2)
+        share = float(row["kept_parameters_percent"])
+        assert share == 100 if name == "dense" else 11 < share <= 12
+        if precision == "INT8":
+            assert (int(float(row["left_in_float"])), int(float(row["integer_operators"]))) == (0, 32)
+            assert 1 < float(row["packed_bytes_per_parameter"]) < 1.25
+    wide = [int(rows[name, "FP32", "eager"]["executed_parameters"]) for name in names[1:]]
+    assert wide == sorted(set(wide))  # sums without unions cost parameters, alignment costs more
+    assert "at most 12 % of parameters kept." in table.with_suffix(".md").read_text()
+    assert table.with_suffix(".md").read_text() in said
+    assert table.with_suffix(".svg").exists()

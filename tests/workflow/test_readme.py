@@ -68,7 +68,9 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make next": Here("Nothing to do."),
     "make report RUN=demo": Here("report/index.html"),
     "make snakemake-report": Here("Report created"),
-    "make keep": Elsewhere("test_readme.py::test_kept_records_are_those_of_the_run", "make keep"),
+    "make report RUN=paper": Here("report/index.html"),
+    "make keep": Recipe("keep.py results/demo"),
+    "make keep RUN=paper": Elsewhere("test_readme.py::test_kept_records_are_those_of_the_run", "make keep RUN=paper"),
     "make repro": Elsewhere(
         "test_sharing.py::test_dvc_repro_runs_what_a_changed_number_asks_for_and_no_more", '"repro"'
     ),
@@ -84,13 +86,22 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make bench-prune": Recipe("PYTHONPATH=.peers python workflow_scripts/bench_prune.py"),
     ".venv/bin/snakemake -n": Planned("pretrain"),
     ".venv/bin/snakemake --cores 8 results/paper/evaluate/cifar10/resnet32/seed0/hap/qat8/record.json": Planned("qat"),
+    ".venv/bin/snakemake --cores all --until evaluate_dense evaluate_pruned": Planned("evaluate_pruned"),
+    ".venv/bin/snakemake --cores all --until trace": Planned("trace"),
+    ".venv/bin/snakemake --cores all --until evaluate_quantized": Planned("evaluate_quantized"),
+    ".venv/bin/snakemake --cores all --until evaluate_dense evaluate_pruned evaluate_quantized": Planned(
+        "evaluate_dense"
+    ),
+    ".venv/bin/snakemake --cores 2 --configfile config/short_way.yaml": Planned("deploy"),
     ".venv/bin/snakemake --cores 2 --configfile config/training_free.yaml": Planned("reconstruct"),
     ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
         "test_slurm.py::test_the_small_grid_on_a_cluster", '"--workflow-profile", "profiles/slurm"'
     ),
-    "snakemake --configfile config/demo.yaml": Here("Nothing to be done"),
-    "snakemake --configfile config/demo.yaml --config machine='{data_folder: /datasets}'": Here("Nothing to be done"),
-    "snakemake --unlock": Elsewhere(
+    ".venv/bin/snakemake --configfile config/demo.yaml": Here("Nothing to be done"),
+    ".venv/bin/snakemake --configfile config/demo.yaml --config machine='{data_folder: /datasets}'": Here(
+        "Nothing to be done"
+    ),
+    ".venv/bin/snakemake --unlock": Elsewhere(
         "test_sharing.py::test_a_run_that_was_killed_goes_on_after_an_unlock", '"--unlock"'
     ),
     ".venv/bin/python workflow_scripts/keep.py results/demo": Here("records in measurements/"),
@@ -108,14 +119,16 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make pull": Recipe("python -m ehap.workflow restore results/demo"),
     "make pull FORCE=1": Recipe("dvc pull  --force run@demo"),
     "make pull REMOTE=…": Recipe("dvc pull --remote …  run@demo"),
-    "dvc pull --verbose": Elsewhere("test_sharing.py::test_a_damaged_object_in_the_remote_is_not_taken", '"--verbose"'),
-    "dvc metrics diff HEAD~1": Elsewhere(
+    ".venv/bin/dvc pull --verbose": Elsewhere(
+        "test_sharing.py::test_a_damaged_object_in_the_remote_is_not_taken", '"--verbose"'
+    ),
+    ".venv/bin/dvc metrics diff HEAD~1": Elsewhere(
         "test_sharing.py::test_metrics_of_commits_are_compared_without_a_remote", '"metrics", "diff"'
     ),
-    "dvc remote modify --local lab keyfile ~/.ssh/id_ed25519": Elsewhere(
+    ".venv/bin/dvc remote modify --local lab keyfile ~/.ssh/id_ed25519": Elsewhere(
         "test_remotes.py::test_a_run_is_shared_by_ssh", '"keyfile"'
     ),
-    "dvc remote modify lab endpointurl https://…": Elsewhere(
+    ".venv/bin/dvc remote modify lab endpointurl https://…": Elsewhere(
         "test_remotes.py::test_a_run_is_shared_by_s3", '"endpointurl"'
     ),
 }
@@ -226,7 +239,7 @@ def test_a_test_of_its_own_has_the_command(command: str) -> None:
 
 
 def test_kept_records_are_those_of_the_run(done: Path) -> None:
-    _typed_in(done, "make keep")
+    _typed_in(done, "make keep RUN=paper")
     kept = done / "measurements" / slug(device_name(torch.device("cpu"))) / "paper"
     record = f"evaluate/{CELL}/hap/record.json"
     assert (kept / record).read_bytes() == (done / "results/small" / record).read_bytes()
