@@ -77,6 +77,8 @@ class Finetune(Training):
 
     epochs: Passes over the training images; 0 leaves the network as it is, for methods that do without training.
     recalibrate: Training images that BatchNorm takes its statistics from before the first epoch; 0 keeps the old ones.
+        It changes networks of no epochs, or of few batches, only: training computes with the statistics of each batch,
+        and the running ones forget where they began.
     distill: Weight in the loss of what the dense network says of the same images; 0 trains on labels alone.
     temperature: Of the softmax in distillation.
     """

@@ -101,7 +101,7 @@ def _set(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
         ("grid|seeds", [0, 0], r"grid.seeds: expected each entry once, got \[0, 0\]"),
         ("grid|seeds", [-1], "grid.seeds: expected whole numbers from 0 to 2147483647, got -1"),
         ("methods", None, "grid.methods: unknown method 'hap'; expected one of none"),
-        ("schemes", {"qat8": {"bits": 8}, "float": {"bits": 32}, "a/b": {}}, "schemes.a/b: a name has letters"),
+        ("schemes", {"qat8": {}, "ptq8": {}, "float": {"bits": 32}, "a/b": {}}, "schemes.a/b: a name has letters"),
         ("schemes|qat8", {"bits": 9}, "schemes.qat8: bits must be 2 to 8, or 32 for none at all, got 9"),
         ("methods|unused", {"criterion": "random", "prune": {"params": 7}}, "methods.unused.prune: params must lie in"),
         ("methods|random|prune", {"criterion": "trace"}, "methods.random.prune.criterion: give the criterion in"),
