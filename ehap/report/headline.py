@@ -7,6 +7,7 @@ from math import isnan, nan
 from ehap.report.material import Material
 from ehap.report.networks import Network, best_first, dense_of
 from ehap.report.text import cell_name, duration, number
+from ehap.report.verdict import verdict
 from ehap.settings.names import DENSE
 
 ENGINE = "onnxruntime"
@@ -27,22 +28,27 @@ class Stop:
 
 @dataclass(frozen=True)
 class Tile:
-    """One question of the first screen. note: About the numbers. command: What gets them where there are none."""
+    """One question of the first screen.
+
+    note: About the numbers. source: A benchmark that they come from. command: What gets them where there are none.
+    """
 
     title: str
     stops: Sequence[Stop]
     note: str = ""
+    source: str = ""
     command: str = ""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The tiles of one method of one network."""
+    """What is said of one method of one network: a sentence, and the tiles."""
 
     dataset: str
     model: str
     method: str
     name: str
+    verdict: str
     tiles: Sequence[Tile]
 
 
@@ -75,6 +81,7 @@ def _headline(material: Material, network: Network, dense: Network) -> Headline:
         network.model,
         network.method,
         cell_name(network.dataset, network.model),
+        verdict(network, dense),
         [
             _accuracy(network, dense),
             _size("Parameters", "", dense.parameters, network.parameters, dense, network),
@@ -150,8 +157,8 @@ def _latency(material: Material, model: str) -> Tile:
             else ""
         )
         images = f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"
-        return Tile(f"Latency of a benchmark {model}", stops, f"{images}{share}; {path}")
-    return Tile("Latency", (), "not measured on this device", f'make bench-latency ARGS="--models {model}"')
+        return Tile(f"Latency of a benchmark {model}", stops, f"{images}{share}", path)
+    return Tile("Latency", (), "not measured on this device", command=f'make bench-latency ARGS="--models {model}"')
 
 
 def facts(material: Material, within: int, compared: int) -> list[Fact]:

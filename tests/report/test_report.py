@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from ehap.report.charts import MOST_POINTS, thinned
 from ehap.report.curves import curves_section
 from ehap.report.engines import integers_section, latency_section
 from ehap.report.headline import facts, headlines
-from ehap.report.networks import networks
+from ehap.report.networks import Network, networks
 from ehap.report.overview import networks_section
 from ehap.report.paper import paper_section, settings_section
 from ehap.report.published import published_section
@@ -25,6 +26,7 @@ from ehap.report.schemes import schemes_section
 from ehap.report.shapes import shapes_section
 from ehap.report.text import duration, family, number
 from ehap.report.traces import traces_section
+from ehap.report.verdict import verdict
 from tests.report.conftest import CELL, SETTINGS, Gather, evaluated, write
 
 
@@ -66,6 +68,9 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
     material = gather()
     (headline,) = headlines(material, networks(material))
     assert (headline.name, headline.method) == ("ResNet-32 on CIFAR-10", "hap")
+    assert headline.verdict == (
+        "ResNet-32 on CIFAR-10, hap, INT8 (qat8): file 37.2 times smaller, 4.8 points less accurate"
+    )
     tiles = {
         tile.title: [
             (stop.label, stop.text.replace("\u00a0", " "), stop.beside.replace("\u00a0", " ")) for stop in tile.stops
@@ -97,6 +102,28 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
         ("integers run in ONNX Runtime: at most 5 of 10,000 answers differ from the simulation", True),
         ("1 of 2 accuracies are the paper's within the spreads", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ", hap: file 4.0 times smaller, 1.5 points less accurate"),
+        ({"accuracy": 90.25}, ", hap: file 4.0 times smaller, 0.2 points more accurate"),
+        ({"accuracy": 90.01, "file_size": 1010.0}, ", hap: file as large, as accurate"),
+        ({"file_size": 2000.0}, ", hap: file 2.0 times larger, 1.5 points less accurate"),
+        ({"file_size": float("nan")}, ", hap: 5.0 times fewer parameters, 1.5 points less accurate"),
+        (
+            {"scheme": "qat8", "int8_accuracy": 89.0, "int8_file_size": 100.0},
+            ", hap, INT8 (qat8): file 10.0 times smaller, 1.0 points less accurate",
+        ),
+    ],
+)
+def test_the_verdict_tells_gains_and_losses(changed: dict[str, Any], said: str) -> None:
+    of = {"dataset": "digits", "model": "resnet20", "device": "A CPU"}
+    dense = Network(**of, method="dense", accuracy=90.0, parameters=100.0, file_size=1000.0)
+    network = Network(**{**of, "method": "hap", "accuracy": 88.5, "parameters": 20.0, "file_size": 250.0, **changed})
+    assert verdict(network, dense) == f"ResNet-20 on digits{said}"
+    assert verdict(dense, dense) == "ResNet-20 on digits: 90.0 % accurate, nothing is pruned yet"
 
 
 def test_of_several_methods_the_most_accurate_of_the_smallest_comes_first(gather: Gather, results: Path) -> None:
@@ -287,6 +314,7 @@ def test_a_run_that_has_not_begun_has_a_page(gather: Gather, results: Path) -> N
     material = gather()
     text = page(material)
     assert "0 of 21 records are here" in text
+    assert "No network has been tested yet <small>run tiny</small></h1>" in text
     assert "No network has been tested yet. <code>snakemake --configfile tiny.yaml</code>" in text
     for section in _sections(material):
         assert section.blocks, section.name

@@ -20,7 +20,7 @@ from tests.workflow.conftest import ROOT
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 SHOTS = ROOT / "screenshots"
-DESKTOP, PHONE = (1440, 900), (390, 844)
+DESKTOP, LAPTOP, PHONE = (1440, 900), (1280, 900), (390, 844)
 KEPT = "measurements/amd-epyc-cpu/training_free"
 Driver = Any
 
@@ -139,6 +139,30 @@ def test_the_first_screen_answers_with_the_numbers_of_the_records(browser: Drive
     assert "records are here" in browser.find_element(By.CSS_SELECTOR, ".facts .good").text
     Select(browser.find_element(By.ID, "headline")).select_by_index(1)
     assert len(browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden])")) == 1
+
+
+@pytest.mark.parametrize("which", ["small", "kept"])
+@pytest.mark.parametrize("size", [DESKTOP, LAPTOP])
+def test_the_first_screen_holds_the_verdict_the_tiles_and_the_picture(
+    browser: Driver, request: pytest.FixtureRequest, which: str, size: tuple[int, int]
+) -> None:
+    _open(browser, request.getfixturevalue(which), size)
+    title = browser.find_element(By.TAG_NAME, "h1")
+    assert "ResNet-20 on" in title.text
+    assert "accurate" in title.text
+    tiles = browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden]) .tile")
+    assert len({tile.rect["y"] for tile in tiles}) == 1
+    assert not [tile.text for tile in tiles if ".csv" in tile.text]
+    chart = browser.find_element(By.CSS_SELECTOR, "#first .chart svg")
+    assert chart.rect["y"] + chart.rect["height"] <= size[1]
+    _shot(browser, f"{which}_{size[0]}")
+
+
+def test_on_a_phone_two_tiles_stand_side_by_side(browser: Driver, kept: Path) -> None:
+    _open(browser, kept, PHONE)
+    tiles = browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden]) .tile")
+    assert len({tile.rect["x"] for tile in tiles}) == 2
+    assert max(tile.rect["y"] + tile.rect["height"] for tile in tiles) < 1.2 * PHONE[1]
 
 
 def test_tables_are_sorted_by_a_click_and_by_the_keyboard(browser: Driver, kept: Path) -> None:
