@@ -23,7 +23,8 @@ def accuracy_by_size(points: pandas.DataFrame, colours: Mapping[str, int], size:
     """Return accuracy against size: a point a network, pruned and quantized ones of one method joined.
 
     Args:
-        points: method, family, state (dense, pruned, quantized), size, accuracy, spread (0: none), label.
+        points: method, family, device, state (dense, pruned, quantized), size, accuracy, spread (0: none), label,
+            order (along the way from dense to quantized).
         colours: Family to the number of its colour.
         size: What ``size`` is, with its unit.
     """
@@ -31,7 +32,9 @@ def accuracy_by_size(points: pandas.DataFrame, colours: Mapping[str, int], size:
     x = altair.X("size:Q", title=size, scale=altair.Scale(type="log", nice=False, padding=24), axis=_log_axis())
     y = altair.Y("accuracy:Q", title="test accuracy, %", scale=altair.Scale(zero=False, padding=14))
     families = _colour("family", colours)
-    path = base.mark_line(strokeWidth=1.2, opacity=0.45).encode(x, y, families, detail="method:N", order="order:Q")
+    path = base.mark_line(strokeWidth=1.2, opacity=0.45).encode(
+        x, y, families, detail=["method:N", "device:N"], order="order:Q"
+    )
     rules = base.transform_filter("datum.spread > 0").mark_rule(opacity=0.6).encode(x, families, _low(y), y2="high:Q")
     shapes = altair.Scale(domain=list(STATES), range=list(STATES.values()))
     marks = base.mark_point(filled=True, size=110, opacity=1, stroke="var(--card)", strokeWidth=1).encode(

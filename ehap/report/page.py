@@ -77,7 +77,7 @@ def about(material: Material) -> dict[str, str]:
     said = {
         "device": ", ".join(filter(None, devices)) or "nothing has run yet",
         "libraries": ", ".join(versions),
-        "commit": material.commit,
+        "page made at commit": material.commit,
         "seeds": ", ".join(map(str, material.seeds)),
     }
     return {label: text for label, text in said.items() if text}

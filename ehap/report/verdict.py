@@ -2,7 +2,7 @@
 
 from math import isnan
 
-from ehap.report.networks import Network
+from ehap.report.networks import Network, against
 from ehap.report.text import cell_name
 from ehap.settings.names import DENSE
 
@@ -16,8 +16,8 @@ def verdict(network: Network, dense: Network) -> str:
         return f"{name}: {network.accuracy:.1f} % accurate, nothing is pruned yet"
     form = f", INT8 ({network.scheme})" if network.scheme else ""
     size = network.int8_file_size if network.scheme else network.file_size
-    accuracy = network.int8_accuracy if network.scheme else network.accuracy
-    said = [_smaller(dense.file_size / size), _accurate(accuracy - dense.accuracy)]
+    accuracy = network.int8_by_seed if network.scheme else network.by_seed
+    said = [_smaller(dense.file_size / size), _accurate(against(accuracy, dense.by_seed))]
     if isnan(dense.file_size / size):
         said[0] = _fewer(dense.parameters / network.parameters)
     return f"{name}, {network.method}{form}: " + (", ".join(filter(None, said)) or "nothing to compare with yet")

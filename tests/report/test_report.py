@@ -67,7 +67,7 @@ def _sections(material: Material) -> list[Section]:
 def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches: Path) -> None:
     material = gather()
     (headline,) = headlines(material, networks(material))
-    assert (headline.name, headline.method) == ("ResNet-32 on CIFAR-10", "hap")
+    assert (headline.name, headline.method) == ("ResNet-32 on CIFAR-10, hap", "hap")
     assert headline.verdict == (
         "ResNet-32 on CIFAR-10, hap, INT8 (qat8): file 37.2 times smaller, 4.8 points less accurate"
     )
@@ -89,10 +89,11 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
         ("198.0 KB", "9.6× smaller"),
         ("51.0 KB", "37.2× smaller"),
     ]
-    assert [stop[1:] for stop in tiles["Latency of a benchmark resnet32"]] == [
-        ("40.00 ms", ""),
-        ("30.00 ms", "1.3× as fast"),
-        ("16.00 ms", "2.5× as fast"),
+    assert tiles["Latency of a 10 % network, not this one (new weights)"] == [
+        ("dense", "40.00 ms", ""),
+        ("dense INT8", "20.00 ms", "2.0× as fast"),
+        ("pruned", "30.00 ms", "1.3× as fast"),
+        ("pruned INT8", "16.00 ms", "2.5× as fast"),
     ]
     said = [(fact.text, fact.good) for fact in facts(material, 1, 2)]
     assert said == [
@@ -100,28 +101,86 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
         ("seeds 0, 1", None),
         ("10 min of computing", None),
         ("integers run in ONNX Runtime: at most 5 of 10,000 answers differ from the simulation", True),
-        ("1 of 2 accuracies are the paper's within the spreads", None),
+        ("1 of 2 comparable accuracies are the paper's within the spreads", None),
     ]
+
+
+def test_the_accuracy_says_what_was_trained(gather: Gather, results: Path) -> None:
+    def note() -> str:
+        return headlines(gather(), networks(gather()))[0].tiles[0].note
+
+    assert note() == "2 seeds, all test images; last epoch; INT8 is qat8"
+    for seed in (0, 1):
+        accuracy = {"accuracy": (88.0, "percent"), "best_accuracy": (88.0, "percent")}
+        write(results, "finetune", accuracy, seed=seed, method="hap", settings={"epochs": 0})
+    assert note().endswith("dense: last epoch; pruned: not fine-tuned; INT8 (qat8): last epoch")
+    for path in results.glob(f"quantize/{CELL}/*/hap/qat8/record.json"):
+        record = json.loads(path.read_text())
+        record["values"].pop("train_loss", None)
+        path.write_text(json.dumps(record | {"stage": "qat"}))
+    for seed in (0, 1):
+        write(results, "reconstruct", {"reconstructed_accuracy": (87.0, "percent")}, seed=seed, method="hap")
+    repaired = gather(replace(SETTINGS, reconstructed=(f"{CELL}/hap",)))
+    headline = headlines(repaired, networks(repaired))[0]
+    assert headline.tiles[0].note.endswith("dense: last epoch; pruned: repaired without training; INT8 (qat8): calibrated only")
+    assert headline.tiles[0].stops[1].text.startswith("88.50")  # as evaluated
+
+
+def test_differences_are_of_the_same_seeds(gather: Gather, results: Path) -> None:
+    (results / f"evaluate/{CELL}/seed1/dense/record.json").unlink()
+    material = gather()
+    found = networks(material)
+    (headline,) = headlines(material, found)
+    assert headline.verdict.endswith("4.8 points less accurate")
+    assert [stop.beside.split(", ")[-1] for stop in headline.tiles[0].stops[1:]] == [
+        "−5.00\u00a0points",
+        "−4.75\u00a0points",
+    ]
+    row = _row(_table(networks_section(material, found), "networks"), "hap")
+    assert _texts(row)[4] == "−5.00 points"
+
+
+def test_two_devices_are_told_apart(gather: Gather, results: Path, benches: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for path in results.rglob("record.json"):
+        copy = other / path.relative_to(results)
+        copy.parent.mkdir(parents=True)
+        copy.write_text(path.read_text().replace("A CPU", "NVIDIA H200"))
+    material = gather(replace(SETTINGS, also_read=(str(other),)))
+    found = networks(material)
+    shown = headlines(material, found)
+    assert [one.name for one in shown] == [f"ResNet-32 on CIFAR-10, hap, {device}" for device in ("A CPU", "NVIDIA H200")]
+    assert [one.tiles[-1].note for one in shown] == ["64 images in ONNX Runtime", "not measured on this device"]
+    table = _table(paper_section(material)[0], "table-I")
+    mine = [_texts(row)[-1] for row in table.rows if {"hap", "accuracy, last epoch", "ResNet-32"} <= set(_texts(row))]
+    assert mine == ["A CPU", "NVIDIA H200"]
+    picture = next(block for block in networks_section(material, found).blocks if isinstance(block, Picture))
+    (points,) = picture.spec["datasets"].values()
+    assert {point["label"] for point in points} >= {"hap on A CPU", "hap, qat8 on NVIDIA H200"}
+    lines = [layer["encoding"]["detail"] for layer in picture.spec["layer"] if "detail" in layer["encoding"]]
+    assert lines
+    assert all({"device"} <= {field["field"] for field in detail} for detail in lines)
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({}, ", hap: file 4.0 times smaller, 1.5 points less accurate"),
-        ({"accuracy": 90.25}, ", hap: file 4.0 times smaller, 0.2 points more accurate"),
-        ({"accuracy": 90.01, "file_size": 1010.0}, ", hap: file as large, as accurate"),
+        ({"by_seed": {0: 90.25}}, ", hap: file 4.0 times smaller, 0.2 points more accurate"),
+        ({"by_seed": {0: 90.01}, "file_size": 1010.0}, ", hap: file as large, as accurate"),
         ({"file_size": 2000.0}, ", hap: file 2.0 times larger, 1.5 points less accurate"),
         ({"file_size": float("nan")}, ", hap: 5.0 times fewer parameters, 1.5 points less accurate"),
         (
-            {"scheme": "qat8", "int8_accuracy": 89.0, "int8_file_size": 100.0},
+            {"scheme": "qat8", "int8_by_seed": {0: 89.0}, "int8_file_size": 100.0},
             ", hap, INT8 (qat8): file 10.0 times smaller, 1.0 points less accurate",
         ),
     ],
 )
 def test_the_verdict_tells_gains_and_losses(changed: dict[str, Any], said: str) -> None:
     of = {"dataset": "digits", "model": "resnet20", "device": "A CPU"}
-    dense = Network(**of, method="dense", accuracy=90.0, parameters=100.0, file_size=1000.0)
-    network = Network(**{**of, "method": "hap", "accuracy": 88.5, "parameters": 20.0, "file_size": 250.0, **changed})
+    dense = Network(**of, method="dense", accuracy=90.0, by_seed={0: 90.0}, parameters=100.0, file_size=1000.0)
+    pruned = {"method": "hap", "by_seed": {0: 88.5}, "parameters": 20.0, "file_size": 250.0}
+    network = Network(**{**of, **pruned, **changed})
     assert verdict(network, dense) == f"ResNet-20 on digits{said}"
     assert verdict(dense, dense) == "ResNet-20 on digits: 90.0 % accurate, nothing is pruned yet"
 
@@ -149,9 +208,9 @@ def test_the_papers_numbers_stand_beside_ours_with_a_verdict(gather: Gather) -> 
     material = gather()
     section, within, compared = paper_section(material)
     row = _row(_table(section, "table-I"), "ResNet-32", "hap", "accuracy, last epoch")
-    assert _texts(row)[4:] == ["88.50 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.03 points", "within"]
+    assert _texts(row)[4:] == ["88.50 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.03 points", "within", "A CPU"]
     best = _row(_table(section, "table-I"), "ResNet-32", "hap", "accuracy, best epoch (the paper's protocol)")
-    assert _texts(best)[4:] == ["89.00 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.53 points", "within"]
+    assert _texts(best)[4:] == ["89.00 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.53 points", "within", "A CPU"]
     absent = _row(_table(section, "table-I"), "WRN-28-8", "ehap", "accuracy, last epoch")
     assert (absent.cells[4].text, absent.cells[4].tone, absent.cells[6].text) == (
         "not yet",
@@ -166,6 +225,23 @@ def test_the_papers_numbers_stand_beside_ours_with_a_verdict(gather: Gather) -> 
     assert _texts(size)[4:8] == ["3,735.2 ± 0.0 KB", "2", "3,851.3 KB", "−116.0 KB"]
     assert _table(section, "table-II").folded  # CIFAR-100 is not in this run
     assert (within, compared) == (3, 3)  # dense, pruned, quantized, each once
+
+
+def test_no_verdict_on_one_seed_or_after_other_epochs(gather: Gather, results: Path) -> None:
+    section, within, compared = paper_section(gather(replace(SETTINGS, seeds=(0,))))
+    row = _row(_table(section, "table-I"), "ResNet-32", "hap", "accuracy, last epoch")
+    assert _texts(row)[5:9] == ["1", "88.47 ± 0.25 %", "−0.47 points", ""]
+    assert (within, compared) == (0, 0)
+    for path in results.glob(f"finetune/{CELL}/*/hap/record.json"):
+        path.write_text(path.read_text().replace('"epochs": 300', '"epochs": 2'))
+    section, within, compared = paper_section(gather())
+    best = "accuracy, best epoch (the paper's protocol)"
+    verdicts = [_row(_table(section, "table-I"), "ResNet-32", name, best).cells[8] for name in ("dense", "hap")]
+    assert [(cell.text, cell.tone) for cell in verdicts] == [("within", "within"), ("other settings", "")]
+    assert _row(_table(section, "table-V"), "hap, qat8", "ResNet-32", best).cells[8].text == "other settings"
+    assert (within, compared) == (1, 1)  # the dense network's
+    said = [fact.text for fact in facts(gather(), 0, 0)]
+    assert "no accuracy here is comparable with the paper's (its networks, its epochs, several seeds)" in said
 
 
 def test_settings_say_where_they_differ_from_the_papers(gather: Gather) -> None:
@@ -305,7 +381,7 @@ def test_a_partial_run_says_what_is_missing_and_what_makes_it(gather: Gather, re
     assert [stop.label for stop in headlines(material, networks(material))[0].tiles[0].stops] == ["dense", "pruned"]
     text = page(material)
     assert "19 of 21 records are here" in text
-    assert f"<code>snakemake --configfile tiny.yaml {paths[0]}</code>" in text
+    assert f"<code>.venv/bin/snakemake --configfile tiny.yaml {paths[0]}</code>" in text
 
 
 def test_a_run_that_has_not_begun_has_a_page(gather: Gather, results: Path) -> None:
@@ -315,7 +391,7 @@ def test_a_run_that_has_not_begun_has_a_page(gather: Gather, results: Path) -> N
     text = page(material)
     assert "0 of 21 records are here" in text
     assert "No network has been tested yet <small>run tiny</small></h1>" in text
-    assert "No network has been tested yet. <code>snakemake --configfile tiny.yaml</code>" in text
+    assert "No network has been tested yet. <code>.venv/bin/snakemake --configfile tiny.yaml</code>" in text
     for section in _sections(material):
         assert section.blocks, section.name
     assert "93.83 ± 0.09" in text  # the paper's numbers are there all the same
