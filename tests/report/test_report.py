@@ -328,6 +328,12 @@ def test_without_benchmarks_the_page_says_how_to_get_them(gather: Gather) -> Non
     assert headlines(gather(), networks(gather()))[0].tiles[-1].command == missing.command
 
 
+def test_a_run_without_repairs_offers_the_shortest_one(gather: Gather) -> None:
+    (missing,) = repair_section(gather(), []).blocks
+    assert isinstance(missing, Missing)
+    assert missing.command == ".venv/bin/snakemake --configfile config/short_way.yaml"
+
+
 def test_integers_are_audited(gather: Gather) -> None:
     row = _table(integers_section(gather()), "integers").rows[0]
     assert _texts(row)[2:6] == ["hap, qat8", "88.25 ± 0.00 %", "88.20 ± 0.00 %", "4"]  # 4.5 rounds to even

@@ -268,7 +268,10 @@ def test_a_run_that_has_not_begun_says_how_to_begin(browser: Driver, tmp_path: P
     page = _page(ROOT, tmp_path / "index.html", "config/config.yaml", "--results", str(tmp_path / "nothing"))
     _open(browser, page)
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
-    assert "snakemake --configfile config/config.yaml" in browser.find_element(By.TAG_NAME, "header").text
+    assert ".venv/bin/snakemake --configfile config/config.yaml" in browser.find_element(By.TAG_NAME, "header").text
+    commands = [code.get_attribute("textContent") for code in browser.find_elements(By.TAG_NAME, "code")]
+    assert len(commands) > 3
+    assert {command.split()[0] for command in commands} <= {".venv/bin/snakemake", "make"}
     _shot(browser, "nothing_desktop")
 
 
