@@ -83,6 +83,8 @@ def _accuracy(network: Network, dense: Network) -> Tile:
         stops.append(Stop(label, number(value, "percent"), ", ".join(filter(None, said)), sources))
     seeds_said = f"{network.n} seed{'' if network.n == 1 else 's'}"
     note = f"{seeds_said}, all test images; {_how(network, dense)}"
+    if network.by_seed.keys() != dense.by_seed.keys():
+        note += "; differences of the same seeds"
     return Tile("Accuracy", _of(network, stops), note)
 
 
@@ -158,5 +160,5 @@ def facts(material: Material, within: int, compared: int) -> list[Fact]:
         said = f"{within} of {compared} comparable accuracies are the paper's within the spreads"
         found.append(Fact(said, True if within == compared else None))
     else:
-        found.append(Fact("no accuracy here is comparable with the paper's (its networks, its epochs, several seeds)"))
+        found.append(Fact("no accuracy is comparable with the paper's"))
     return found

@@ -61,7 +61,8 @@ def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Pi
         if len(mine) < 2:  # noqa: PLR2004  # one point is no picture
             continue
         by_file = sum(not isnan(network.file_size) for network in mine) >= len(mine) / 2
-        frame = pandas.DataFrame([point for network in mine for point in _points(network, by_file, material.several_devices)])
+        several = material.several_devices
+        frame = pandas.DataFrame([point for network in mine for point in _points(network, by_file, several)])
         frame = frame.dropna(subset=["size", "accuracy"])
         title = "size of the file, KB" if by_file else "parameters, thousands"
         best = frame.sort_values("accuracy").iloc[-1]

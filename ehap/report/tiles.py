@@ -59,15 +59,15 @@ def latency(material: Material, network: Network) -> Tile:
 
 
 def _latency(rows: pandas.DataFrame, batch: int, path: str) -> Tile:
-    """Return the milliseconds of a benchmark's networks: its pruned one is not that of the run, and the title says so."""
+    """Return the milliseconds of a benchmark's networks; the title says that they are not those of the run."""
     times = {(row["network"], row["precision"]): float(row["latency_ms"]) for row in rows.to_dict("records")}
     whole = times.get(STOPS["dense"], nan)
-    stops = []
+    stops: list[Stop] = []
     for label, key in STOPS.items():
         beside = f"{whole / times[key]:.1f}× as fast" if key in times and not isnan(whole) and stops else ""
         stops.append(Stop(label, number(times.get(key, nan), "ms"), beside))
     kept = {row["network"]: row["kept_parameters"] for row in rows.to_dict("records")}
     share = f"a {100 * kept[ALIGNED] / kept['dense']:.0f} %" if {ALIGNED, "dense"} <= set(kept) else "another"
-    weights = ", ".join(dict.fromkeys(f"{name} weights" for name in rows["weights"]))
+    weights = " (new weights)" if "new" in set(rows["weights"]) else ""
     images = f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"
-    return Tile(f"Latency of {share} network, not this one ({weights})", stops, images, path)
+    return Tile(f"Latency of {share} network, not this one{weights}", stops, images, path)
