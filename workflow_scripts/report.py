@@ -10,4 +10,4 @@ with logged(args):
 
     records = page_records(args.results, args.settings)
     inputs = (args.paper, args.paper_settings, args.measurements)
-    report.run(args.results, records, *inputs, args.page, args.settings, "snakemake", args.results.name)
+    report.run(args.results, records, *inputs, args.page, args.settings, ".venv/bin/snakemake", args.results.name)

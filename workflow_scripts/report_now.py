@@ -20,7 +20,7 @@ try:
     results = args.results or Path("results") / run.name
     page = args.page or results / "report/index.html"
     inputs = (Path("config/paper_results.csv"), Path("config/paper_settings.csv"), Path("measurements"))
-    command = f"snakemake --configfile {args.configuration}"
+    command = f".venv/bin/snakemake --configfile {args.configuration}"
     records = page_records(results, run.tables())
     report.run(results, records, *inputs, page, run.tables(), command, run.name)
 except EhapError as error:

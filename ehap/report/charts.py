@@ -10,36 +10,68 @@ import pandas
 COLOURS = 10
 STATES = {"dense": "square", "pruned": "circle", "quantized": "diamond"}
 MUTED = "var(--muted)"
+POOLED = "replace(datum.method, regexp('-draw[0-9]+$'), '')"
+CHOSEN = "(datum.method === chosen || datum.state === 'dense') && datum.device === chosen_device"
+PALE = 0.25
 FEW_EPOCHS = 8  # each has a tick of its own
 MOST_POINTS = 60  # of a learning curve: more could not be told apart
 
 
 def colour(index: int) -> str:
-    """Return the page's colour of that number."""
-    return f"var(--c{index % COLOURS})"
+    """Return the page's colour of that number; beyond those that there are, the same again nearer to the text's."""
+    plain, again = f"var(--c{index % COLOURS})", index // COLOURS
+    return f"color-mix(in oklab, {plain} {100 / (1 + again):.0f}%, var(--text))" if again else plain
 
 
 def accuracy_by_size(points: pandas.DataFrame, colours: Mapping[str, int], size: str) -> dict[str, Any]:
     """Return accuracy against size: a point a network, pruned and quantized ones of one method joined.
 
+    The parameters ``chosen`` and ``chosen_device`` name the network whose way from dense to quantized is drawn and
+    named; the others are pale then.
+
     Args:
-        points: method, family, state (dense, pruned, quantized), size, accuracy, spread (0: none), label.
+        points: method, family, device, state (dense, pruned, quantized), size, accuracy, spread (0: none), label,
+            order (along the way from dense to quantized).
         colours: Family to the number of its colour.
         size: What ``size`` is, with its unit.
     """
     base = _chart(points).transform_calculate(low="datum.accuracy - datum.spread", high="datum.accuracy + datum.spread")
-    x = altair.X("size:Q", title=size, scale=altair.Scale(type="log", nice=False, padding=24), axis=_log_axis())
-    y = altair.Y("accuracy:Q", title="test accuracy, %", scale=altair.Scale(zero=False, padding=14))
+    x = altair.X("size:Q", title=size, scale=altair.Scale(type="log", nice=False, padding=44), axis=_log_axis())
+    y = altair.Y("accuracy:Q", title="test accuracy, %", scale=altair.Scale(zero=False, padding=20))
     families = _colour("family", colours)
-    path = base.mark_line(strokeWidth=1.2, opacity=0.45).encode(x, y, families, detail="method:N", order="order:Q")
-    rules = base.transform_filter("datum.spread > 0").mark_rule(opacity=0.6).encode(x, families, _low(y), y2="high:Q")
+    base = base.add_params(altair.param(name="chosen", value=""), altair.param(name="chosen_device", value=""))
+    pale = altair.condition(f"chosen === '' || ({CHOSEN})", altair.value(1), altair.value(PALE))
+    path = base.mark_line(strokeWidth=1.2, opacity=PALE).encode(
+        x, y, families, detail=["method:N", "device:N"], order="order:Q"
+    )
+    rules = base.transform_filter("datum.spread > 0").mark_rule()
+    rules = rules.encode(x, families, _low(y), y2="high:Q", opacity=pale)
     shapes = altair.Scale(domain=list(STATES), range=list(STATES.values()))
-    marks = base.mark_point(filled=True, size=110, opacity=1, stroke="var(--card)", strokeWidth=1).encode(
+    marks = base.mark_point(filled=True, size=110, stroke="var(--card)", strokeWidth=1).encode(
         *(x, y, families, altair.Shape("state:N", scale=shapes, legend=altair.Legend(title=None, orient="bottom"))),
+        opacity=pale,
         tooltip=["label:N", "state:N", _shown("accuracy", ".2f", "accuracy, %"), _shown("size", ",.1f", size)],
     )
-    layers = [path, rules, marks] if (points["spread"] > 0).any() else [path, marks]
-    return _spec(altair.layer(*layers).properties(height=250))
+    chosen = "datum.method === chosen && datum.device === chosen_device"
+    mine = altair.condition(chosen, altair.value(1), altair.value(0))
+    ways = _chart(_ways(points)).encode(x, y, opacity=mine)
+    way = ways.mark_line(strokeWidth=2, color="var(--text)", strokeDash=[2, 3]).encode(
+        detail=["method:N", "device:N"], order="order:Q"
+    )
+    words = ways.mark_text(dy=-14, fontSize=11, fontWeight=600, color="var(--text)").encode(text="state:N")
+    layers = [path, *([rules] if (points["spread"] > 0).any() else []), way, words, marks]
+    return _spec(altair.layer(*layers).properties(height=230))
+
+
+def _ways(points: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the points of each pruned network, the dense network of the same device ahead."""
+    dense = points["state"] == "dense"
+    ways = [
+        pandas.concat([points[dense & (points["device"] == device)], mine]).assign(method=str(method))
+        for (method, device), mine in points[~dense].groupby(["method", "device"], sort=False)
+    ]
+    columns = ["method", "device", "state", "size", "accuracy", "order"]
+    return (pandas.concat(ways) if ways else points)[columns]
 
 
 def steps_of_repair(points: pandas.DataFrame, steps: Mapping[str, int], size: str, dense: float) -> dict[str, Any]:
@@ -174,7 +206,7 @@ def schemes(points: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, A
     fill = altair.Scale(domain=["trained", "calibrated"], range=[1, 0])
     marks = base.mark_point(size=90, strokeWidth=1.8).encode(
         *(x, y, hue, altair.Fill("width:N", scale=_palette(colours), legend=None)),
-        fillOpacity=altair.FillOpacity("trained:N", scale=fill, legend=None),
+        fillOpacity=altair.FillOpacity("trained:O", scale=fill, legend=None),
         tooltip=["scheme:N", "trained:N", _shown("accuracy", ".2f", "accuracy, %"), _shown("size", ",.1f", "KB")],
     )
     words = base.mark_text(dy=-13, fontSize=11, color="var(--text)").encode(x, y, text="scheme:N")
@@ -194,7 +226,7 @@ def latency(rows: pandas.DataFrame) -> dict[str, Any]:
         x=altair.X("latency_ms:Q", title="milliseconds a batch", scale=altair.Scale(nice=False, padding=0)),
         tooltip=["label:N", _shown("latency_ms", ",.2f", "milliseconds"), "said:N"],
     )
-    hue = _colour("precision", {"FP32": 5, "INT8": 1})
+    hue = _colour("precision", {"FP32": 0, "INT8": 1})
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.68}).encode(hue)
     words = base.mark_text(align="left", dx=6, color="var(--text)").encode(
         text=altair.Text("latency_ms:Q", format=",.1f")
@@ -216,7 +248,7 @@ def _chart(data: pandas.DataFrame) -> Any:
 def _filtered(chart: Any) -> Any:
     """Let the page's filter of methods reach a chart: its parameter ``method`` is empty where all are shown."""
     wanted = altair.param(name="method", value="")
-    return chart.add_params(wanted).transform_filter("method === '' || datum.method === method")
+    return chart.add_params(wanted).transform_filter(f"method === '' || {POOLED} === method")
 
 
 def _colour(field: str, colours: Mapping[str, int]) -> altair.Color:

@@ -2,47 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isnan
 
 from ehap.report.material import Material
-from ehap.report.networks import Network, best_first, dense_of
+from ehap.report.networks import Network, against, best_first, dense_of
 from ehap.report.text import cell_name, duration, number
+from ehap.report.tiles import Stop, Tile, latency
+from ehap.report.verdict import verdict
 from ehap.settings.names import DENSE
 
-ENGINE = "onnxruntime"
 MOST_APART = 0.1  # points between an engine's accuracy and the simulated one, or one image
-ALIGNED = "plain sums, aligned"
-"""The form in which the benchmark executes pruned networks, as the workflow deploys them."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A network on its way (dense, pruned, INT8), a number of it, and how that compares with the dense one."""
-
-    label: str
-    text: str
-    beside: str = ""
-    sources: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One question of the first screen. note: About the numbers. command: What gets them where there are none."""
-
-    title: str
-    stops: Sequence[Stop]
-    note: str = ""
-    command: str = ""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The tiles of one method of one network."""
+    """What is said of one method of one network: a sentence, and the tiles. name: With the device, if of several."""
 
     dataset: str
     model: str
     method: str
+    device: str
     name: str
+    verdict: str
     tiles: Sequence[Tile]
 
 
@@ -70,35 +51,54 @@ def headlines(material: Material, found: Sequence[Network]) -> list[Headline]:
 
 
 def _headline(material: Material, network: Network, dense: Network) -> Headline:
+    method = "" if network.method == DENSE else network.method
+    device = network.device if material.several_devices else ""
     return Headline(
         network.dataset,
         network.model,
         network.method,
-        cell_name(network.dataset, network.model),
+        network.device,
+        ", ".join(filter(None, [cell_name(network.dataset, network.model), method, device])),
+        verdict(network, dense),
         [
             _accuracy(network, dense),
             _size("Parameters", "", dense.parameters, network.parameters, dense, network),
             _size("FLOPs an image", "flop", dense.flops, network.flops, dense, network),
             _file(network, dense),
-            _latency(material, network.model),
+            latency(material, network),
         ],
     )
 
 
 def _accuracy(network: Network, dense: Network) -> Tile:
     stops: list[Stop] = []
-    for label, value, spread, sources in (
-        ("dense", dense.accuracy, dense.spread, dense.sources),
-        ("pruned", network.accuracy, network.spread, network.sources),
-        ("INT8", network.int8_accuracy, network.int8_spread, network.int8_sources),
+    for label, value, spread, seeds, sources in (
+        ("dense", dense.accuracy, dense.spread, dense.by_seed, dense.sources),
+        ("pruned", network.accuracy, network.spread, network.by_seed, network.sources),
+        ("INT8", network.int8_accuracy, network.int8_spread, network.int8_by_seed, network.int8_sources),
     ):
-        change = value - dense.accuracy
+        change = against(seeds, dense.by_seed)
         said = ["" if isnan(spread) else f"± {number(spread, 'percent')}"]
         said += ["" if isnan(change) or not stops else number(change, "percentage points", sign=True)]
         stops.append(Stop(label, number(value, "percent"), ", ".join(filter(None, said)), sources))
-    seeds = f"{network.n} seed{'' if network.n == 1 else 's'}"
-    how = "; pruned: repaired without training" if network.repaired else ""
-    return Tile("Accuracy", _of(network, stops), f"{seeds}, last epoch, all test images{how}")
+    seeds_said = f"{network.n} seed{'' if network.n == 1 else 's'}"
+    note = f"{seeds_said}, all test images; {_how(network, dense)}"
+    if network.by_seed.keys() != dense.by_seed.keys():
+        note += "; differences of the same seeds"
+    return Tile("Accuracy", _of(network, stops), note)
+
+
+def _how(network: Network, dense: Network) -> str:
+    """Say after which training each network was tested."""
+    without = "repaired without training" if network.repaired else "not fine-tuned"
+    said = {"dense": "last epoch" if dense.trained else "weights as given"}
+    if network.method != DENSE:
+        said["pruned"] = "last epoch" if network.trained else without
+    if network.scheme:
+        said[f"INT8 ({network.scheme})"] = "last epoch" if network.int8_trained else "calibrated only"
+    if len(set(said.values())) == 1:
+        return next(iter(said.values())) + (f"; INT8 is {network.scheme}" if network.scheme else "")
+    return "; ".join(f"{label}: {how}" for label, how in said.items())
 
 
 def _size(title: str, unit: str, whole: float, left: float, dense: Network, network: Network) -> Tile:
@@ -117,7 +117,7 @@ def _file(network: Network, dense: Network) -> Tile:
         stop("pruned", network.file_size, network.sources),
         stop("INT8", network.int8_file_size, network.int8_sources),
     ]
-    note = "float32 weights; INT8: one byte a weight" if network.scheme else "float32 weights"
+    note = f"float32 weights; INT8 ({network.scheme}): one byte a weight" if network.scheme else "float32 weights"
     return Tile("File as written", _of(network, [first, *rest]), note)
 
 
@@ -128,39 +128,13 @@ def _of(network: Network, stops: Sequence[Stop]) -> Sequence[Stop]:
     return stops[:-1] if stops[-1].label == "INT8" and not network.scheme else stops
 
 
-def _latency(material: Material, model: str) -> Tile:
-    """Return what the benchmark says of this model on ONNX Runtime, for the number of images that comes first."""
-    for path, bench in material.bench("bench_latency").items():
-        rows = bench[(bench["model"] == model) & (bench["engine"] == ENGINE)]
-        if rows.empty:
-            continue
-        batch = int(rows["batch"].iloc[0])
-        rows = rows[rows["batch"] == batch]
-        times = {(row["network"], row["precision"]): float(row["latency_ms"]) for row in rows.to_dict("records")}
-        whole = times.get(("dense", "FP32"), nan)
-        stops = [Stop("dense", number(whole, "ms"))]
-        for label, precision in (("pruned", "FP32"), ("INT8", "INT8")):
-            time = times.get((ALIGNED, precision), nan)
-            beside = "" if isnan(whole / time) else f"{whole / time:.1f}× as fast"
-            stops.append(Stop(label, number(time, "ms"), beside))
-        kept = {row["network"]: row["kept_parameters"] for row in rows.to_dict("records")}
-        share = (
-            f", {100 * kept[ALIGNED] / kept['dense']:.0f} % of the parameters"
-            if {ALIGNED, "dense"} <= set(kept)
-            else ""
-        )
-        images = f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"
-        return Tile(f"Latency of a benchmark {model}", stops, f"{images}{share}; {path}")
-    return Tile("Latency", (), "not measured on this device", f'make bench-latency ARGS="--models {model}"')
-
-
 def facts(material: Material, within: int, compared: int) -> list[Fact]:
     """Return what speaks for and against trusting the numbers.
 
     Args:
         material: Of the run.
         within: Of the paper's numbers so many that ours agree with, given both spreads.
-        compared: Of so many.
+        compared: Of so many, those of the paper's networks and epochs and of several seeds.
     """
     missing, there = sum(map(len, material.missing.values())), len(material.records)
     trained = [record for _, record in material.records if "model" in record]  # a dataset is of no seed
@@ -183,6 +157,8 @@ def facts(material: Material, within: int, compared: int) -> list[Fact]:
         image = 100 / float(images.min()) if len(images) else 0.0
         found.append(Fact(said, bool(apart.max() <= max(MOST_APART, 1.001 * image))))
     if compared:
-        said = f"{within} of {compared} accuracies are the paper's within the spreads"
+        said = f"{within} of {compared} comparable accuracies are the paper's within the spreads"
         found.append(Fact(said, True if within == compared else None))
+    else:
+        found.append(Fact("no accuracy is comparable with the paper's"))
     return found

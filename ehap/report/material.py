@@ -86,9 +86,23 @@ class Material:
         """Return the benchmarks whose file names begin so."""
         return {path: frame for path, frame in self.benches.items() if path.rsplit("/", 1)[-1].startswith(start)}
 
+    @cached_property
+    def several_devices(self) -> bool:
+        """Say whether networks were tested on more than one device."""
+        tested = self.values[self.values["stage"].isin(["evaluate", "reconstruct"])]
+        return tested["device"].nunique() > 1
+
     def value(self, stage: str, quantity: str, **where: object) -> pandas.Series:
         """Return all values of a quantity."""
+        return self._rows(stage, quantity, where)["value"]
+
+    def by_seed(self, stage: str, quantity: str, **where: object) -> dict[int, float]:
+        """Return the same as seed to value."""
+        rows = self._rows(stage, quantity, where)
+        return {int(seed): float(value) for seed, value in zip(rows["seed"], rows["value"], strict=True)}
+
+    def _rows(self, stage: str, quantity: str, where: Mapping[str, object]) -> pandas.DataFrame:
         rows = self.values[(self.values["stage"] == stage) & (self.values["quantity"] == quantity)]
         for column, wanted in where.items():
             rows = rows[rows[column] == wanted]
-        return rows["value"]
+        return rows

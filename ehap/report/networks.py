@@ -1,7 +1,7 @@
 """The networks of a run: what each is worth, dense, pruned and quantized."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
@@ -20,8 +20,9 @@ SMALL = 1.1  # times the fewest parameters of any method count as equally small
 class Network:
     """One network, means over seeds; NaN where nothing is known. Accuracies in percent, sizes as in the records.
 
-    sources: Numbers of the records of accuracy and file size. repaired: The accuracy is that after the repair without
-    labels, since the network was not tested after it. scheme, int8_…: Of its quantized form.
+    by_seed: Seed to accuracy. sources: Numbers of the records of accuracy and file size. trained: The accuracy is that
+    after epochs of training (dense) or fine-tuning. repaired: It is that after the repair without labels, nothing was
+    fine-tuned. scheme, int8_…: Of its quantized form.
     """
 
     dataset: str
@@ -34,12 +35,16 @@ class Network:
     parameters: float = nan
     flops: float = nan
     file_size: float = nan
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    trained: bool = False
     repaired: bool = False
     sources: tuple[int, ...] = ()
     scheme: str = ""
     int8_accuracy: float = nan
     int8_spread: float = nan
     int8_file_size: float = nan
+    int8_by_seed: Mapping[int, float] = field(default_factory=dict)
+    int8_trained: bool = False
     int8_sources: tuple[int, ...] = ()
 
 
@@ -70,15 +75,21 @@ def dense_of(found: Sequence[Network], network: Network) -> Network:
     return next(iter(same or dense), Network(dataset=network.dataset, model=network.model, method=DENSE, device=""))
 
 
+def against(accuracy: Mapping[int, float], dense: Mapping[int, float]) -> float:
+    """Return the mean difference of two networks' accuracies over the seeds that both have; NaN without any."""
+    common = accuracy.keys() & dense.keys()
+    return sum(accuracy[seed] - dense[seed] for seed in common) / len(common) if common else nan
+
+
 def _network(material: Material, dataset: str, model: str, method: str, device: str) -> Network:
     cell: dict[str, Any] = {"dataset": dataset, "model": model, "method": method}
     here = cell | {"device": device}
     stage, quantity = "evaluate", "accuracy"
+    step = next((step for step in reversed(STEPS) if len(material.value("reconstruct", step, **here))), "")
+    if step and material.value(stage, quantity, scheme="", **here).empty:
+        stage, quantity = "reconstruct", step
     accuracy = material.value(stage, quantity, scheme="", **here)
-    if accuracy.empty:
-        stage = "reconstruct"
-        quantity = next((step for step in reversed(STEPS) if len(material.value(stage, step, **here))), STEPS[0])
-        accuracy = material.value(stage, quantity, **here)
+    trained = _trained(material, "pretrain" if method == DENSE else "finetune", here)
     parameters, flops = (
         _first(material.value("evaluate", name, scheme="", **here), material.value("prune", name, **cell))
         for name in ("parameters", "flops")
@@ -91,7 +102,9 @@ def _network(material: Material, dataset: str, model: str, method: str, device: 
         parameters=parameters,
         flops=flops,
         file_size=float(material.value("evaluate", "file_size", scheme="", **here).mean()),
-        repaired=stage == "reconstruct",
+        by_seed=material.by_seed(stage, quantity, scheme="", **here),
+        trained=trained,
+        repaired=bool(step) and not trained,
         sources=material.sources(stage=stage, scheme="", **here),
     )
     return _with_integers(material, network)
@@ -115,9 +128,17 @@ def _with_integers(material: Material, network: Network) -> Network:
             "int8_accuracy": float(accuracy.mean()),
             "int8_spread": float(accuracy.std()),
             "int8_file_size": float(material.value("evaluate", "file_size", scheme=scheme, **here).mean()),
+            "int8_by_seed": material.by_seed("evaluate", "accuracy", scheme=scheme, **here),
+            "int8_trained": _trained(material, "qat", {**here, "scheme": scheme}),
             "int8_sources": material.sources(stage="evaluate", scheme=scheme, **here),
         }
     )
+
+
+def _trained(material: Material, stage: str, cell: Mapping[str, Any]) -> bool:
+    """Say whether a stage had epochs: without any there is no loss of a last one."""
+    where = {**cell, "method": ""} if stage == "pretrain" else cell
+    return len(material.value(stage, "train_loss", **where)) > 0
 
 
 def _first(*choices: pandas.Series) -> float:

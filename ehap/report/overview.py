@@ -10,7 +10,7 @@ from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
 from ehap.report.cells import nothing, number_cell
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
-from ehap.report.networks import Network, dense_of
+from ehap.report.networks import Network, against, dense_of
 from ehap.report.text import cell_name, family
 from ehap.settings.names import DATASETS, DENSE, MODELS
 
@@ -18,8 +18,9 @@ from ehap.settings.names import DATASETS, DENSE, MODELS
 def networks_section(material: Material, networks: Sequence[Network]) -> Section:
     """Return the table of all networks, with their picture."""
     lead = (
-        "One row a network: the mean over seeds of the last epoch's accuracy, ± its standard deviation, on all test "
-        "images. Click a number to see the records behind it."
+        "One row a network: the mean over seeds of its accuracy on all test images, ± its standard deviation, at the "
+        "last epoch where something was trained. Differences are of the same seeds. Click a number to see the records "
+        "behind it."
     )
     rows = [_network_row(network, dense_of(networks, network)) for network in networks]
     columns = (
@@ -32,7 +33,7 @@ def networks_section(material: Material, networks: Sequence[Network]) -> Section
 
 
 def _network_row(network: Network, dense: Network) -> Row:
-    change = network.accuracy - dense.accuracy
+    change = against(network.by_seed, dense.by_seed)
     shares = [100 * network.parameters / dense.parameters, 100 * network.flops / dense.flops]
     both = (*network.sources, *dense.sources)
     cells = (
@@ -60,7 +61,8 @@ def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Pi
         if len(mine) < 2:  # noqa: PLR2004  # one point is no picture
             continue
         by_file = sum(not isnan(network.file_size) for network in mine) >= len(mine) / 2
-        frame = pandas.DataFrame([point for network in mine for point in _points(network, by_file)])
+        several = material.several_devices
+        frame = pandas.DataFrame([point for network in mine for point in _points(network, by_file, several)])
         frame = frame.dropna(subset=["size", "accuracy"])
         title = "size of the file, KB" if by_file else "parameters, thousands"
         best = frame.sort_values("accuracy").iloc[-1]
@@ -76,16 +78,18 @@ def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Pi
     return pictures
 
 
-def _points(network: Network, by_file: bool) -> list[dict[str, object]]:
-    kind = {"method": network.method, "family": family(network.method)}
+def _points(network: Network, by_file: bool, several_devices: bool) -> list[dict[str, object]]:
+    kind = {"method": network.method, "family": family(network.method), "device": network.device}
+    where = f" on {network.device}" if several_devices else ""
     size = network.file_size if by_file else network.parameters
     state = "dense" if network.method == DENSE else "pruned"
     spread = 0.0 if isnan(network.spread) else network.spread
-    first = {"size": size / 1e3, "accuracy": network.accuracy, "spread": spread, "label": network.method, "order": 0}
-    points = [{**kind, "state": state, **first}]
+    label = network.method + where
+    first = {"size": size / 1e3, "accuracy": network.accuracy, "spread": spread, "label": label}
+    points = [{**kind, "state": state, **first, "order": 0 if state == "dense" else 1}]
     if by_file and not isnan(network.int8_accuracy):
         spread = 0.0 if isnan(network.int8_spread) else network.int8_spread
-        label = f"{network.method}, {network.scheme}"
+        label = f"{network.method}, {network.scheme}{where}"
         second = {"size": network.int8_file_size / 1e3, "accuracy": network.int8_accuracy, "spread": spread}
-        points.append({**kind, "state": "quantized", **second, "label": label, "order": 1})
+        points.append({**kind, "state": "quantized", **second, "label": label, "order": 2})
     return points

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ehap.errors import DataError
 from ehap.report.blocks import Block, Picture, Section
+from ehap.report.charts import colour
 from ehap.report.curves import curves_section
 from ehap.report.engines import integers_section, latency_section
 from ehap.report.headline import facts, headlines
@@ -23,6 +24,7 @@ from ehap.report.records import records_section
 from ehap.report.repair import repair_section
 from ehap.report.schemes import schemes_section
 from ehap.report.shapes import shapes_section
+from ehap.report.text import pooled
 from ehap.report.traces import traces_section
 from ehap.settings.names import DATASETS, MODELS
 
@@ -77,15 +79,15 @@ def about(material: Material) -> dict[str, str]:
     said = {
         "device": ", ".join(filter(None, devices)) or "nothing has run yet",
         "libraries": ", ".join(versions),
-        "commit": material.commit,
+        "page made at commit": material.commit,
         "seeds": ", ".join(map(str, material.seeds)),
     }
     return {label: text for label, text in said.items() if text}
 
 
 def _filters(material: Material) -> dict[str, dict[str, str]]:
-    """Return the choices of each filter: value to what is shown."""
-    heads = material.heads
+    """Return the choices of each filter: value to what is shown; a method with several draws of images is one."""
+    heads = material.heads.assign(method=material.heads["method"].astype(str).map(pooled))
     names = {"dataset": DATASETS, "model": MODELS, "method": {}}
     return {
         column: {str(value): names[column].get(str(value), str(value)) for value in heads[column].unique() if value}
@@ -105,6 +107,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["as_colour"] = colour
     environment.filters["in_runs"] = _in_runs
     environment.filters["as_order"] = lambda order: f"{order:.7g}" if isinstance(order, float) else order
     environment.filters["as_json"] = _as_json

@@ -35,13 +35,14 @@ TABLES = (
     Numbered("XI", "Sizes and FLOPs, CIFAR-100", "sizes", "cifar100"),
 )
 SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quantization-aware training"}
-COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict")
+COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict", "device")
+OTHER = "other settings"
 PROTOCOL = {"accuracy": ("accuracy", "best_accuracy"), "file_size": ("published_size", "file_size")}
 """The paper picks the epoch by its test accuracy, and counts momentum and float32; its number stands beside both."""
 
 
 def paper_section(material: Material) -> tuple[Section, int, int]:
-    """Return the section, how many of the paper's accuracies ours agree with, and of how many."""
+    """Return the section, how many of the paper's accuracies ours agree with, and of how many comparable ones."""
     blocks: list[Block] = []
     judged: dict[tuple[str, ...], str] = {}
     for table in TABLES:
@@ -66,7 +67,8 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
     lead = (
         "The paper's printed numbers, ours, and whether the difference is within the root of both squared standard "
         "deviations. Accuracy is compared twice: at the last epoch, the number that counts here, and at the epoch that "
-        "did best on the test images, which is what the paper reports. Devices are never mixed in one mean."
+        "did best on the test images, which is what the paper reports. There is no verdict on a single seed, nor where "
+        "a training had other epochs than the paper's. Devices are never mixed in one mean."
     )
     section = Section("paper", "The paper's tables", lead, blocks)
     return section, list(judged.values()).count("within"), len(judged)
@@ -100,7 +102,7 @@ def _rows(material: Material, table: Numbered) -> tuple[list[Row], dict[tuple[st
             for mine in found:
                 row, verdict = _row(material, line, quantity, subject, mine)
                 rows.append(row)
-                if quantity == "best_accuracy" and verdict:  # like with like
+                if quantity == "best_accuracy" and verdict not in ("", OTHER):  # like with like
                     verdicts[line["dataset"], line["model"], line["subject"], line["scheme"], mine["device"]] = verdict
     return rows, verdicts
 
@@ -113,6 +115,8 @@ def _row(
     mean, spread = float(mine.get("mean", nan)), float(mine.get("std", nan))
     difference = mean - float(line["paper"])
     verdict = _verdict(difference, spread, float(line["paper_spread"]))
+    if verdict and _other_epochs(material, line, str(mine["device"])):
+        verdict = OTHER
     stage = "trace" if subject == "curvature" else "evaluate"
     where = {"stage": stage, "dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
     sources = material.sources(**where, scheme=line["scheme"], device=mine["device"]) if mine else ()
@@ -126,17 +130,41 @@ def _row(
         Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
         Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"])),
         Cell("" if isnan(difference) else number(difference, _differing(unit), sign=True), _or_zero(difference)),
-        Cell(verdict, verdict, (), verdict),  # type: ignore[arg-type]  # one of the tones
+        Cell(verdict, verdict, (), "" if verdict == OTHER else verdict),  # type: ignore[arg-type]  # one of the tones
+        Cell(str(mine.get("device", ""))),
     )
     return Row(cells, line["dataset"], line["model"], line["subject"] if subject == "method" else ""), verdict
 
 
 def _verdict(difference: float, ours: float, paper: float) -> str:
-    """Return within, above or below; empty where the paper prints no spread or there is nothing of ours."""
-    if isnan(difference) or isnan(paper):
+    """Return within, above or below; empty where either has no spread, as one seed, or there is nothing of ours."""
+    if isnan(difference) or isnan(ours) or isnan(paper):
         return ""
-    spread = ((0.0 if isnan(ours) else ours) ** 2 + paper**2) ** 0.5
+    spread = (ours**2 + paper**2) ** 0.5
     return "within" if abs(difference) <= spread else "above" if difference > 0 else "below"
+
+
+def _other_epochs(material: Material, line: dict[str, Any], device: str) -> bool:
+    """Say whether a training behind one of our numbers had not as many epochs as the paper's, as far as it prints them.
+
+    A training without a record has none.
+    """
+    wanted = {"pretrain": ("", "")}
+    if line["subject"] != DENSE:
+        wanted["finetune"] = (line["subject"], "")
+    if line["scheme"]:
+        wanted["qat"] = (line["subject"], line["scheme"])
+    ours, printed = (
+        frame[(frame["model"] == line["model"]) & (frame["setting"] == "epochs")]
+        for frame in (material.settings, material.printed_settings)
+    )
+    ours = ours[(ours["dataset"] == line["dataset"]) & (ours["device"] == device)]
+    for stage, (method, scheme) in wanted.items():
+        mine = ours[(ours[["stage", "method", "scheme"]] == [stage, method, scheme]).all(axis=1)]["value"]
+        paper = printed[(printed["stage"] == stage) & printed["dataset"].isin(["", line["dataset"]])]["value"]
+        if len(paper) and set(mine.astype(float)) != set(paper.astype(float)):
+            return True
+    return False
 
 
 def _unit(quantity: str) -> str:

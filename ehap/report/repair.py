@@ -31,7 +31,7 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
     frame = material.frames.get("repaired")
     if frame is None or frame.empty:
         text = "This run repairs no network without training."
-        missing = Missing(text, "snakemake --configfile config/training_free.yaml")
+        missing = Missing(text, ".venv/bin/snakemake --configfile config/short_way.yaml")
         return Section("repair", "Pruned without training", lead, [missing])
     pictures = [*_repair_by_size(frame, networks), *_repair_by_images(frame, networks)]
     rows = [_repair_row(material, row) for row in rows_of(frame)]

@@ -49,6 +49,11 @@ def family(method: str) -> str:
     return re.sub(r"(-draw\d+|-images\d+|-\d+(_\d+)?)+$", "", method)
 
 
+def pooled(method: str) -> str:
+    """Return a method's name without its draw of images, as tables pool them."""
+    return re.sub(r"-draw\d+$", "", method)
+
+
 def network_name(dataset: object, model: object) -> str:
     """Return the same in short, e.g. ``ResNet-20, CIFAR-10``."""
     return f"{MODELS.get(str(model), model)}, {DATASETS.get(str(dataset), dataset)}"

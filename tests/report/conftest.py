@@ -82,11 +82,12 @@ def results(tmp_path: Path) -> Path:
         sizes = {"parameters": (46_690, "parameters"), "dense_parameters": (466_906, "parameters")}
         sizes |= {"flops": (14e6, "flop"), "dense_flops": (138e6, "flop"), "channels": (1242, "channels")}
         sizes |= {"published_rule_differs": (3 + seed, "channels")}
-        plan = write(folder, "prune", sizes, seed=seed, method="hap", settings={"prune_ratio": 0.77214})
+        ranked = {"prune_ratio": 0.77214, "criterion": "trace", "normalise": "none", "residual": "union"}
+        plan = write(folder, "prune", sizes, seed=seed, method="hap", settings=ranked)
         plan.with_name("plan.json").write_text(json.dumps({"kept": kept}))
         write(folder, "assess", {"pruned_accuracy": (10.0, "percent")}, seed=seed, method="hap")
         accuracy = {"accuracy": (88.0 + seed, "percent"), "best_accuracy": (88.5 + seed, "percent")}
-        files.append(write(folder, "finetune", accuracy | TRAINED, seed=seed, method="hap"))
+        files.append(write(folder, "finetune", accuracy | TRAINED, seed=seed, method="hap", settings={"epochs": 300}))
         write(folder, "evaluate", evaluated(88.0 + seed, 46_690, 198_000), seed=seed, method="hap")
         scheme = {"bits": 8, "activation_bits": None, "epochs": 30}
         files.append(write(folder, "qat", accuracy | TRAINED, seed=seed, method="hap", scheme="qat8", settings=scheme))
@@ -141,7 +142,7 @@ def gather(results: Path, tmp_path: Path) -> Gather:
 
     def gather(settings: Tables = SETTINGS) -> Material:
         paper = (CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tmp_path / "measurements")
-        command = "snakemake --configfile tiny.yaml"
+        command = ".venv/bin/snakemake --configfile tiny.yaml"
         return gathered(results, page_records(results, settings), *paper, settings, command, "tiny")
 
     return gather

@@ -3,18 +3,20 @@
 import json
 import re
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ehap.errors import DataError
 from ehap.report import Material, page
 from ehap.report.blocks import Cell, Finding, Missing, Picture, Row, Section, Table
-from ehap.report.charts import MOST_POINTS, thinned
+from ehap.report.charts import COLOURS, MOST_POINTS, colour, thinned
 from ehap.report.curves import curves_section
 from ehap.report.engines import integers_section, latency_section
 from ehap.report.headline import facts, headlines
-from ehap.report.networks import networks
+from ehap.report.networks import Network, networks
 from ehap.report.overview import networks_section
 from ehap.report.paper import paper_section, settings_section
 from ehap.report.published import published_section
@@ -25,6 +27,7 @@ from ehap.report.schemes import schemes_section
 from ehap.report.shapes import shapes_section
 from ehap.report.text import duration, family, number
 from ehap.report.traces import traces_section
+from ehap.report.verdict import verdict
 from tests.report.conftest import CELL, SETTINGS, Gather, evaluated, write
 
 
@@ -65,7 +68,10 @@ def _sections(material: Material) -> list[Section]:
 def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches: Path) -> None:
     material = gather()
     (headline,) = headlines(material, networks(material))
-    assert (headline.name, headline.method) == ("ResNet-32 on CIFAR-10", "hap")
+    assert (headline.name, headline.method) == ("ResNet-32 on CIFAR-10, hap", "hap")
+    assert headline.verdict == (
+        "ResNet-32 on CIFAR-10, hap, INT8 (qat8): file 37.2 times smaller, 4.8 points less accurate"
+    )
     tiles = {
         tile.title: [
             (stop.label, stop.text.replace("\u00a0", " "), stop.beside.replace("\u00a0", " ")) for stop in tile.stops
@@ -84,10 +90,11 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
         ("198.0 KB", "9.6× smaller"),
         ("51.0 KB", "37.2× smaller"),
     ]
-    assert [stop[1:] for stop in tiles["Latency of a benchmark resnet32"]] == [
-        ("40.00 ms", ""),
-        ("30.00 ms", "1.3× as fast"),
-        ("16.00 ms", "2.5× as fast"),
+    assert tiles["Latency of a 10 % network, not this one (new weights)"] == [
+        ("dense", "40.00 ms", ""),
+        ("dense INT8", "20.00 ms", "2.0× as fast"),
+        ("pruned", "30.00 ms", "1.3× as fast"),
+        ("pruned INT8", "16.00 ms", "2.5× as fast"),
     ]
     said = [(fact.text, fact.good) for fact in facts(material, 1, 2)]
     assert said == [
@@ -95,8 +102,91 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
         ("seeds 0, 1", None),
         ("10 min of computing", None),
         ("integers run in ONNX Runtime: at most 5 of 10,000 answers differ from the simulation", True),
-        ("1 of 2 accuracies are the paper's within the spreads", None),
+        ("1 of 2 comparable accuracies are the paper's within the spreads", None),
     ]
+
+
+def test_the_accuracy_says_what_was_trained(gather: Gather, results: Path) -> None:
+    def note() -> str:
+        return headlines(gather(), networks(gather()))[0].tiles[0].note
+
+    assert note() == "2 seeds, all test images; last epoch; INT8 is qat8"
+    for seed in (0, 1):
+        accuracy = {"accuracy": (88.0, "percent"), "best_accuracy": (88.0, "percent")}
+        write(results, "finetune", accuracy, seed=seed, method="hap", settings={"epochs": 0})
+    assert note().endswith("dense: last epoch; pruned: not fine-tuned; INT8 (qat8): last epoch")
+    for path in results.glob(f"quantize/{CELL}/*/hap/qat8/record.json"):
+        record = json.loads(path.read_text())
+        record["values"].pop("train_loss", None)
+        path.write_text(json.dumps(record | {"stage": "qat"}))
+    for seed in (0, 1):
+        write(results, "reconstruct", {"reconstructed_accuracy": (87.0, "percent")}, seed=seed, method="hap")
+    repaired = gather(replace(SETTINGS, reconstructed=(f"{CELL}/hap",)))
+    headline = headlines(repaired, networks(repaired))[0]
+    said = "dense: last epoch; pruned: repaired without training; INT8 (qat8): calibrated only"
+    assert headline.tiles[0].note.endswith(said)
+    assert headline.tiles[0].stops[1].text.startswith("88.50")  # as evaluated
+
+
+def test_differences_are_of_the_same_seeds(gather: Gather, results: Path) -> None:
+    (results / f"evaluate/{CELL}/seed1/dense/record.json").unlink()
+    material = gather()
+    found = networks(material)
+    (headline,) = headlines(material, found)
+    assert headline.verdict.endswith("4.8 points less accurate")
+    assert headline.tiles[0].note.endswith("differences of the same seeds")
+    assert [stop.beside.split(", ")[-1] for stop in headline.tiles[0].stops[1:]] == [
+        "−5.00\u00a0points",
+        "−4.75\u00a0points",
+    ]
+    row = _row(_table(networks_section(material, found), "networks"), "hap")
+    assert _texts(row)[4] == "−5.00 points"
+
+
+def test_two_devices_are_told_apart(gather: Gather, results: Path, benches: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for path in results.rglob("record.json"):
+        copy = other / path.relative_to(results)
+        copy.parent.mkdir(parents=True)
+        copy.write_text(path.read_text().replace("A CPU", "NVIDIA H200"))
+    material = gather(replace(SETTINGS, also_read=(str(other),)))
+    found = networks(material)
+    shown = headlines(material, found)
+    devices = ["A CPU", "NVIDIA H200"]
+    assert [one.name for one in shown] == [f"ResNet-32 on CIFAR-10, hap, {device}" for device in devices]
+    assert [one.tiles[-1].note for one in shown] == ["64 images in ONNX Runtime", "not measured on this device"]
+    table = _table(paper_section(material)[0], "table-I")
+    mine = [_texts(row)[-1] for row in table.rows if {"hap", "accuracy, last epoch", "ResNet-32"} <= set(_texts(row))]
+    assert mine == devices
+    picture = next(block for block in networks_section(material, found).blocks if isinstance(block, Picture))
+    points = next(rows for rows in picture.spec["datasets"].values() if "label" in rows[0])
+    assert {point["label"] for point in points} >= {"hap on A CPU", "hap, qat8 on NVIDIA H200"}
+    lines = [layer["encoding"]["detail"] for layer in picture.spec["layer"] if "detail" in layer["encoding"]]
+    assert lines
+    assert all({"device"} <= {field["field"] for field in detail} for detail in lines)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ", hap: file 4.0 times smaller, 1.5 points less accurate"),
+        ({"by_seed": {0: 90.25}}, ", hap: file 4.0 times smaller, 0.2 points more accurate"),
+        ({"by_seed": {0: 90.01}, "file_size": 1010.0}, ", hap: file as large, as accurate"),
+        ({"file_size": 2000.0}, ", hap: file 2.0 times larger, 1.5 points less accurate"),
+        ({"file_size": float("nan")}, ", hap: 5.0 times fewer parameters, 1.5 points less accurate"),
+        (
+            {"scheme": "qat8", "int8_by_seed": {0: 89.0}, "int8_file_size": 100.0},
+            ", hap, INT8 (qat8): file 10.0 times smaller, 1.0 points less accurate",
+        ),
+    ],
+)
+def test_the_verdict_tells_gains_and_losses(changed: dict[str, Any], said: str) -> None:
+    of = {"dataset": "digits", "model": "resnet20", "device": "A CPU"}
+    dense = Network(**of, method="dense", accuracy=90.0, by_seed={0: 90.0}, parameters=100.0, file_size=1000.0)
+    pruned = {"method": "hap", "by_seed": {0: 88.5}, "parameters": 20.0, "file_size": 250.0}
+    network = Network(**{**of, **pruned, **changed})
+    assert verdict(network, dense) == f"ResNet-20 on digits{said}"
+    assert verdict(dense, dense) == "ResNet-20 on digits: 90.0 % accurate, nothing is pruned yet"
 
 
 def test_of_several_methods_the_most_accurate_of_the_smallest_comes_first(gather: Gather, results: Path) -> None:
@@ -122,9 +212,9 @@ def test_the_papers_numbers_stand_beside_ours_with_a_verdict(gather: Gather) -> 
     material = gather()
     section, within, compared = paper_section(material)
     row = _row(_table(section, "table-I"), "ResNet-32", "hap", "accuracy, last epoch")
-    assert _texts(row)[4:] == ["88.50 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.03 points", "within"]
+    assert _texts(row)[4:] == ["88.50 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.03 points", "within", "A CPU"]
     best = _row(_table(section, "table-I"), "ResNet-32", "hap", "accuracy, best epoch (the paper's protocol)")
-    assert _texts(best)[4:] == ["89.00 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.53 points", "within"]
+    assert _texts(best)[4:] == ["89.00 ± 0.71 %", "2", "88.47 ± 0.25 %", "+0.53 points", "within", "A CPU"]
     absent = _row(_table(section, "table-I"), "WRN-28-8", "ehap", "accuracy, last epoch")
     assert (absent.cells[4].text, absent.cells[4].tone, absent.cells[6].text) == (
         "not yet",
@@ -139,6 +229,23 @@ def test_the_papers_numbers_stand_beside_ours_with_a_verdict(gather: Gather) -> 
     assert _texts(size)[4:8] == ["3,735.2 ± 0.0 KB", "2", "3,851.3 KB", "−116.0 KB"]
     assert _table(section, "table-II").folded  # CIFAR-100 is not in this run
     assert (within, compared) == (3, 3)  # dense, pruned, quantized, each once
+
+
+def test_no_verdict_on_one_seed_or_after_other_epochs(gather: Gather, results: Path) -> None:
+    section, within, compared = paper_section(gather(replace(SETTINGS, seeds=(0,))))
+    row = _row(_table(section, "table-I"), "ResNet-32", "hap", "accuracy, last epoch")
+    assert _texts(row)[5:9] == ["1", "88.47 ± 0.25 %", "−0.47 points", ""]
+    assert (within, compared) == (0, 0)
+    for path in results.glob(f"finetune/{CELL}/*/hap/record.json"):
+        path.write_text(path.read_text().replace('"epochs": 300', '"epochs": 2'))
+    section, within, compared = paper_section(gather())
+    best = "accuracy, best epoch (the paper's protocol)"
+    verdicts = [_row(_table(section, "table-I"), "ResNet-32", name, best).cells[8] for name in ("dense", "hap")]
+    assert [(cell.text, cell.tone) for cell in verdicts] == [("within", "within"), ("other settings", "")]
+    assert _row(_table(section, "table-V"), "hap, qat8", "ResNet-32", best).cells[8].text == "other settings"
+    assert (within, compared) == (1, 1)  # the dense network's
+    said = [fact.text for fact in facts(gather(), 0, 0)]
+    assert "no accuracy is comparable with the paper's" in said
 
 
 def test_settings_say_where_they_differ_from_the_papers(gather: Gather) -> None:
@@ -225,6 +332,12 @@ def test_without_benchmarks_the_page_says_how_to_get_them(gather: Gather) -> Non
     assert headlines(gather(), networks(gather()))[0].tiles[-1].command == missing.command
 
 
+def test_a_run_without_repairs_offers_the_shortest_one(gather: Gather) -> None:
+    (missing,) = repair_section(gather(), []).blocks
+    assert isinstance(missing, Missing)
+    assert missing.command == ".venv/bin/snakemake --configfile config/short_way.yaml"
+
+
 def test_integers_are_audited(gather: Gather) -> None:
     row = _table(integers_section(gather()), "integers").rows[0]
     assert _texts(row)[2:6] == ["hap, qat8", "88.25 ± 0.00 %", "88.20 ± 0.00 %", "4"]  # 4.5 rounds to even
@@ -248,6 +361,8 @@ def test_schemes_stand_beside_each_other(gather: Gather, results: Path) -> None:
     ]
     (picture,) = (block for block in section.blocks if isinstance(block, Picture))
     assert "the most accurate is qat8, 88.8 % in 51 KB" in picture.alt
+    fills = [layer["encoding"]["fillOpacity"]["type"] for layer in picture.spec["layer"] if "fillOpacity" in str(layer)]
+    assert fills == ["ordinal"]  # Vega warns of a nominal one in the browser's log
     points = next(iter(picture.spec["datasets"].values()))
     assert [(point["scheme"], point["trained"]) for point in points] == [("qat8", "trained"), ("mixed", "calibrated")]
 
@@ -278,7 +393,7 @@ def test_a_partial_run_says_what_is_missing_and_what_makes_it(gather: Gather, re
     assert [stop.label for stop in headlines(material, networks(material))[0].tiles[0].stops] == ["dense", "pruned"]
     text = page(material)
     assert "19 of 21 records are here" in text
-    assert f"<code>snakemake --configfile tiny.yaml {paths[0]}</code>" in text
+    assert f"<code>.venv/bin/snakemake --configfile tiny.yaml {paths[0]}</code>" in text
 
 
 def test_a_run_that_has_not_begun_has_a_page(gather: Gather, results: Path) -> None:
@@ -287,7 +402,8 @@ def test_a_run_that_has_not_begun_has_a_page(gather: Gather, results: Path) -> N
     material = gather()
     text = page(material)
     assert "0 of 21 records are here" in text
-    assert "No network has been tested yet. <code>snakemake --configfile tiny.yaml</code>" in text
+    assert "<h1>No network has been tested yet<" in text
+    assert "No network has been tested yet. <code>.venv/bin/snakemake --configfile tiny.yaml</code>" in text
     for section in _sections(material):
         assert section.blocks, section.name
     assert "93.83 ± 0.09" in text  # the paper's numbers are there all the same
@@ -348,6 +464,27 @@ def test_a_benchmark_of_another_form_is_named(gather: Gather, benches: Path) -> 
 )
 def test_numbers_are_written_with_their_unit(arguments: tuple[float, str], text: str) -> None:
     assert number(*arguments).replace("\u00a0", " ").strip() == text
+
+
+def test_no_two_methods_look_alike_and_all_stand_out_from_the_ground() -> None:
+    assert len({colour(index) for index in range(40)}) == 40
+    style = files("ehap.report").joinpath("assets", "page.css").read_text()
+    themes = [dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block)) for block in style.split("color-scheme: dark")[:2]]
+    for theme in themes:
+        for index in range(COLOURS):
+            assert _contrast(theme[f"c{index}"], theme["card"]) >= 3, (index, theme[f"c{index}"])  # WCAG 2.2, 1.4.11
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, 1 to 21, as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_methods_of_a_sweep_are_one_family() -> None:

@@ -20,7 +20,7 @@ from tests.workflow.conftest import ROOT
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 SHOTS = ROOT / "screenshots"
-DESKTOP, PHONE = (1440, 900), (390, 844)
+DESKTOP, LAPTOP, PHONE = (1440, 900), (1280, 900), (390, 844)
 KEPT = "measurements/amd-epyc-cpu/training_free"
 Driver = Any
 
@@ -141,6 +141,30 @@ def test_the_first_screen_answers_with_the_numbers_of_the_records(browser: Drive
     assert len(browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden])")) == 1
 
 
+@pytest.mark.parametrize("which", ["small", "kept"])
+@pytest.mark.parametrize("size", [DESKTOP, LAPTOP])
+def test_the_first_screen_holds_the_verdict_the_tiles_and_the_picture(
+    browser: Driver, request: pytest.FixtureRequest, which: str, size: tuple[int, int]
+) -> None:
+    _open(browser, request.getfixturevalue(which), size)
+    title = browser.find_element(By.TAG_NAME, "h1")
+    assert "ResNet-20 on" in title.text
+    assert "accurate" in title.text
+    tiles = browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden]) .tile")
+    assert len({tile.rect["y"] for tile in tiles}) == 1
+    assert not [tile.text for tile in tiles if ".csv" in tile.text]
+    chart = browser.find_element(By.CSS_SELECTOR, "#first .chart svg")
+    assert chart.rect["y"] + chart.rect["height"] <= size[1]
+    _shot(browser, f"{which}_{size[0]}")
+
+
+def test_on_a_phone_two_tiles_stand_side_by_side(browser: Driver, kept: Path) -> None:
+    _open(browser, kept, PHONE)
+    tiles = browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden]) .tile")
+    assert len({tile.rect["x"] for tile in tiles}) == 2
+    assert max(tile.rect["y"] + tile.rect["height"] for tile in tiles) < 1.2 * PHONE[1]
+
+
 def test_tables_are_sorted_by_a_click_and_by_the_keyboard(browser: Driver, kept: Path) -> None:
     _open(browser, kept)
     heading = browser.find_element(By.CSS_SELECTOR, "#of-networks thead th:nth-child(4)")
@@ -184,6 +208,64 @@ def test_filters_reach_tables_pictures_and_the_first_screen(browser: Driver, kep
     search.send_keys(Keys.DELETE)
     _until(browser, lambda: len(_column(browser, "networks", 1)) == whole)
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+
+
+def _headline(browser: Driver) -> tuple[str, int]:
+    """Return the sentence on the first screen, and how many sets of tiles it shows."""
+    return browser.find_element(By.TAG_NAME, "h1").text, len(
+        browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden])")
+    )
+
+
+def test_filters_leave_no_others_headline_and_no_empty_picture(browser: Driver, kept: Path) -> None:
+    _open(browser, kept)
+    before = _headline(browser)
+    _choose(browser, "method", "dense")
+    _until(browser, lambda: _headline(browser)[1] == 0)
+    assert "The filters leave no pruned network" in _headline(browser)[0]
+    seen = "return [...document.querySelectorAll('figure:not([hidden])')].map((one) => one.dataset.chart)"
+    assert not [name for name in _says(browser, seen) if name.startswith(("repair", "shapes"))]
+    _choose(browser, "method", "")
+    _until(browser, lambda: _headline(browser) == before)
+    options = Select(browser.find_element(By.CSS_SELECTOR, ".filters select[name=method]")).options
+    names = [option.get_attribute("value") for option in options]
+    assert not [name for name in names if "-draw" in name]
+    assert "magnitude-lamp-60" in names
+    _choose(browser, "method", "magnitude-lamp-60")
+    _until(browser, lambda: set(_column(browser, "repaired", 3)) == {"magnitude-lamp-60"})
+    drawn = {name.split(" ")[0] for name in _column(browser, "networks", 3)}
+    assert {name.partition("-draw")[0] for name in drawn} == {"magnitude-lamp-60"}
+    _choose(browser, "method", "")
+    _choose(browser, "dataset", "cifar100")
+    _choose(browser, "model", "resnet32")
+    _until(browser, lambda: _headline(browser)[1] == 0)
+    latency = "return [...document.querySelectorAll('#latency figure:not([hidden])')].length"
+    assert _says(browser, latency) == 0  # the run has no ResNet-32 on CIFAR-100
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+
+
+def test_the_picture_marks_the_network_of_the_headline(browser: Driver, kept: Path) -> None:
+    _open(browser, kept)
+    points = "return [...document.querySelectorAll('#first .mark-symbol.role-mark path')].map((one) => "
+    clear = points + "Number(getComputedStyle(one).opacity)).filter((opacity) => opacity === 1).length"
+    labels = "[...document.querySelectorAll('#first .mark-text.role-mark text')].filter("
+    labels += "(one) => getComputedStyle(one).opacity === '1')"
+    words = f"return {labels}.map((one) => one.textContent)"
+    _until(browser, lambda: _says(browser, words) == ["dense", "pruned"])
+    assert _says(browser, clear) == 2
+    place = f"return {labels}[1]?.getAttribute('transform')"
+    first = _says(browser, place)
+    assert first
+    Select(browser.find_element(By.ID, "headline")).select_by_index(5)
+    _until(browser, lambda: _says(browser, place) != first)
+    assert _says(browser, clear) == 2
+
+
+def test_the_contents_say_where_the_reader_is(browser: Driver, kept: Path) -> None:
+    _open(browser, kept)
+    _says(browser, "document.getElementById('settings').scrollIntoView()")
+    here = "return [...document.querySelectorAll('aside [aria-current]')].map((link) => [link.hash, link.ariaCurrent])"
+    _until(browser, lambda: _says(browser, here) == [["#settings", "true"]])
 
 
 def test_a_number_says_where_it_comes_from_by_click_and_by_keyboard(browser: Driver, small: Path) -> None:
@@ -231,11 +313,16 @@ def test_on_paper_it_is_light_whole_and_without_its_filters(browser: Driver, kep
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     assert not browser.find_element(By.CSS_SELECTOR, "aside").is_displayed()
     assert _says(browser, "return getComputedStyle(document.querySelector('td')).color") == "rgb(27, 36, 48)"
+    a4 = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # within its margins, at 96 a inch
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    wide = "return [...document.querySelectorAll('table')].map((table) => [table.getBoundingClientRect().right, "
+    wide += "table.closest('.table')?.id]).filter(([right]) => right > 718)"
     rows = "return document.querySelectorAll('#of-records tbody tr').length"
     turned = _says(browser, rows)
     _says(browser, "window.dispatchEvent(new Event('beforeprint'))")
     assert _says(browser, rows) > turned
     assert _says(browser, "return document.querySelectorAll('main details:not([open])').length") == 0
+    assert _says(browser, wide) == []
     _says(browser, "window.dispatchEvent(new Event('afterprint'))")
     assert _says(browser, rows) == turned
 
@@ -244,7 +331,10 @@ def test_a_run_that_has_not_begun_says_how_to_begin(browser: Driver, tmp_path: P
     page = _page(ROOT, tmp_path / "index.html", "config/config.yaml", "--results", str(tmp_path / "nothing"))
     _open(browser, page)
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
-    assert "snakemake --configfile config/config.yaml" in browser.find_element(By.TAG_NAME, "header").text
+    assert ".venv/bin/snakemake --configfile config/config.yaml" in browser.find_element(By.TAG_NAME, "header").text
+    commands = [code.get_attribute("textContent") for code in browser.find_elements(By.TAG_NAME, "code")]
+    assert len(commands) > 3
+    assert {command.split()[0] for command in commands} <= {".venv/bin/snakemake", "make"}
     _shot(browser, "nothing_desktop")
 
 

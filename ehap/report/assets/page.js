@@ -10,8 +10,19 @@ const ROWS = 40;
 
 // Tables: sorted by a click or Enter on a heading; rows that the filters leave out are not shown.
 const chosen = () => Object.fromEntries(new FormData(filters));
-const fits = (element, wanted) =>
-  ["dataset", "model", "method"].every((name) => !wanted[name] || !element.dataset[name] || element.dataset[name] === wanted[name]);
+const pooled = (method) => method?.replace(/-draw\d+$/, ""); // draws of images are one method
+const known = new Set(records.map(({ dataset, model }) => `${dataset} ${model}`));
+function fits(element, wanted) {
+  const { dataset, model, method } = element.dataset;
+  const own = { dataset, model, method: pooled(method) };
+  if (wanted.dataset && !dataset && model && !known.has(`${wanted.dataset} ${model}`)) return false;
+  return Object.keys(own).every((name) => !wanted[name] || !own[name] || own[name] === wanted[name]);
+}
+// A picture of methods is not shown where the filter leaves none of them.
+function empty(figure, { method }) {
+  const rows = Object.values(specs[figure.dataset.chart].datasets).flat().filter((row) => row.method);
+  return method && rows.length > 0 && rows.every((row) => pooled(row.method) !== method);
+}
 $.fn.dataTable.ext.search.push((settings, texts, index) => fits(settings.aoData[index].nTr, chosen()));
 const tables = [];
 function prepare(table) {
@@ -43,10 +54,15 @@ const look = {
 };
 const views = new Map();
 const ERRORS = 1;
-async function tell({ view }, method) {
-  if (!("method" in view.getState().signals)) return;
+async function tell({ view }) {
+  const { method } = chosen();
+  const { method: one, device } = headline?.selectedOptions[0]?.dataset ?? {};
+  const said = Object.entries({ method, chosen: one === "dense" ? "" : one ?? "", chosen_device: device ?? "" })
+    .filter(([name, value]) => name in view.getState().signals && view.signal(name) !== value);
+  if (!said.length) return;
   view.logLevel(ERRORS); // a chart may well be empty under a filter
-  await view.signal("method", method).runAsync();
+  said.forEach(([name, value]) => view.signal(name, value));
+  await view.runAsync();
 }
 async function draw(figure) {
   const place = figure.querySelector(".chart");
@@ -57,7 +73,7 @@ async function draw(figure) {
   const result = await window.vegaEmbed(place, spec, options);
   views.set(figure, result);
   figure.dataset.drawn = "";
-  if (chosen().method) await tell(result, chosen().method);
+  await tell(result);
 }
 
 // One thing after the other, so that the page is there at once and answers meanwhile.
@@ -78,12 +94,12 @@ async function work() {
 
 // The picture of the network on the first screen is taken from its section, and goes back when another is chosen.
 const first = document.getElementById("first");
-function show(index) {
-  const option = headline?.options[index];
-  if (!option) return;
+function show(index) { // -1: none
+  if (!headline) return;
+  const option = headline.options[index];
   headline.selectedIndex = index;
-  all("[data-headline]").forEach((part) => { part.hidden = part.dataset.headline !== option.value; });
-  const { dataset, model } = option.dataset;
+  all("[data-headline]").forEach((part) => { part.hidden = part.dataset.headline !== (option?.value ?? "none"); });
+  const { dataset, model } = option?.dataset ?? {};
   const wanted = document.querySelector(`figure[data-chart="size-${dataset}-${model}"]`);
   all("figure", first).forEach((figure) => { if (figure !== wanted) figure.home.append(figure); });
   if (wanted && wanted.parentElement !== first) {
@@ -91,19 +107,20 @@ function show(index) {
     first.append(wanted);
   }
   all(".pictures").forEach((part) => { part.hidden = !part.children.length; });
+  views.forEach(tell);
 }
 headline?.addEventListener("change", () => show(headline.selectedIndex));
 
 function filter() {
   const wanted = chosen();
   tables.forEach((table) => table.search(wanted.search ?? "").draw());
-  all("figure").forEach((figure) => { figure.hidden = !fits(figure, wanted); });
+  all("figure").forEach((figure) => { figure.hidden = !fits(figure, wanted) || empty(figure, wanted); });
   if (headline) {
     const options = [...headline.options];
     options.forEach((option) => { option.hidden = !fits(option, wanted); });
-    if (headline.selectedOptions[0]?.hidden) show(Math.max(0, options.findIndex((option) => !option.hidden)));
+    if (headline.selectedOptions[0]?.hidden ?? true) show(options.findIndex((option) => !option.hidden));
   }
-  views.forEach((drawn) => tell(drawn, wanted.method));
+  views.forEach(tell);
   queue.push(...all("figure:not([hidden]):not([data-drawn])").filter((figure) => !queue.includes(figure)));
   work();
 }
@@ -167,7 +184,9 @@ window.addEventListener("afterprint", () => {
 const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
 const seen = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    if (isIntersecting) links.forEach((link, name) => link.toggleAttribute("aria-current", name === target.id));
+    if (!isIntersecting) continue;
+    links.forEach((link) => link.removeAttribute("aria-current"));
+    links.get(target.id)?.setAttribute("aria-current", "true");
   }
 }, { rootMargin: "-10% 0px -80% 0px" });
 all("main > section").forEach((section) => seen.observe(section));
