@@ -191,8 +191,8 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             "executed_parameters": parameters(network),
             "executed_mflop": round(flops(network, INPUT_SHAPE) / 1e6, 1),
         }
-        row["kept_parameters"] = parameters(prune(dense, kept))
-        row["kept_parameters_percent"] = round(100 * row["kept_parameters"] / parameters(dense), 2)
+        count = parameters(prune(dense, kept))
+        row |= {"kept_parameters": count, "kept_parameters_percent": round(100 * count / parameters(dense), 2)}
         row |= audits.get((name, engine), {}) if precision == "INT8" else {}
         rows.append(row)
     return rows
