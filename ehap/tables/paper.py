@@ -64,7 +64,7 @@ def beside_paper(ours: pandas.DataFrame, paper: pandas.DataFrame, subject: str =
     The paper picks the epoch by its test accuracy, so its accuracies stand beside our ``best_accuracy`` too; its file
     sizes hold momentum, and integers as float32, so they stand beside our ``published_size`` too. verdict:
     ``within`` when the difference is at most the root of both squared spreads, else ``above`` or ``below``; empty
-    where the paper prints no spread.
+    where the paper prints no spread, or we have a single seed.
     """
     also = {"accuracy": "best_accuracy", "file_size": "published_size"}
     protocol = paper[paper["quantity"].isin(also)].replace({"quantity": also})
@@ -72,7 +72,7 @@ def beside_paper(ours: pandas.DataFrame, paper: pandas.DataFrame, subject: str =
     unique = pandas.concat([paper, protocol]).rename(columns={"subject": subject}).drop_duplicates(columns)
     joined = ours.merge(unique[[*columns, "paper", "paper_spread"]], on=columns, how="left")
     joined["difference"] = joined["mean"] - joined["paper"]
-    spread = (joined["std"].fillna(0) ** 2 + joined["paper_spread"] ** 2) ** 0.5
+    spread = (joined["std"] ** 2 + joined["paper_spread"] ** 2) ** 0.5
     joined["verdict"] = ""
     joined.loc[joined["difference"].abs() <= spread, "verdict"] = "within"
     joined.loc[joined["difference"] > spread, "verdict"] = "above"
