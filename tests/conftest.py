@@ -13,8 +13,7 @@ torch.set_num_threads(1)  # two test workers share two cores: more threads would
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs a GPU where there is none; begin with the longest test, which one worker runs alone."""
-    items.sort(key=lambda item: item.path.name != "test_slurm.py")
+    """Leave out what needs a GPU where there is none."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

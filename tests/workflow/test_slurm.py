@@ -126,7 +126,7 @@ def _said(log: Path, pattern: str) -> bool:
 
 
 def _wait_for(ready: Callable[[], bool]) -> None:
-    for _ in range(900):
+    for _ in range(6000):  # so that what hangs ends
         if ready():
             return
         time.sleep(0.1)
