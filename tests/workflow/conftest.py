@@ -1,16 +1,21 @@
 """A copy of the project in a temporary folder, and Snakemake run there for real."""
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from filelock import FileLock
+
+from tests.workflow import warm_python as warm
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "ehap", "config", "profiles", "envs", "dvc.yaml", ".dvcignore")
@@ -38,6 +43,7 @@ SMALL: dict[str, Any] = {
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
 DVC = [sys.executable, "-m", "dvc"]
+SERVERS: list["subprocess.Popen[str]"] = []
 
 
 def copy_project(folder: Path) -> Path:
@@ -55,9 +61,28 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
 
 
-def snakemake_in(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+@functools.cache
+def warm_python() -> str:
+    """An interpreter whose libraries are imported already."""
+    folder = Path(tempfile.mkdtemp())
+    command = [sys.executable, str(Path(warm.__file__)), str(folder / "socket")]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    SERVERS.append(server)
+    return str(warm.client(folder, folder / "socket"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_end() -> Iterator[None]:
+    yield
+    for server in SERVERS:
+        server.communicate()
+
+
+def snakemake_in(folder: Path, *arguments: str, python: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run Snakemake in ``folder`` on its run.yaml; the copy's own package is the one that is imported."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "run.yaml"]
+    command = [python or warm_python(), "-m", "snakemake", *arguments, "--configfile", "run.yaml"]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -100,7 +125,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             folder.mkdir()
             copy_project(folder)
             write_config(folder, SMALL)
-            result = snakemake_in(folder)
+            result = snakemake_in(folder, python=sys.executable)  # as users do, from a Python that knows nothing
             assert result.returncode == 0, result.stdout + result.stderr
             said.write_text(result.stdout + result.stderr)
     return folder
