@@ -1,6 +1,6 @@
 """What is quantized, and how: HAWQ-V3's scheme as annotations for torchao's PT2E flow."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import repeat
 from typing import Any
 
@@ -19,6 +19,7 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from ehap.errors import ArchitectureError
+from ehap.quantization.live_norms import norm_of
 from ehap.settings import Qat
 
 EPSILON = 2.0**-24
@@ -70,24 +71,28 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         Raises:
             ArchitectureError: The network has an operation that this scheme does not cover.
         """
+        norms = {node for node in model.graph.nodes if norm_of(model, node)}
         for node in model.graph.nodes:
-            if node.op not in ("placeholder", "call_function") or node.target in UNTOUCHED or _is_constant(node):
+            if node not in norms and (node.op not in ("placeholder", "call_function") or _is_constant(node)):
+                continue
+            if node.target in UNTOUCHED:
                 continue
             inputs = {}
             if node.target in WEIGHTED:
                 inputs = {node.args[1]: next(self.weights)}
             node.meta["quantization_annotation"] = QuantizationAnnotation(
-                input_qspec_map=inputs, output_qspec=self._output(node), _annotated=True
+                input_qspec_map=inputs, output_qspec=self._output(node, norms), _annotated=True
             )
         return model
 
-    def _output(self, node: fx.Node) -> QuantizationSpecBase | None:
+    def _output(self, node: fx.Node, norms: Set[fx.Node]) -> QuantizationSpecBase | None:
         if node.op == "placeholder":
             return self.signed
         if node.target in RELU or node.target in POOL:
             return self.unsigned
-        if node.target in WEIGHTED or node.target in ADD:
-            return None if _ends_in(node, RELU) or _is_logits(node) else self.signed
+        if node in norms or node.target in WEIGHTED or node.target in ADD:
+            inner = _ends_in(node, RELU) or _is_logits(node) or not norms.isdisjoint(node.users)
+            return None if inner else self.signed
         if node.target in MOVED:
             return None
         raise ArchitectureError(f"{node.name}: {node.target} is not an operation that quantization covers.")

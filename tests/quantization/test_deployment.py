@@ -76,6 +76,26 @@ def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.M
     assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
 
 
+def test_a_network_trained_with_live_norms_is_deployed_like_any_other(tiny: nn.Module) -> None:
+    small = prune(tiny, _kept(tiny)).eval()
+    simulated = simulate(small, Qat(epochs=1, learning_rate=0.01, norms="live"), SHAPE)
+    inputs = normalise(_images(500), INFO)
+    for part in inputs.split(50):
+        simulated(part)
+    packed = pack(simulated, small)
+    content = _deployed(tiny, packed, 16)
+    operators = audit(content)
+    assert left_in_float(operators) == {}
+    assert (operators["QLinearConv"], operators["QLinearAdd"], operators["QGemm"]) == (6, 2, 1)
+    with torch.no_grad():
+        trained, loaded = simulated(inputs), unpack(packed, small, SETTINGS, SHAPE)(inputs)
+        found = OnnxNetwork(content)(inputs)
+    for one, other in ((trained, loaded), (loaded, found)):
+        assert (one - other).abs().max() < 0.05 * other.abs().max()
+        assert (one - other).abs().mean() < 0.005 * other.abs().max()
+        assert (one.argmax(1) == other.argmax(1)).double().mean() >= 0.98
+
+
 class _Common(nn.Module):
     """What users' networks have beside ours: other padding, ReLU6, largest values, dropout, means over whole maps."""
 
