@@ -26,8 +26,9 @@ EPSILON = 2.0**-24
 """Smallest scale: a tensor that is zero everywhere has one, too."""
 aten = torch.ops.aten
 WEIGHTED = (aten.conv2d.default, aten.linear.default)
-RELU = (aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default)
-"""hardtanh is ReLU6 where it begins at 0."""
+HARDTANH = (aten.hardtanh.default, aten.hardtanh_.default)
+"""ReLU6 where it begins at 0; others are refused."""
+RELU = (aten.relu.default, aten.relu_.default, *HARDTANH)
 ADD = (aten.add.Tensor, aten.add_.Tensor, aten.index_add.default)
 POOL = (aten.avg_pool2d.default,)
 MOVED = (
@@ -86,6 +87,8 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         return model
 
     def _output(self, node: fx.Node, norms: Set[fx.Node]) -> QuantizationSpecBase | None:
+        if not _covered(node):
+            raise ArchitectureError(f"{node.name}: {_reason(node)}.")
         if node.op == "placeholder":
             return self.signed
         if node.target in RELU or node.target in POOL:
@@ -93,9 +96,7 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         if node in norms or node.target in WEIGHTED or node.target in ADD:
             inner = _ends_in(node, RELU) or _is_logits(node) or not norms.isdisjoint(node.users)
             return None if inner else self.signed
-        if node.target in MOVED:
-            return None
-        raise ArchitectureError(f"{node.name}: {node.target} is not an operation that quantization covers.")
+        return None
 
     def validate(self, model: fx.GraphModule) -> None:
         """Do nothing: annotate has already met every node."""
@@ -138,6 +139,34 @@ def activation_spec(bits: int, averaging: float, symmetric: bool) -> Quantizatio
     )
     scheme = torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine
     return QuantizationSpec(torch.uint8, fake_quantize, 0, 2**bits - 1, scheme)
+
+
+def _covered(node: fx.Node) -> bool:
+    if node.target in HARDTANH:
+        return _lowest(node) == 0
+    return node.op != "call_function" or node.target in (*WEIGHTED, *RELU, *ADD, *POOL, *MOVED)
+
+
+def _reason(node: fx.Node) -> str:
+    """Return why no integer kernel computes what ``canonical_`` has left as it was."""
+    text = f"{node.target} is not an operation that quantization covers"
+    if node.target in HARDTANH:
+        text = f"expected ReLU6 or the like, which begins at 0, got one that begins at {_lowest(node)}"
+    elif node.target == aten.dropout.default:
+        text = "expected dropout in eval mode; call eval() of the network"
+    elif node.target == aten.mean.dim:
+        text = f"expected a mean over height and width, got one over {node.args[1]}"
+    elif node.target == aten.conv2d.padding:
+        text = "expected as much padding on both sides; take an odd kernel, or give the padding in pixels"
+    elif node.target == aten.adaptive_avg_pool2d.default:
+        present, wanted = (tuple(each.meta["val"].shape[2:]) for each in (node.all_input_nodes[0], node))
+        text = f"expected windows of equal size, got a map of {present} to be pooled to {wanted}"
+    return text
+
+
+def _lowest(node: fx.Node) -> object:
+    """Return where a Hardtanh begins."""
+    return node.args[1] if len(node.args) > 1 else -1
 
 
 def _ends_in(node: fx.Node, targets: tuple[object, ...]) -> bool:

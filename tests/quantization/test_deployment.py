@@ -138,13 +138,22 @@ def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
     assert (expected - exact).abs().mean() < 0.02 * exact.abs().max()
 
 
+class _OverChannels(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True)
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     ("part", "message"),
     [
         (nn.AdaptiveAvgPool2d(3), r"expected windows of equal size, got a map of \(8, 8\) to be pooled to \(3, 3\)"),
-        (nn.Conv2d(3, 3, 2, padding="same"), r"expected as much padding on both sides, got \[1, 1\] in all"),
-        (nn.Dropout(0.5), "expected dropout in eval mode"),
+        (
+            nn.Conv2d(3, 3, 2, padding="same"),
+            r"expected as much padding on both sides; take an odd kernel, or give the padding in pixels",
+        ),
+        (nn.Dropout(0.5), "expected dropout in eval mode; call eval"),
+        (_OverChannels(), r"expected a mean over height and width, got one over \[1\]"),
         (nn.Hardtanh(-1, 1), "hardtanh: expected ReLU6 or the like, which begins at 0, got one that begins at -1"),
     ],
 )
