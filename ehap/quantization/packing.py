@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 
-from ehap.errors import CheckpointError, DataError
+from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.models.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.live_norms import folded, norm_of
-from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate
+from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate_shape
 from ehap.settings import Qat
 
 BIAS_LIMIT = 2**30
@@ -50,6 +50,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
 
     Raises:
         DataError: The network has seen no images in train mode, so that its activations have no ranges.
+        NumericsError: A weight is NaN or infinite, with BatchNorm folded.
     """
     network.eval()
     activations = network.activation_quantizers()
@@ -67,6 +68,10 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         weight, bias = values[layer.weight], None if layer.bias is None else values[layer.bias]
         if layer.norm is not None:
             weight, bias = folded(weight, bias, layer.norm)
+        if not all(part is None or part.isfinite().all() for part in (weight, bias)):
+            raise NumericsError(
+                f"{layer.name}: expected finite weights to pack, got NaN or Inf; lower the learning rate."
+            )
         layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
         limit = layer.quantizer.activation_post_process.quant_max
         bias = torch.zeros_like(layer.quantizer.scale) if bias is None else bias
@@ -102,7 +107,7 @@ def unpack(
     Raises:
         CheckpointError: A tensor is missing or of another shape: the file belongs to another network.
     """
-    network = simulate(fuse_norms(model), settings, input_shape, layer_bits)
+    network = simulate_shape(fuse_norms(model), settings, input_shape, layer_bits)
     network.eval()
     graph = network.graph_module
     activations = network.activation_quantizers()

@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.errors import ArchitectureError
+from ehap.errors import ArchitectureError, NumericsError
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
 from ehap.quantization.canonical import canonical_
 from ehap.quantization.live_norms import norms_as_modules_
@@ -80,7 +80,21 @@ def simulate(
 
     Raises:
         ArchitectureError: The network has an operation that the scheme does not cover, or a layer has no bits.
+        NumericsError: A weight or a statistic is NaN or infinite.
     """
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise NumericsError(
+                f"{name}: expected finite numbers to quantize, got NaN or Inf in {int((~tensor.isfinite()).sum())} of "
+                f"{tensor.numel()}; train the network anew, or take weights from before its training broke down."
+            )
+    return simulate_shape(model, settings, input_shape, layer_bits)
+
+
+def simulate_shape(
+    model: nn.Module, settings: Qat, input_shape: tuple[int, int, int], layer_bits: Mapping[str, int] | None
+) -> SimulatedNetwork:
+    """Do what ``simulate`` does for a network whose weights do not matter: they are not looked at."""
     names = layer_names(model)
     if layer_bits is not None and layer_bits.keys() != set(names):
         raise ArchitectureError(f"expected bits for the layers {names}, got some for {sorted(layer_bits)}.")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 
 from ehap.data import DATASETS
-from ehap.errors import ArchitectureError, CheckpointError, DataError, SettingsError
+from ehap.errors import ArchitectureError, CheckpointError, DataError, NumericsError, SettingsError
 from ehap.models.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
 from ehap.pruning.channels import channel_graph
@@ -254,6 +254,30 @@ def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -
     network.train()
     network(batch[0])
     assert pack(network, tiny)
+
+
+@pytest.mark.parametrize("name", ["block1.conv2.weight", "bn1.running_var", "fc.bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_layer(
+    tiny: nn.Module, name: str, value: float
+) -> None:
+    tiny.state_dict()[name].view(-1)[1] = value
+    count = tiny.state_dict()[name].numel()
+    with pytest.raises(
+        NumericsError, match=f"{name}: expected finite numbers to quantize, got NaN or Inf in 1 of {count}"
+    ):
+        simulate(tiny, _settings(), SHAPE)
+
+
+@pytest.mark.parametrize("norms", ["frozen", "live"])
+def test_a_network_that_broke_down_in_training_is_not_packed(
+    tiny: nn.Module, batch: Batch, norms: Literal["frozen", "live"]
+) -> None:
+    network = _trained(tiny, batch[0], norms=norms)
+    with torch.no_grad():
+        next(part for name, part in network.named_parameters() if "block2" in name and part.dim() == 4).fill_(torch.nan)
+    with pytest.raises(NumericsError, match=r"block2\.conv1: expected finite weights to pack, got NaN or Inf"):
+        pack(network, tiny)
 
 
 def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> None:
