@@ -1,4 +1,4 @@
-"""BatchNorm as part of the convolution before it, with frozen statistics."""
+"""BatchNorm as part of the convolution before it."""
 
 import copy
 from collections import Counter
@@ -26,8 +26,9 @@ class FoldedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        if norm.running_mean is None or norm.running_var is None:
-            raise ArchitectureError("expected BatchNorm2d with running statistics (track_running_stats=True).")
+        _check_statistics(norm)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         self.conv, self.eps = conv, norm.eps
         if norm.affine:
             self.gamma, self.beta = norm.weight, norm.bias
@@ -70,6 +71,25 @@ def fuse_norms(model: nn.Module) -> fx.GraphModule:
         ArchitectureError: A BatchNorm stands elsewhere than directly behind a convolution.
     """
     return _merge_norms(copy.deepcopy(model).eval(), fuse_conv_bn_eval)
+
+
+def keep_norms(model: nn.Module) -> fx.GraphModule:
+    """Return a copy in which every convolution and the BatchNorm behind it, in eval mode, are one Sequential.
+
+    Raises:
+        ArchitectureError: A BatchNorm stands elsewhere than directly behind a convolution, or has no statistics.
+    """
+    return _merge_norms(copy.deepcopy(model), _side_by_side)
+
+
+def _side_by_side(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
+    _check_statistics(norm)
+    return nn.Sequential(conv, norm.eval())
+
+
+def _check_statistics(norm: nn.BatchNorm2d) -> None:
+    if norm.running_mean is None or norm.running_var is None:
+        raise ArchitectureError("expected BatchNorm2d with running statistics (track_running_stats=True).")
 
 
 def _merge_norms(model: nn.Module, merge: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]) -> fx.GraphModule:

@@ -26,7 +26,8 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     """
     if count > len(images):
         raise DataError(f"qat.calibration_images: expected at most the {len(images)} training images, got {count}.")
-    network.train()
+    network.eval()
+    network.observe(True)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].to(images.device)
     observers = [item.activation_post_process for item in network.activation_quantizers()]
     usual = [observer.averaging_constant for observer in observers]
@@ -36,3 +37,4 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
         network(normalise(part, info))
     for observer, constant in zip(observers, usual, strict=True):
         observer.averaging_constant = constant
+    network.train()

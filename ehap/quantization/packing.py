@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 
-from ehap.errors import CheckpointError, DataError
+from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.models.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate
+from ehap.quantization.live_norms import folded, norm_of
+from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate_shape
 from ehap.settings import Qat
 
 BIAS_LIMIT = 2**30
@@ -23,7 +24,7 @@ class _Layer:
     """A convolution or linear layer of a simulated network.
 
     weight, bias: Their nodes in the graph; they may be computed from parameters (folding).
-    quantizer: Of the weight. input_scale: One element, float64.
+    quantizer: Of the weight. input_scale: One element, float64. norm: What is not folded yet.
     """
 
     name: str
@@ -31,6 +32,7 @@ class _Layer:
     bias: fx.Node | None
     quantizer: FakeQuantize
     input_scale: Tensor
+    norm: nn.BatchNorm2d | None
 
 
 @torch.no_grad()
@@ -48,6 +50,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
 
     Raises:
         DataError: The network has seen no images in train mode, so that its activations have no ranges.
+        NumericsError: A weight is NaN or infinite, with BatchNorm folded.
     """
     network.eval()
     activations = network.activation_quantizers()
@@ -62,10 +65,16 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
     }
     values = _constants(network.graph_module)
     for layer in _layers(network, model):
-        weight = values[layer.weight]
+        weight, bias = values[layer.weight], None if layer.bias is None else values[layer.bias]
+        if layer.norm is not None:
+            weight, bias = folded(weight, bias, layer.norm)
+        if not all(part is None or part.isfinite().all() for part in (weight, bias)):
+            raise NumericsError(
+                f"{layer.name}: expected finite weights to pack, got NaN or Inf; lower the learning rate."
+            )
         layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
         limit = layer.quantizer.activation_post_process.quant_max
-        bias = torch.zeros_like(layer.quantizer.scale) if layer.bias is None else values[layer.bias]
+        bias = torch.zeros_like(layer.quantizer.scale) if bias is None else bias
         # The bias of a channel whose weights have died away would not fit at so fine a scale.
         coarsest = (bias.double().abs() / (layer.input_scale * BIAS_LIMIT)).float()
         scale = torch.maximum(layer.quantizer.scale.float(), coarsest * (1 + 2**-20))
@@ -98,7 +107,7 @@ def unpack(
     Raises:
         CheckpointError: A tensor is missing or of another shape: the file belongs to another network.
     """
-    network = simulate(fuse_norms(model), settings, input_shape, layer_bits)
+    network = simulate_shape(fuse_norms(model), settings, input_shape, layer_bits)
     network.eval()
     graph = network.graph_module
     activations = network.activation_quantizers()
@@ -132,7 +141,8 @@ def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
         assert isinstance(fake_quantize, fx.Node)
         bias = rest[0] if rest and isinstance(rest[0], fx.Node) else None
         weight = fake_quantize.all_input_nodes[0]
-        yield _Layer(name, weight, bias, graph.get_submodule(str(fake_quantize.target)), _input_scale(graph, source))
+        quantizer, scale = graph.get_submodule(str(fake_quantize.target)), _input_scale(graph, source)
+        yield _Layer(name, weight, bias, quantizer, scale, norm_of(graph, next(iter(node.users))))
 
 
 def _constants(graph: fx.GraphModule) -> dict[fx.Node, Tensor]:

@@ -1,6 +1,6 @@
 """What is quantized, and how: HAWQ-V3's scheme as annotations for torchao's PT2E flow."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import repeat
 from typing import Any
 
@@ -19,14 +19,16 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from ehap.errors import ArchitectureError
+from ehap.quantization.live_norms import norm_of
 from ehap.settings import Qat
 
 EPSILON = 2.0**-24
 """Smallest scale: a tensor that is zero everywhere has one, too."""
 aten = torch.ops.aten
 WEIGHTED = (aten.conv2d.default, aten.linear.default)
-RELU = (aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default)
-"""hardtanh is ReLU6 where it begins at 0."""
+HARDTANH = (aten.hardtanh.default, aten.hardtanh_.default)
+"""ReLU6 where it begins at 0; others are refused."""
+RELU = (aten.relu.default, aten.relu_.default, *HARDTANH)
 ADD = (aten.add.Tensor, aten.add_.Tensor, aten.index_add.default)
 POOL = (aten.avg_pool2d.default,)
 MOVED = (
@@ -70,27 +72,31 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         Raises:
             ArchitectureError: The network has an operation that this scheme does not cover.
         """
+        norms = {node for node in model.graph.nodes if norm_of(model, node)}
         for node in model.graph.nodes:
-            if node.op not in ("placeholder", "call_function") or node.target in UNTOUCHED or _is_constant(node):
+            if node not in norms and (node.op not in ("placeholder", "call_function") or _is_constant(node)):
+                continue
+            if node.target in UNTOUCHED:
                 continue
             inputs = {}
             if node.target in WEIGHTED:
                 inputs = {node.args[1]: next(self.weights)}
             node.meta["quantization_annotation"] = QuantizationAnnotation(
-                input_qspec_map=inputs, output_qspec=self._output(node), _annotated=True
+                input_qspec_map=inputs, output_qspec=self._output(node, norms), _annotated=True
             )
         return model
 
-    def _output(self, node: fx.Node) -> QuantizationSpecBase | None:
+    def _output(self, node: fx.Node, norms: Set[fx.Node]) -> QuantizationSpecBase | None:
+        if not _covered(node):
+            raise ArchitectureError(f"{node.name}: {_reason(node)}.")
         if node.op == "placeholder":
             return self.signed
         if node.target in RELU or node.target in POOL:
             return self.unsigned
-        if node.target in WEIGHTED or node.target in ADD:
-            return None if _ends_in(node, RELU) or _is_logits(node) else self.signed
-        if node.target in MOVED:
-            return None
-        raise ArchitectureError(f"{node.name}: {node.target} is not an operation that quantization covers.")
+        if node in norms or node.target in WEIGHTED or node.target in ADD:
+            inner = _ends_in(node, RELU) or _is_logits(node) or not norms.isdisjoint(node.users)
+            return None if inner else self.signed
+        return None
 
     def validate(self, model: fx.GraphModule) -> None:
         """Do nothing: annotate has already met every node."""
@@ -133,6 +139,34 @@ def activation_spec(bits: int, averaging: float, symmetric: bool) -> Quantizatio
     )
     scheme = torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine
     return QuantizationSpec(torch.uint8, fake_quantize, 0, 2**bits - 1, scheme)
+
+
+def _covered(node: fx.Node) -> bool:
+    if node.target in HARDTANH:
+        return _lowest(node) == 0
+    return node.op != "call_function" or node.target in (*WEIGHTED, *RELU, *ADD, *POOL, *MOVED)
+
+
+def _reason(node: fx.Node) -> str:
+    """Return why no integer kernel computes what ``canonical_`` has left as it was."""
+    text = f"{node.target} is not an operation that quantization covers"
+    if node.target in HARDTANH:
+        text = f"expected ReLU6 or the like, which begins at 0, got one that begins at {_lowest(node)}"
+    elif node.target == aten.dropout.default:
+        text = "expected dropout in eval mode; call eval() of the network"
+    elif node.target == aten.mean.dim:
+        text = f"expected a mean over height and width, got one over {node.args[1]}"
+    elif node.target == aten.conv2d.padding:
+        text = "expected as much padding on both sides; take an odd kernel, or give the padding in pixels"
+    elif node.target == aten.adaptive_avg_pool2d.default:
+        present, wanted = (tuple(each.meta["val"].shape[2:]) for each in (node.all_input_nodes[0], node))
+        text = f"expected windows of equal size, got a map of {present} to be pooled to {wanted}"
+    return text
+
+
+def _lowest(node: fx.Node) -> object:
+    """Return where a Hardtanh begins."""
+    return node.args[1] if len(node.args) > 1 else -1
 
 
 def _ends_in(node: fx.Node, targets: tuple[object, ...]) -> bool:

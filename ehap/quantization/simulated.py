@@ -7,9 +7,10 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.errors import ArchitectureError
-from ehap.models.folding import FoldedConv, fold_norms
+from ehap.errors import ArchitectureError, NumericsError
+from ehap.models.folding import FoldedConv, fold_norms, keep_norms
 from ehap.quantization.canonical import canonical_
+from ehap.quantization.live_norms import norms_as_modules_
 from ehap.quantization.quantizer import HawqQuantizer
 from ehap.settings import Qat
 
@@ -17,8 +18,8 @@ from ehap.settings import Qat
 class SimulatedNetwork(nn.Module):
     """A network with fake quantization of weights and activations; rounding passes gradients straight through.
 
-    In train mode the activation ranges follow the data; in eval mode they stand still. BatchNorm statistics are
-    frozen in both. Weight ranges always belong to the present weights.
+    In train mode the activation ranges follow the data, and so do BatchNorm statistics where they are not frozen; in
+    eval mode both stand still. Weight ranges always belong to the present weights.
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
@@ -32,11 +33,18 @@ class SimulatedNetwork(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> "SimulatedNetwork":
-        """Let the activation ranges follow the data, or freeze them; an exported graph has no other modes."""
+        """Set the mode of activation ranges and of BatchNorm; an exported graph has no other modes."""
         self.training = mode
+        self.observe(mode)
+        for module in self.graph_module.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(mode)
+        return self
+
+    def observe(self, mode: bool) -> None:
+        """Let the activation ranges follow the data, or freeze them, and nothing else."""
         for quantizer in self.activation_quantizers():
             quantizer.enable_observer(mode)
-        return self
 
     def quantizers(self) -> list[FakeQuantize]:
         """Return all quantizers, of weights and of activations, in forward order."""
@@ -62,25 +70,44 @@ def simulate(
 ) -> SimulatedNetwork:
     """Return a copy of ``model`` that simulates integer arithmetic.
 
+    With settings.norms live, BatchNorm stays behind its convolution, of rounded weights; ``pack`` folds it.
+
     Args:
         model: Convolutions (with BatchNorm directly behind them, or none), linear layers, ReLU, adds and pooling.
-        settings: Bits and the momentum of the activation ranges.
+        settings: Bits, the momentum of the activation ranges, and what becomes of BatchNorm's statistics.
         input_shape: (C, H, W) of one image.
         layer_bits: Layer name to bits of its weights, of every layer; where left out, all have settings.bits.
 
     Raises:
         ArchitectureError: The network has an operation that the scheme does not cover, or a layer has no bits.
+        NumericsError: A weight or a statistic is NaN or infinite.
     """
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise NumericsError(
+                f"{name}: expected finite numbers to quantize, got NaN or Inf in {int((~tensor.isfinite()).sum())} of "
+                f"{tensor.numel()}; train the network anew, or take weights from before its training broke down."
+            )
+    return simulate_shape(model, settings, input_shape, layer_bits)
+
+
+def simulate_shape(
+    model: nn.Module, settings: Qat, input_shape: tuple[int, int, int], layer_bits: Mapping[str, int] | None
+) -> SimulatedNetwork:
+    """Do what ``simulate`` does for a network whose weights do not matter: they are not looked at."""
     names = layer_names(model)
     if layer_bits is not None and layer_bits.keys() != set(names):
         raise ArchitectureError(f"expected bits for the layers {names}, got some for {sorted(layer_bits)}.")
     widths = None if layer_bits is None else [layer_bits[name] for name in names]
-    folded = fold_norms(model)
+    live = settings.norms == "live"
+    whole = keep_norms(model) if live else fold_norms(model)
     device = next(model.parameters()).device
     example = torch.zeros(2, *input_shape, device=device)
     batch = torch.export.Dim("batch", min=1, max=65536)
-    exported = torch.export.export(folded, (example,), dynamic_shapes=({0: batch},)).module()
+    exported = torch.export.export(whole, (example,), dynamic_shapes=({0: batch},)).module()
     canonical_(exported)
+    if live:
+        norms_as_modules_(exported, whole)
     return SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
 
 

@@ -1,7 +1,7 @@
 """Settings of the qat stage: named quantization schemes."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ehap.errors import SettingsError
 from ehap.settings.checks import at_least, share
@@ -26,6 +26,8 @@ class Qat(Training):
     hessian_images: Training images, without labels, that ``mix`` computes traces on.
     range_momentum: Share of the old activation range that stays at each training step.
     calibration_images: Training images, without labels, that activation ranges start from; 0: none.
+    norms: BatchNorm's statistics. frozen: As fine-tuning left them, folded into the convolutions all along, as in the
+        paper's scheme. live: Each batch's in training, followed by the running ones, which are folded at the end.
     """
 
     nesterov: bool = False
@@ -37,6 +39,7 @@ class Qat(Training):
     hessian_images: int = 512
     range_momentum: float = 0.99
     calibration_images: int = 0
+    norms: Literal["frozen", "live"] = "frozen"
 
     FEWEST_EPOCHS: ClassVar[int] = 0
 
@@ -59,6 +62,8 @@ class Qat(Training):
             )
         if not self.epochs and not self.calibration_images:
             raise SettingsError("calibration_images must be above 0 where epochs is 0: activations need ranges.")
+        if not self.epochs and self.norms == "live":
+            raise SettingsError("norms must be frozen where epochs is 0: only a training moves statistics.")
 
     @property
     def budget(self) -> float:

@@ -55,7 +55,7 @@ def run(
     further: dict[str, Value] = {}
     bits = dict.fromkeys(layer_names(network), settings.bits)
     if settings.bits == FLOAT:
-        trained: nn.Module = FrozenNorms(network)
+        trained: nn.Module = FrozenNorms(network) if settings.norms == "frozen" else network
     else:
         if settings.mix:
             metadata["layer_bits"] = bits = _layer_bits(network, images, job, settings)

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 class FrozenNorms(nn.Module):
     """A network whose BatchNorm statistics stand still in train mode, too; their scales and shifts are trained.
 
-    What quantization-aware training does with BatchNorm, so that a training beside it differs by the rounding alone.
+    What quantization-aware training does with BatchNorm, unless told otherwise, so that a training beside it differs by
+    the rounding alone.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -76,6 +76,26 @@ def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.M
     assert (found - simulated).abs().mean() < 0.005 * simulated.abs().max()
 
 
+def test_a_network_trained_with_live_norms_is_deployed_like_any_other(tiny: nn.Module) -> None:
+    small = prune(tiny, _kept(tiny)).eval()
+    simulated = simulate(small, Qat(epochs=1, learning_rate=0.01, norms="live"), SHAPE)
+    inputs = normalise(_images(500), INFO)
+    for part in inputs.split(50):
+        simulated(part)
+    packed = pack(simulated, small)
+    content = _deployed(tiny, packed, 16)
+    operators = audit(content)
+    assert left_in_float(operators) == {}
+    assert (operators["QLinearConv"], operators["QLinearAdd"], operators["QGemm"]) == (6, 2, 1)
+    with torch.no_grad():
+        trained, loaded = simulated(inputs), unpack(packed, small, SETTINGS, SHAPE)(inputs)
+        found = OnnxNetwork(content)(inputs)
+    for one, other in ((trained, loaded), (loaded, found)):
+        assert (one - other).abs().max() < 0.05 * other.abs().max()
+        assert (one - other).abs().mean() < 0.005 * other.abs().max()
+        assert (one.argmax(1) == other.argmax(1)).double().mean() >= 0.98
+
+
 class _Common(nn.Module):
     """What users' networks have beside ours: other padding, ReLU6, largest values, dropout, means over whole maps."""
 
@@ -118,13 +138,22 @@ def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
     assert (expected - exact).abs().mean() < 0.02 * exact.abs().max()
 
 
+class _OverChannels(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True)
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     ("part", "message"),
     [
         (nn.AdaptiveAvgPool2d(3), r"expected windows of equal size, got a map of \(8, 8\) to be pooled to \(3, 3\)"),
-        (nn.Conv2d(3, 3, 2, padding="same"), r"expected as much padding on both sides, got \[1, 1\] in all"),
-        (nn.Dropout(0.5), "expected dropout in eval mode"),
+        (
+            nn.Conv2d(3, 3, 2, padding="same"),
+            r"expected as much padding on both sides; take an odd kernel, or give the padding in pixels",
+        ),
+        (nn.Dropout(0.5), "expected dropout in eval mode; call eval"),
+        (_OverChannels(), r"expected a mean over height and width, got one over \[1\]"),
         (nn.Hardtanh(-1, 1), "hardtanh: expected ReLU6 or the like, which begins at 0, got one that begins at -1"),
     ],
 )

@@ -1,17 +1,19 @@
 """Simulated quantization against integer arithmetic written out by hand."""
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import batch_norm, conv2d
 
-from ehap.errors import ArchitectureError, CheckpointError, DataError
+from ehap.data import DATASETS
+from ehap.errors import ArchitectureError, CheckpointError, DataError, NumericsError, SettingsError
 from ehap.models.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
 from ehap.pruning.channels import channel_graph
-from ehap.quantization import SimulatedNetwork, pack, simulate, unpack
+from ehap.quantization import SimulatedNetwork, calibrate_, pack, simulate, unpack
 from ehap.quantization.affine import dequantize, quantize
 from ehap.settings import Qat
 
@@ -19,13 +21,15 @@ Batch = tuple[Tensor, Tensor]
 SHAPE = (3, 8, 8)
 
 
-def _settings(bits: int = 8) -> Qat:
-    return Qat(epochs=1, learning_rate=0.01, bits=bits)
+def _settings(bits: int = 8, norms: Literal["frozen", "live"] = "frozen") -> Qat:
+    return Qat(epochs=1, learning_rate=0.01, bits=bits, norms=norms)
 
 
-def _trained(model: nn.Module, images: Tensor, bits: int = 8) -> SimulatedNetwork:
+def _trained(
+    model: nn.Module, images: Tensor, bits: int = 8, norms: Literal["frozen", "live"] = "frozen"
+) -> SimulatedNetwork:
     """A simulated network after a few real steps, so that ranges and weights have moved."""
-    network = simulate(model, _settings(bits), SHAPE)
+    network = simulate(model, _settings(bits, norms), SHAPE)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()
@@ -139,6 +143,72 @@ def test_norm_statistics_are_frozen_and_all_parameters_train(tiny: nn.Module, ba
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_live_norms_are_those_of_the_batch_behind_rounded_weights(batch: Batch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, eps=1e-3, momentum=0.2), nn.ReLU()).eval()
+    images = torch.round(batch[0] * 20).clamp(-127, 127)
+    images[0, 0, 0, 0] = 127  # the input's step is 1: it loses nothing
+    network = simulate(model, _settings(norms="live"), SHAPE)
+    conv, mean, variance = model[0], torch.zeros(4), torch.ones(4)
+    scale = (conv.weight.flatten(1).abs().amax(1) / 127).view(-1, 1, 1, 1)
+    sums = conv2d(images, torch.round(conv.weight / scale) * scale, conv.bias)
+    exact = batch_norm(sums, mean, variance, training=True, momentum=0.2, eps=1e-3).relu()
+    found = network(images)
+    assert (found - exact).abs().max() < 0.51 * exact.max() / 255
+    norm = next(module for module in network.graph_module.modules() if isinstance(module, nn.BatchNorm2d))
+    torch.testing.assert_close(norm.running_mean, mean)
+    torch.testing.assert_close(norm.running_var, variance)
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.eval()
+    still = network(images)
+    torch.testing.assert_close(norm.running_mean, mean)
+    expected = batch_norm(sums, mean, variance, eps=1e-3).relu()
+    assert (still - expected.clamp(max=exact.max().item())).abs().max() < 0.51 * exact.max() / 255
+    assert model[1].running_mean.eq(0).all()
+
+
+def test_live_norms_are_folded_into_the_same_file_and_it_answers_as_the_simulation(
+    tiny: nn.Module, batch: Batch
+) -> None:
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept |= {"conv1": [0, 2], "block1.conv2": [1, 2], "block2.conv2": [0], "block2.downsample.0": [3, 4]}
+    pruned = prune(tiny, kept)
+    frozen, live = (_trained(pruned, batch[0], norms=norms) for norms in ("frozen", "live"))
+    packed, usual = pack(live, pruned), pack(frozen, pruned)
+    assert {name: (tensor.dtype, tensor.shape) for name, tensor in packed.items()} == {
+        name: (tensor.dtype, tensor.shape) for name, tensor in usual.items()
+    }
+    loaded = unpack(packed, prune(copy.deepcopy(tiny), kept), _settings(norms="live"), SHAPE)
+    expected = live(batch[0])
+    assert torch.allclose(loaded(batch[0]), expected, atol=0.02 * expected.abs().max().item())
+    assert not torch.allclose(frozen(batch[0]), expected, atol=0.1 * expected.abs().max().item())
+
+
+def test_calibration_leaves_live_norms_alone(tiny: nn.Module) -> None:
+    networks = [simulate(tiny, _settings(norms=norms), SHAPE) for norms in ("live", "frozen")]
+    images = torch.randint(256, (64, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for network in networks:
+        calibrate_(network, images, DATASETS["digits"], 64, seed=0)
+        assert network.training
+    norms = [module for module in networks[0].modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == 6
+    assert all(norm.training for norm in norms)
+    assert torch.equal(norms[0].running_mean, tiny.bn1.running_mean)
+    live, frozen = ([item.activation_post_process for item in each.activation_quantizers()] for each in networks)
+    for one, other in zip(live, frozen, strict=True):
+        torch.testing.assert_close(one.max_val, other.max_val, rtol=1e-2, atol=0)
+
+
+def test_norms_without_statistics_cannot_go_on_living() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+    for norms in ("live", "frozen"):
+        with pytest.raises(ArchitectureError, match="expected BatchNorm2d with running statistics"):
+            simulate(model, _settings(norms=norms), SHAPE)
+    with pytest.raises(SettingsError, match="norms must be frozen where epochs is 0: only a training moves statistics"):
+        Qat(epochs=0, learning_rate=0.01, calibration_images=64, norms="live")
+
+
 def test_both_inputs_of_every_add_are_quantized(tiny: nn.Module, batch: Batch) -> None:
     graph = simulate(tiny, _settings(), SHAPE).graph_module
     adds = [
@@ -184,6 +254,30 @@ def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -
     network.train()
     network(batch[0])
     assert pack(network, tiny)
+
+
+@pytest.mark.parametrize("name", ["block1.conv2.weight", "bn1.running_var", "fc.bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_layer(
+    tiny: nn.Module, name: str, value: float
+) -> None:
+    tiny.state_dict()[name].view(-1)[1] = value
+    count = tiny.state_dict()[name].numel()
+    with pytest.raises(
+        NumericsError, match=f"{name}: expected finite numbers to quantize, got NaN or Inf in 1 of {count}"
+    ):
+        simulate(tiny, _settings(), SHAPE)
+
+
+@pytest.mark.parametrize("norms", ["frozen", "live"])
+def test_a_network_that_broke_down_in_training_is_not_packed(
+    tiny: nn.Module, batch: Batch, norms: Literal["frozen", "live"]
+) -> None:
+    network = _trained(tiny, batch[0], norms=norms)
+    with torch.no_grad():
+        next(part for name, part in network.named_parameters() if "block2" in name and part.dim() == 4).fill_(torch.nan)
+    with pytest.raises(NumericsError, match=r"block2\.conv1: expected finite weights to pack, got NaN or Inf"):
+        pack(network, tiny)
 
 
 def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> None:

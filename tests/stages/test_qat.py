@@ -114,6 +114,25 @@ def test_the_best_epoch_is_never_below_the_packed_network(
     assert values["best_accuracy"]["value"] == (measured if expected is None else expected)
 
 
+def test_with_live_norms_the_statistics_of_every_training_move_and_the_file_is_like_any_other(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    for norms in ("frozen", "live"):
+        folder = tmp_path / norms
+        folder.mkdir()
+        settings = Qat(epochs=2, learning_rate=0.01, batch_size=16, calibration_images=32, norms=norms)
+        values = _quantized(inputs, folder, settings)
+        trained = json.loads((folder / "record").read_text())
+        assert trained["settings"]["norms"] == norms
+        assert values["accuracy"] == pytest.approx(trained["values"]["accuracy"]["value"], abs=5)  # one of 20 images
+    frozen, live = ((tmp_path / norms / "weights") for norms in ("frozen", "live"))
+    assert live.stat().st_size == frozen.stat().st_size
+    assert not torch.equal(read_tensors(live)[0]["weights"], read_tensors(frozen)[0]["weights"])
+    _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, batch_size=16, bits=32, norms="live"))
+    before, after = read_tensors(inputs["checkpoint"])[0], read_tensors(tmp_path / "weights")[0]
+    assert not any(torch.equal(tensor, after[name]) for name, tensor in before.items() if "running" in name)
+
+
 def test_the_same_steps_in_float_train_everything_but_the_statistics(inputs: dict[str, Path], tmp_path: Path) -> None:
     values = _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, batch_size=16, bits=32))
     before, after = read_tensors(inputs["checkpoint"])[0], read_tensors(tmp_path / "weights")[0]
