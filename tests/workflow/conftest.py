@@ -87,9 +87,9 @@ def snakemake_in(folder: Path, *arguments: str, python: str | None = None) -> "s
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def planned(folder: Path, *arguments: str) -> dict[str, int]:
+def planned(folder: Path, *arguments: str, python: str | None = None) -> dict[str, int]:
     """Return rule → number of jobs that a dry run plans; empty when there is nothing to do."""
-    result = snakemake_in(folder, "--dry-run", *arguments)
+    result = snakemake_in(folder, "--dry-run", *arguments, python=python)
     assert result.returncode == 0, result.stdout + result.stderr
     text = result.stdout + result.stderr
     if "Job stats:" not in text:

@@ -46,14 +46,14 @@ def test_planning_the_paper_takes_time_in_proportion_to_its_jobs(tmp_path: Path)
         config["grid"]["seeds"] = seeds
         write_config(folder, config)
         begin = _processor_seconds()
-        jobs = planned(folder, *SLURM)
+        jobs = planned(folder, *SLURM, python=sys.executable)  # a child, whose time counts
         taken.append(_processor_seconds() - begin)
     assert taken[1] < 6 * taken[0]  # were it their square, some twenty times
     assert jobs["pretrain"] == 30
     assert jobs["trace"] == 150
-    assert jobs["finetune"] == 210
-    assert jobs["qat"] == 3 * 210
-    assert jobs["deploy"] == 2 * 210  # not the networks in float
+    assert jobs["finetune"] == 240
+    assert jobs["qat"] == 3 * 240
+    assert jobs["deploy"] == 2 * 240  # not the networks in float
     assert sum(jobs.values()) > 2500
 
 
