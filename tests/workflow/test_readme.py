@@ -92,6 +92,8 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     ".venv/bin/snakemake --cores all --until evaluate_dense evaluate_pruned evaluate_quantized": Planned(
         "evaluate_dense"
     ),
+    ".venv/bin/snakemake --cores 2 --configfile config/cifar_rankings.yaml": Planned("trace"),
+    ".venv/bin/snakemake --cores 2 --configfile config/cifar_runners.yaml": Planned("trace"),
     ".venv/bin/snakemake --cores 2 --configfile config/short_way.yaml": Planned("deploy"),
     ".venv/bin/snakemake --cores 2 --configfile config/training_free.yaml": Planned("reconstruct"),
     ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
