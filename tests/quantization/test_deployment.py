@@ -11,12 +11,20 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from ehap.data import DATASETS, normalise
-from ehap.errors import ArchitectureError, CheckpointError, DataError
+from ehap.errors import ArchitectureError, CheckpointError, DataError, SettingsError
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
 from ehap.quantization import Packed, calibrate_, pack, simulate, unpack
-from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
-from ehap.settings import Qat
+from ehap.quantization.deployment import (
+    OnnxNetwork,
+    audit,
+    check_declared,
+    in_integers,
+    left_in_float,
+    to_onnx,
+    widen,
+)
+from ehap.settings import Deploy, Qat
 
 SHAPE = (3, 8, 8)
 SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
@@ -268,3 +276,18 @@ def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
 )
 def test_the_audit_lets_through_what_it_knows_only(operators: dict[str, int], left: dict[str, int]) -> None:
     assert left_in_float(operators) == left
+
+
+def test_what_stays_in_floating_point_is_what_is_declared_to() -> None:
+    check_declared({}, ())
+    check_declared({"Clip": 2, "Softmax": 1}, ("Softmax", "Clip"))
+    message = r"stay in floating point: {'Clip': 2}; where that is meant, say deploy.float_operators: \[Clip, Softmax\]"
+    with pytest.raises(ArchitectureError, match=message):
+        check_declared({"Clip": 2, "Softmax": 1}, ("Softmax",))
+    message = (
+        r"deploy.float_operators: expected operators that stay in floating point, got Clip, of which there is none"
+    )
+    with pytest.raises(ArchitectureError, match=message):
+        check_declared({"Softmax": 1}, ("Softmax", "Clip"))
+    with pytest.raises(SettingsError, match="float_operators: expected each name once"):
+        Deploy(float_operators=("Clip", "Clip"))
