@@ -117,7 +117,9 @@ def _in_inductor(network: SimulatedNetwork, images: Data, simulated: Tensor) -> 
     return {
         "inductor_accuracy": Value(100 * (answers == images.test[1]).double().mean().item(), "percent"),
         "inductor_other_answers": Value(int((answers != simulated).sum()), "images"),
+        # Convolutions and linear layers, in every compiled graph; of sums only those that a convolution's kernel adds.
         "inductor_integer_operators": Value(compiled.integer_operators, "operators"),
+        "inductor_sums_in_kernels": Value(compiled.sums_in_kernels, "operators"),
     }
 
 

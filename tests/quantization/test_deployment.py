@@ -24,6 +24,7 @@ from ehap.quantization.deployment import (
     to_onnx,
     widen,
 )
+from ehap.quantization.inductor import InductorNetwork
 from ehap.settings import Deploy, Qat
 
 SHAPE = (3, 8, 8)
@@ -144,6 +145,28 @@ def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
     assert (found.argmax(1) == expected.argmax(1)).double().mean() >= 0.98
     assert (expected - exact).abs().mean() < 0.02 * exact.abs().max()
+
+
+def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulation() -> None:
+    torch.manual_seed(0)
+    model, inputs = _Common(mean=False), normalise(_images(300), INFO)
+    model(inputs)
+    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=7)  # no processor's kernels saturate
+    simulated = simulate(model.eval(), settings, SHAPE)
+    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    packed = pack(simulated, model)
+    onnx_runtime = OnnxNetwork(to_onnx(unpack(packed, model, settings, SHAPE), SHAPE))
+    inductor = InductorNetwork(unpack(packed, model, settings, SHAPE), inputs)
+    assert inductor.integer_operators == 3
+    rows = packed["fc.weight"].float().abs().sum(1) * packed["fc.weight_scale"]
+    step = rows.max() * packed["activations.scale"][-1]
+    with torch.no_grad():
+        expected = unpack(packed, model, settings, SHAPE)(inputs)
+        for engine in (onnx_runtime, inductor):
+            apart = (engine(inputs) - expected).abs().amax(1)
+            assert (apart <= step).double().mean() >= 0.95  # a tie may fall to the other side further ahead
+            assert apart.max() < 0.05 * expected.abs().max()
+            assert apart.mean() < 0.001 * expected.abs().max()
 
 
 class _OverChannels(nn.Module):
