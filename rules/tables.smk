@@ -10,6 +10,7 @@ TABLES = (
 FURTHER = (
     *(("training_free",) if RUN.reconstructed() else ()),
     *(("deployment",) if RUN.deployed() else ()),
+    *(("latency",) if RUN.timed() else ()),
     *(("precisions",) if len(GRID.schemes) > 1 else ()),
 )
 FURTHER_PICTURES = (

@@ -7,14 +7,11 @@ are files that the deploy stage has written.
 
 import argparse
 import os
-import statistics
 import sys
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import pandas
 import torch
@@ -23,7 +20,7 @@ from torch import Tensor, nn
 
 from ehap.data import DATASETS
 from ehap.errors import PlanError
-from ehap.evaluation import flops, parameters
+from ehap.evaluation import flops, in_turns, parameters
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import Planner, expanded, layer_weights, magnitude, mask_, placements, prune
@@ -59,7 +56,6 @@ if args.onnx and args.name.startswith("bench_latency"):
 threads = args.threads or len(os.sched_getaffinity(0))
 torch.set_num_threads(threads)
 Call = Callable[[Tensor], Tensor]
-Key = TypeVar("Key")
 
 
 def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dict[str, list[int]]]]:
@@ -130,23 +126,11 @@ def in_integers(
     return OnnxNetwork(content, threads), about
 
 
-def in_turns(calls: Mapping[Key, Call], images: Tensor) -> dict[Key, float]:
-    """Return the median milliseconds of each call over the rounds; all take turns, and the first rounds warm up."""
-    times: dict[Key, list[float]] = {key: [] for key in calls}
-    for number in range(args.rounds + 2):
-        for key, call in calls.items():
-            began = time.perf_counter()
-            call(images)
-            if number >= 2:  # noqa: PLR2004
-                times[key].append(1e3 * (time.perf_counter() - began))
-    return {key: statistics.median(each) for key, each in times.items()}
-
-
 def measured_files(batch: int) -> list[dict[str, object]]:
     """Return a row for every ONNX file, with its accuracy from the record beside it."""
     images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     contents = {path: path.read_bytes() for path in args.onnx}
-    medians = in_turns({path: OnnxNetwork(content, threads) for path, content in contents.items()}, images)
+    medians = in_turns({path: OnnxNetwork(content, threads) for path, content in contents.items()}, images, args.rounds)
     slowest = max(medians.values())
     rows: list[dict[str, object]] = []
     for path, milliseconds in medians.items():
@@ -171,7 +155,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             calls[name, "FP32", engine] = in_float(network, engine, images)
             if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
                 calls[name, "INT8", engine], audits[name, engine] = in_integers(dense, kept, wide, engine, images)
-    medians = in_turns(calls, images)
+    medians = in_turns(calls, images, args.rounds)
     rows = []
     for (name, precision, engine), milliseconds in medians.items():
         network, kept, _ = found[name]

@@ -1,6 +1,7 @@
-"""Accuracy and size of a network."""
+"""Accuracy, size and latency of a network."""
 
 from ehap.evaluation.accuracy import accuracy
 from ehap.evaluation.counts import flops, parameters
+from ehap.evaluation.latency import in_turns
 
-__all__ = ["accuracy", "flops", "parameters"]
+__all__ = ["accuracy", "flops", "in_turns", "parameters"]

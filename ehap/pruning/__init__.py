@@ -1,7 +1,7 @@
 """From channel scores to a smaller network."""
 
 from ehap.pruning.channels import PruningPlan
-from ehap.pruning.expansion import Placement, expanded, placements
+from ehap.pruning.expansion import Placement, expanded, lay_into_, placements
 from ehap.pruning.least_squares import LayerFit
 from ehap.pruning.plan import Planner, plan
 from ehap.pruning.reconstruction import Reconstruction, reconstruct
@@ -30,6 +30,7 @@ __all__ = [
     "expanded",
     "geometric_mean",
     "lamp",
+    "lay_into_",
     "layer_weights",
     "magnitude",
     "mask_",

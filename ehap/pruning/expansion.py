@@ -1,7 +1,9 @@
 """A pruned network with plain sums: each writer of a residual stream has rows, zero ones too, for all it carries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from ehap.pruning.channels import LAYERS, Kept, PruningPlan, channel_graph, positions
@@ -37,6 +39,24 @@ def expanded(model: nn.Module, plan: PruningPlan | Kept, round_to: int = 1) -> d
         together |= {channel for channel, _ in zip(spare, range(wanted - len(together)), strict=False)}
         found |= dict.fromkeys(group, sorted(together))
     return {layer: found[layer] for layer in widths}
+
+
+@torch.no_grad()
+def lay_into_(wide: nn.Module, narrow: nn.Module, places: Mapping[str, Placement]) -> None:
+    """Give a wider network, in place, the weights of a narrow one and zeros everywhere else: it computes the same.
+
+    Args:
+        wide: With BatchNorm fused (``fuse_norms``), so that every convolution has a bias.
+        narrow: Fused, too.
+        places: As ``placements`` returns them.
+    """
+    for layer, place in places.items():
+        for parameter in wide.get_submodule(layer).parameters():
+            parameter.zero_()
+        rows = torch.tensor(place.rows)
+        weight, bias = wide.get_parameter(f"{layer}.weight"), wide.get_parameter(f"{layer}.bias")
+        weight[rows[:, None], torch.tensor(place.columns)] = narrow.get_parameter(f"{layer}.weight")
+        bias[rows] = narrow.get_parameter(f"{layer}.bias")
 
 
 def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[str, Placement]:

@@ -166,6 +166,27 @@ def left_in_float(operators: Mapping[str, int]) -> dict[str, int]:
     }
 
 
+def check_declared(in_float: Mapping[str, int], declared: Sequence[str]) -> None:
+    """Raise ArchitectureError unless the operators that stay in floating point are those declared to.
+
+    Args:
+        in_float: As ``left_in_float`` returns them.
+        declared: Their names.
+    """
+    undeclared = {name: count for name, count in in_float.items() if name not in declared}
+    if undeclared:
+        raise ArchitectureError(
+            f"expected integer kernels throughout, but these stay in floating point: {undeclared}; where that is "
+            f"meant, say deploy.float_operators: [{', '.join(sorted({*declared, *undeclared}))}]."
+        )
+    absent = [name for name in declared if name not in in_float]
+    if absent:
+        raise ArchitectureError(
+            f"deploy.float_operators: expected operators that stay in floating point, got {', '.join(absent)}, of "
+            "which there is none; take it out."
+        )
+
+
 def in_integers(operators: Mapping[str, int]) -> int:
     """Return how many operators of an audit compute in integers."""
     return sum(count for name, count in operators.items() if name in INTEGER)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 import torch._inductor.config as inductor_config
@@ -13,9 +13,14 @@ from torch._inductor.exc import InductorError
 from ehap.errors import ArchitectureError, DeviceError
 from ehap.quantization.deployment import converted
 from ehap.quantization.simulated import SimulatedNetwork
+from ehap.runtime import logger
 
 LOWERED = ("qconv_unary_lower_count", "qconv_binary_lower_count", "qlinear_unary_lower_count")
 """What Inductor counts when it has put a convolution or linear layer on an integer kernel."""
+WITH_SUM = "qconv_binary_lower_count"
+"""Of these, convolutions whose kernel adds the other side of a residual sum as well."""
+CHOOSING = (torch.ops.aten.flatten.using_ints, torch.ops.aten.max_pool2d.default)
+"""What gives the same of integers as of the values that they stand for."""
 
 
 def frozen() -> AbstractContextManager[object]:
@@ -27,48 +32,50 @@ def frozen() -> AbstractContextManager[object]:
 class InductorNetwork(nn.Module):
     """A network compiled by Inductor, convolutions and linear layers on integer kernels; for one size of batches.
 
-    Between layers values are stored as 8-bit integers; sums and the pooling read and write these and compute in
-    floating point.
+    Between layers values are stored as 8-bit integers, among which largest values are chosen. Sums, where no kernel of
+    a convolution adds them itself, and average pooling read and write integers and compute in floating point, in code
+    that Inductor generates: it counts no such operations, so that no audit can.
+
+    On a processor without VNNI its kernels add pairs of products in 16 bits, where products of 8 bits can saturate: the
+    answers may then be others, which a warning says. With 7 bits they cannot.
+
+    integer_operators: Convolutions and linear layers on integer kernels, in each of the graphs that were compiled.
+    sums_in_kernels: Residual sums within the kernels of convolutions, of the graph that has the fewest.
 
     Args:
         network: What ``unpack`` has returned, on the CPU, without unions: of an expanded network. It is used up.
-        example: Images (N, C, H, W), N of every later call; another N compiles anew.
+        example: Images (N, C, H, W), N of every later call; another N compiles anew, and is audited anew.
 
     Raises:
-        ArchitectureError: A convolution or linear layer is left in floating point.
+        ArchitectureError: A convolution or linear layer is left in floating point; at a later call, too.
         DeviceError: Inductor cannot compile here.
     """
 
     integer_operators: int
+    sums_in_kernels: int
 
     def __init__(self, network: SimulatedNetwork, example: Tensor) -> None:
         super().__init__()
         # Importing it registers the patterns that become integer kernels.
         import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401
 
-        layers = len(network.weighted_nodes())
+        if not torch.cpu._is_vnni_supported():
+            logger.warning("this processor has no VNNI: sums of 8-bit products may saturate in Inductor's kernels")
+        self.integer_operators = len(network.weighted_nodes())
+        self.sums_in_kernels = self.integer_operators
         graph = converted(network)
         assert isinstance(graph, fx.GraphModule)
-        _flatten_integers_(graph)
+        _choose_integers_(graph)
         self._call: Callable[[Tensor], Tensor] = torch.compile(graph, dynamic=False)
-        self._compiled = {example.shape}
-        counters["inductor"].clear()
+        self._compiled: set[torch.Size] = set()
         try:
-            with frozen(), torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._call(example)
+            self._compile(example)
         except InductorError as error:
             first = str(error).strip().splitlines()[0]
             raise DeviceError(
                 f"expected a CPU and a C++ compiler that Inductor can use ({first}); install g++, or leave "
                 "deploy.inductor false."
             ) from None
-        self.integer_operators = sum(counters["inductor"][name] for name in LOWERED)
-        if self.integer_operators != layers:
-            raise ArchitectureError(
-                f"expected {layers} convolutions and linear layers as integer operators in Inductor, got "
-                f"{self.integer_operators}; the others would run in floating point on this CPU."
-            )
 
     def train(self, mode: bool = True) -> "InductorNetwork":
         """Do nothing: it has one mode, and an exported graph refuses to be asked for another."""
@@ -77,16 +84,35 @@ class InductorNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (N, C, H, W) to logits (N, classes)."""
-        with torch.no_grad(), nullcontext() if images.shape in self._compiled else frozen():
+        if images.shape not in self._compiled:
+            return self._compile(images)
+        with torch.no_grad():
+            return self._call(images)
+
+    def _compile(self, images: Tensor) -> Tensor:
+        """Return logits of images of a new shape, and audit what Inductor has compiled for them."""
+        counters["inductor"].clear()
+        with frozen(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             logits = self._call(images)
+        found = sum(counters["inductor"][name] for name in LOWERED)
+        if found != self.integer_operators:
+            raise ArchitectureError(
+                f"expected {self.integer_operators} convolutions and linear layers as integer operators in Inductor, "
+                f"got {found}; the others would run in floating point on this CPU."
+            )
+        self.sums_in_kernels = min(self.sums_in_kernels, counters["inductor"][WITH_SUM])
         self._compiled.add(images.shape)
         return logits
 
 
-def _flatten_integers_(graph: fx.GraphModule) -> None:
-    """Dequantize behind a flatten instead of before it: so Inductor knows a linear layer as one of integers."""
+def _choose_integers_(graph: fx.GraphModule) -> None:
+    """Dequantize behind a flatten or a choice of the largest instead of before it.
+
+    Only so Inductor knows the layer that follows as one of integers.
+    """
     for node in list(graph.graph.nodes):
-        source = node.args[0] if node.target is torch.ops.aten.flatten.using_ints else None
+        source = node.args[0] if node.target in CHOOSING else None
         if (
             not isinstance(source, fx.Node)
             or not callable(source.target)

@@ -14,8 +14,8 @@ def integers_section(material: Material) -> Section:
     """Return the audit of the quantized networks as engines execute them."""
     lead = (
         "Each quantized network as an ONNX file, as the engine executes it, over all test images. A network with one "
-        "convolution, sum, pooling or linear layer in floating point is refused. In Inductor convolutions and linear "
-        "layers run in integers; sums and pooling read and write integers."
+        "convolution, sum, pooling or linear layer in floating point is refused, unless the run declares it. In "
+        "Inductor convolutions and linear layers run in integers; sums and pooling read and write integers."
     )
     frame = material.frames.get("deployed")
     if frame is None or frame.empty:

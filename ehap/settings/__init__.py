@@ -2,6 +2,7 @@
 
 from ehap.settings.build import build
 from ehap.settings.deploy import Deploy
+from ehap.settings.latency import Latency
 from ehap.settings.machine import Machine
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import Prune
@@ -14,6 +15,7 @@ from ehap.settings.training import Finetune, Pretrain, Training
 __all__ = [
     "Deploy",
     "Finetune",
+    "Latency",
     "Machine",
     "Prepare",
     "Pretrain",

@@ -8,6 +8,7 @@ from typing import Any
 from ehap.errors import SettingsError
 from ehap.settings.build import check_keys, mapping_at, unknown
 from ehap.settings.deploy import Deploy
+from ehap.settings.latency import Latency
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import FROM_CURVATURE, Prune
 from ehap.settings.qat import Qat
@@ -28,6 +29,7 @@ STAGES: dict[str, type] = {
     "finetune": Finetune,
     "qat": Qat,
     "deploy": Deploy,
+    "latency": Latency,
 }
 OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
 SEEDS = 2**31

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ehap.errors import SettingsError
 from ehap.settings.build import build, mapping_at, unknown
 from ehap.settings.deploy import ENGINE_BITS, Deploy
+from ehap.settings.latency import Latency
 from ehap.settings.machine import Machine
 from ehap.settings.names import STAGES, Grid, check_names, is_name
 from ehap.settings.prepare import Prepare
@@ -29,12 +30,14 @@ class Tables(Grid):
     curvatures: That the methods of the grid name.
     reconstructed: Cells that are repaired without labels, dataset/model/method.
     deployed: Networks that become files for an engine, dataset/model/method/scheme.
+    timed: Of these, those whose latency is measured.
     also_read: Folders of records made elsewhere.
     """
 
     curvatures: tuple[str, ...] = ()
     reconstructed: tuple[str, ...] = ()
     deployed: tuple[str, ...] = ()
+    timed: tuple[str, ...] = ()
     also_read: tuple[str, ...] = ()
 
 
@@ -51,7 +54,7 @@ class AlsoRead:
 class Run:
     """A checked configuration, and the settings of each cell.
 
-    The block of each stage (``prepare`` to ``deploy``) holds settings by selector: ``all``, a dataset, a model, or
+    The block of each stage (``prepare`` to ``latency``) holds settings by selector: ``all``, a dataset, a model, or
     ``dataset/model``; the more specific selector wins. A method may override ``prune``, ``reconstruct``, ``finetune``
     and ``qat``; a curvature overrides ``trace``; a scheme overrides ``qat``. A method whose budget is a list stands for
     one method a value: ``gate`` with ``params: [0.3, 0.1]`` for ``gate-30``, ``gate-10``; so does one with a list of
@@ -74,6 +77,7 @@ class Run:
         check_names(config, self.grid)
         for _ in self._every_setting():
             pass
+        self.timed()
         self._check_files()
 
     def prepare(self, dataset: str) -> Prepare:
@@ -170,6 +174,20 @@ class Run:
             if self.qat(*cell).width_of_activations == ENGINE_BITS and self.prune(*cell[:3]).rule != "as_published"
         )
 
+    def latency(self, dataset: str, model: str) -> Latency:
+        """Return how the deployed networks of a cell are timed."""
+        return self._built(Latency, "latency", dataset, model)
+
+    def timed(self) -> tuple[str, ...]:
+        """Return which networks are timed, dataset/model/method/scheme: all deployed, given a block ``latency``."""
+        if "latency" not in self._config:
+            return ()
+        if "deploy" not in self._config:
+            raise SettingsError(
+                "latency: expected a block deploy beside it, whose networks are timed, but there is none."
+            )
+        return self.deployed()
+
     def curvature(self, method: str) -> str | None:
         """Return the name of the traces that ``method`` ranks by; None where it needs none."""
         value = self._named("methods", method).get("curvature")
@@ -186,6 +204,7 @@ class Run:
             curvatures=self.curvatures(),
             reconstructed=self.reconstructed(),
             deployed=self.deployed(),
+            timed=self.timed(),
             also_read=self.also_read,
         )
 
@@ -247,6 +266,7 @@ class Run:
         for dataset, model in product(grid.datasets, grid.models):
             yield self.pretrain(dataset, model)
             yield self.deploy(dataset, model)
+            yield self.latency(dataset, model)
             yield from (self.trace(dataset, model, str(name)) for name in mapping_at(self._config, "curvatures"))
             for method in map(str, mapping_at(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)

@@ -127,7 +127,7 @@ def gathered(
         printed=printed,
         printed_raw=pandas.read_csv(paper, keep_default_na=False, na_values={"value": [""]}),
         printed_settings=printed_settings,
-        benches=_benches(measurements, read.values()),
+        benches=_own_benches(read) | _benches(measurements, read.values()),
     )
 
 
@@ -237,6 +237,12 @@ def _benches(measurements: Path, read: Any) -> dict[str, pandas.DataFrame]:
     devices = sorted({slug(str(record.get("device", ""))) for record in read} - {""})
     files = [file for device in devices for kind in BENCHES for file in sorted((measurements / device).glob(kind))]
     return {str(file): _bench(file) for file in files}
+
+
+def _own_benches(read: Mapping[Path, Mapping[str, Any]]) -> dict[str, pandas.DataFrame]:
+    """Return what the run itself has timed."""
+    files = [path.with_name("bench_latency.csv") for path, record in read.items() if record["stage"] == "latency"]
+    return {str(file): _bench(file) for file in files if file.exists()}
 
 
 def _bench(file: Path) -> pandas.DataFrame:

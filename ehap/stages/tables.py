@@ -72,6 +72,10 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
         deployed = tables.deployed(values)
         _write_csv(further / "deployment.csv", deployed)
         write_atomically(further / "deployment.md", tables.deployed_markdown(deployed).encode())
+    if (values["stage"] == "latency").any():
+        timed = tables.timed(values, settings)
+        _write_csv(further / "latency.csv", timed)
+        write_atomically(further / "latency.md", tables.timed_markdown(timed).encode())
     if values.loc[values["stage"] == "qat", "scheme"].nunique() > 1:
         compared_schemes = tables.precisions(values, settings)
         _write_csv(further / "precisions.csv", compared_schemes)

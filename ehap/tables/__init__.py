@@ -12,6 +12,7 @@ from ehap.tables.build import (
 from ehap.tables.collect import collect
 from ehap.tables.curves import accuracy_by_size, kept_shares, learning_curves
 from ehap.tables.deployment import deployed, deployed_markdown
+from ehap.tables.latency import timed, timed_markdown
 from ehap.tables.paper import paper_values
 from ehap.tables.precisions import accuracy_by_bytes, precisions, precisions_markdown
 from ehap.tables.render import comparison_markdown, markdown, overview_markdown
@@ -41,5 +42,7 @@ __all__ = [
     "repaired_markdown",
     "settings_table",
     "sizes",
+    "timed",
+    "timed_markdown",
     "trace_cost",
 ]

@@ -15,7 +15,13 @@ from typing import Any
 from ehap.settings import Run, Tables
 from ehap.settings.names import DENSE
 
-BESIDE = {"pretrain": "history.csv", "finetune": "history.csv", "quantize": "history.csv", "prune": "plan.json"}
+BESIDE = {
+    "pretrain": "history.csv",
+    "finetune": "history.csv",
+    "quantize": "history.csv",
+    "prune": "plan.json",
+    "latency": "bench_latency.csv",
+}
 """Stage to what the page of results shows beside its record."""
 
 
@@ -45,6 +51,7 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
             for scheme in settings.schemes:
                 paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
                 paths += [f"deploy/{cell}/{method}/{scheme}"] if f"{network}/{scheme}" in settings.deployed else []
+                paths += [f"latency/{cell}/{method}/{scheme}"] if f"{network}/{scheme}" in settings.timed else []
     own = [results / path / "record.json" for path in paths]
     return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
 

@@ -22,6 +22,7 @@ STAGE_ORDER = (
     "quantize",
     "evaluate",
     "deploy",
+    "latency",
     "curves",
     "tables",
     "report",

@@ -23,7 +23,7 @@ SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
 UNFINISHED = SNAKEMAKE / "incomplete"
 NAME = "provenance.json"
-MAYBE = ("trace", "reconstruct", "quantize", "deploy", "further")
+MAYBE = ("trace", "reconstruct", "quantize", "deploy", "latency", "further")
 NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
 """What differs from machine to machine; no decision rests on it. The command line names local paths."""
 LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that begin with @

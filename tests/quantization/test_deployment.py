@@ -11,12 +11,21 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from ehap.data import DATASETS, normalise
-from ehap.errors import ArchitectureError, CheckpointError, DataError
+from ehap.errors import ArchitectureError, CheckpointError, DataError, SettingsError
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
 from ehap.quantization import Packed, calibrate_, pack, simulate, unpack
-from ehap.quantization.deployment import OnnxNetwork, audit, in_integers, left_in_float, to_onnx, widen
-from ehap.settings import Qat
+from ehap.quantization.deployment import (
+    OnnxNetwork,
+    audit,
+    check_declared,
+    in_integers,
+    left_in_float,
+    to_onnx,
+    widen,
+)
+from ehap.quantization.inductor import InductorNetwork
+from ehap.settings import Deploy, Qat
 
 SHAPE = (3, 8, 8)
 SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
@@ -136,6 +145,28 @@ def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
     assert (found.argmax(1) == expected.argmax(1)).double().mean() >= 0.98
     assert (expected - exact).abs().mean() < 0.02 * exact.abs().max()
+
+
+def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulation() -> None:
+    torch.manual_seed(0)
+    model, inputs = _Common(mean=False), normalise(_images(300), INFO)
+    model(inputs)
+    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=7)  # no processor's kernels saturate
+    simulated = simulate(model.eval(), settings, SHAPE)
+    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    packed = pack(simulated, model)
+    onnx_runtime = OnnxNetwork(to_onnx(unpack(packed, model, settings, SHAPE), SHAPE))
+    inductor = InductorNetwork(unpack(packed, model, settings, SHAPE), inputs)
+    assert inductor.integer_operators == 3
+    rows = packed["fc.weight"].float().abs().sum(1) * packed["fc.weight_scale"]
+    step = rows.max() * packed["activations.scale"][-1]
+    with torch.no_grad():
+        expected = unpack(packed, model, settings, SHAPE)(inputs)
+        for engine in (onnx_runtime, inductor):
+            apart = (engine(inputs) - expected).abs().amax(1)
+            assert (apart <= step).double().mean() >= 0.95  # a tie may fall to the other side further ahead
+            assert apart.max() < 0.05 * expected.abs().max()
+            assert apart.mean() < 0.001 * expected.abs().max()
 
 
 class _OverChannels(nn.Module):
@@ -268,3 +299,18 @@ def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
 )
 def test_the_audit_lets_through_what_it_knows_only(operators: dict[str, int], left: dict[str, int]) -> None:
     assert left_in_float(operators) == left
+
+
+def test_what_stays_in_floating_point_is_what_is_declared_to() -> None:
+    check_declared({}, ())
+    check_declared({"Clip": 2, "Softmax": 1}, ("Softmax", "Clip"))
+    message = r"stay in floating point: {'Clip': 2}; where that is meant, say deploy.float_operators: \[Clip, Softmax\]"
+    with pytest.raises(ArchitectureError, match=message):
+        check_declared({"Clip": 2, "Softmax": 1}, ("Softmax",))
+    message = (
+        r"deploy.float_operators: expected operators that stay in floating point, got Clip, of which there is none"
+    )
+    with pytest.raises(ArchitectureError, match=message):
+        check_declared({"Softmax": 1}, ("Softmax", "Clip"))
+    with pytest.raises(SettingsError, match="float_operators: expected each name once"):
+        Deploy(float_operators=("Clip", "Clip"))

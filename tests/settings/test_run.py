@@ -247,6 +247,16 @@ def test_a_selector_repairs_and_deploys_where_it_says_so_only(demo: dict[str, An
     repaired = [path for path in paths if path.startswith("results/reconstruct/")]
     assert len(repaired) == 4  # two methods, two seeds
     assert all("/resnet20/" in path for path in repaired)
+    assert not any(path.startswith("results/latency/") for path in paths)
+    config["latency"] = {"resnet20": {"rounds": 3}}
+    timed = [str(path) for path in record_paths(Path("results"), Run(config).tables()) if "/latency/" in str(path)]
+    assert len(timed) == 4
+    assert (Run(config).latency("digits", "resnet20").rounds, Run(config).latency("digits", "resnet32").rounds) == (
+        3,
+        25,
+    )
+    with pytest.raises(SettingsError, match="latency: expected a block deploy beside it"):
+        Run({name: block for name, block in config.items() if name != "deploy"})
     deployed = [path for path in paths if path.startswith("results/deploy/")]
     assert len(deployed) == 4
     assert all(path.endswith("/hap/qat8/record.json") for path in deployed)

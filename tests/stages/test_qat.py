@@ -1,18 +1,23 @@
-"""The qat stage with other widths than eight bits: each layer its own, and none at all."""
+"""The qat stage with other widths than eight bits, each layer its own and none at all, and what deploy makes of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
-from ehap.errors import CheckpointError, DataError
+from ehap.errors import ArchitectureError, CheckpointError, DataError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, prune
+from ehap.quantization import SimulatedNetwork
 from ehap.records import Job, read_tensors
 from ehap.settings import Deploy, Machine, Qat
 from ehap.stages import deploy, evaluate, qat
 from ehap.stages.dense import architecture, save_model
+from ehap.tables.collect import collect
+from ehap.tables.deployment import deployed, deployed_markdown
 from tests.conftest import enliven_
 from tests.stages.conftest import write_images
 
@@ -72,6 +77,38 @@ def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they
     assert found["inductor_integer_operators"] == len(bits)
     with pytest.raises(DataError, match="expected at most the 48 training images, got 49"):
         _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, mix=(4, 8), size=0.7, hessian_images=49))
+
+
+def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in_the_table(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _quantized(inputs, tmp_path, Qat(epochs=0, learning_rate=0.1, calibration_images=32))
+    paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", tmp_path / "model.onnx", tmp_path / "deployed")
+    plain, job = deploy.to_onnx, replace(_job("any"), stage="deploy")
+
+    def with_softmax(network: SimulatedNetwork, shape: tuple[int, int, int]) -> bytes:
+        model = onnx.load_from_string(plain(network, shape))
+        last = next(node for node in model.graph.node if "logits" in node.output)
+        last.output[0] = "sums"
+        model.graph.node.append(onnx.helper.make_node("Softmax", ["sums"], ["logits"]))
+        return model.SerializeToString()
+
+    monkeypatch.setattr(deploy, "to_onnx", with_softmax)
+    with pytest.raises(ArchitectureError, match=r"stay in floating point: {'Softmax': 1}; where that is meant"):
+        deploy.run(*paths, job, Deploy(), MACHINE)
+    assert not (tmp_path / "model.onnx").exists()
+    deploy.run(*paths, job, Deploy(float_operators=("Softmax",)), MACHINE)
+    values, settings = collect([tmp_path / "deployed"])
+    assert settings.set_index("setting")["value"]["float_operators"] == ["Softmax"]
+    assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[1, "Softmax"]]
+    assert "| Softmax " in deployed_markdown(deployed(values))
+    monkeypatch.undo()
+    with pytest.raises(ArchitectureError, match="got Softmax, of which there is none"):
+        deploy.run(*paths, job, Deploy(float_operators=("Softmax",)), MACHINE)
+    deploy.run(*paths, job, Deploy(), MACHINE)
+    values, _ = collect([tmp_path / "deployed"])
+    assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[0, ""]]
+    assert "in float" not in deployed_markdown(deployed(values)).partition("Accuracy")[0]
 
 
 def test_a_file_and_the_record_of_another_scheme_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:

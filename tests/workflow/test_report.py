@@ -28,6 +28,7 @@ def test_the_report_holds_every_table_and_picture_with_its_caption(project: Path
         "training_free",
         "training_free_images",
         "deployment",
+        "latency",
         "precisions",
     }  # this run has none
     for name in set(captions) & made:

@@ -1,0 +1,26 @@
+"""Milliseconds of a call, fairly compared."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from torch import Tensor
+
+Key = TypeVar("Key")
+WARM_UP = 2
+
+
+def in_turns(calls: Mapping[Key, Callable[[Tensor], Tensor]], images: Tensor, rounds: int) -> dict[Key, float]:
+    """Return the median milliseconds of each call over ``rounds``.
+
+    All take turns, so that what else the machine does hits each alike; two rounds before the first warm up.
+    """
+    times: dict[Key, list[float]] = {key: [] for key in calls}
+    for number in range(rounds + WARM_UP):
+        for key, call in calls.items():
+            began = time.perf_counter()
+            call(images)
+            if number >= WARM_UP:
+                times[key].append(1e3 * (time.perf_counter() - began))
+    return {key: statistics.median(each) for key, each in times.items()}

@@ -1,0 +1,114 @@
+"""Stage latency: a deployed network and the dense one in ONNX Runtime, in FP32 and in INT8, in turns."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ehap.data import DATASETS
+from ehap.evaluation import in_turns, parameters
+from ehap.models import INPUT_SHAPE
+from ehap.models.folding import fuse_norms
+from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
+from ehap.quantization import calibrate_, pack, simulate, unpack
+from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx
+from ehap.records import Job, Value, read_record, write_record
+from ehap.runtime import choose_device, logger, write_atomically
+from ehap.settings import Latency, Machine, Qat
+from ehap.stages.dense import load_dense
+from ehap.stages.pruned import check_order, load_model
+
+NOISE = 64
+Key = tuple[str, str]
+DENSE, PRUNED, FP32, INT8 = "dense", "pruned", "FP32", "INT8"
+
+
+def run(
+    dense: Path,
+    checkpoint: Path,
+    onnx: Path,
+    deployed: Path,
+    record: Path,
+    table: Path,
+    job: Job,
+    settings: Latency,
+    machine: Machine,
+) -> None:
+    """Time {dense, pruned} × {FP32, INT8} in ONNX Runtime on the CPU; a record, and a table as the benchmark writes it.
+
+    In FP32 the pruned network has the same form as its integers in the file ``onnx``: plain sums, and the widths of
+    ``deployed``, the record of that file. The dense network's integers are calibrated on noise: its time does not
+    depend on their values.
+    """
+    device = choose_device("cpu", machine.threads)
+    whole = load_dense(dense, job).eval()
+    compact, metadata = load_model(checkpoint, job)
+    check_order(checkpoint, metadata)
+    kept = metadata["kept"] or {name: list(range(len(weight))) for name, weight in layer_weights(whole).items()}
+    wide = expanded(whole, kept, read_record(deployed)["settings"]["round_to"])
+    laid = fuse_norms(prune(whole, wide))
+    lay_into_(laid, fuse_norms(compact), placements(whole, kept, wide))
+    contents = {
+        (DENSE, FP32): exported(fuse_norms(whole), INPUT_SHAPE).SerializeToString(),
+        (DENSE, INT8): _in_integers(whole, job),
+        (PRUNED, FP32): exported(laid, INPUT_SHAPE).SerializeToString(),
+        (PRUNED, INT8): onnx.read_bytes(),
+    }
+    calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
+    values: dict[str, Value] = {}
+    rows: list[dict[str, object]] = []
+    executed = {DENSE: parameters(whole), PRUNED: parameters(prune(whole, wide))}
+    left = {DENSE: parameters(whole), PRUNED: parameters(compact)}
+    for batch in settings.batches:
+        images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.seed))
+        times = in_turns(calls, images, settings.rounds)
+        values |= _values(times, batch)
+        for (network, precision), milliseconds in times.items():
+            rows.append(
+                {
+                    "model": job.model,
+                    "batch": batch,
+                    "engine": "onnxruntime",
+                    "network": DENSE if network == DENSE else f"{job.method}, plain sums, widened",
+                    "precision": precision,
+                    "threads": settings.threads,
+                    "weights": "trained",
+                    "latency_ms": round(milliseconds, 4),
+                    "executed_parameters": executed[network],
+                    "kept_parameters": left[network],
+                }
+            )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(table, text.getvalue().encode())
+    write_record(record, job, values, settings, device)
+
+
+def _values(times: Mapping[Key, float], batch: int) -> dict[str, Value]:
+    """Return the medians of a number of images, and how many times as fast pruned INT8 is as each other network."""
+    values = {
+        f"latency_{batch}.{network}_{precision}": Value(each, "ms") for (network, precision), each in times.items()
+    }
+    ours = times[PRUNED, INT8]
+    for (network, precision), each in times.items():
+        if (network, precision) != (PRUNED, INT8):
+            values[f"times_as_fast_{batch}.{network}_{precision}"] = Value(each / ours, "times")
+    slower = [f"{network} {precision}" for (network, precision), each in times.items() if each < ours]
+    said = f"slower than {', '.join(slower)}" if slower else "faster than each of the others"
+    logger.info("batch %d: the pruned network in INT8 takes %.3f ms, %s", batch, ours, said)
+    return values
+
+
+def _in_integers(network: nn.Module, job: Job) -> bytes:
+    """Return the dense network as an ONNX file of integers."""
+    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=NOISE)
+    simulated = simulate(network, settings, INPUT_SHAPE)
+    generator = torch.Generator().manual_seed(job.seed)
+    noise = torch.randint(256, (NOISE, *INPUT_SHAPE), dtype=torch.uint8, generator=generator)
+    calibrate_(simulated, noise, DATASETS[job.dataset], NOISE, job.seed)
+    return to_onnx(unpack(pack(simulated, network), network, settings, INPUT_SHAPE), INPUT_SHAPE)

@@ -1,0 +1,107 @@
+"""The latency stage: four networks in turns, their record, and the tables that show it."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ehap.errors import CheckpointError
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.models.folding import fuse_norms
+from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
+from ehap.records import Job
+from ehap.settings import Deploy, Latency, Machine, Qat
+from ehap.stages import deploy, latency, qat
+from ehap.stages.dense import architecture, save_model
+from ehap.stages.report import LATENCY_COLUMNS
+from ehap.tables.collect import COLUMNS, collect
+from ehap.tables.latency import timed, timed_markdown
+from tests.conftest import enliven_
+from tests.stages.conftest import write_images
+
+MACHINE = Machine(device="cpu")
+JOB = Job(stage="latency", dataset="digits", model="resnet20", seed=0, method="quarter", scheme="ptq8")
+
+
+def _quarter(dense: torch.nn.Module) -> dict[str, list[int]]:
+    return {
+        name: list(range(0, len(weight), 4 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()
+    }
+
+
+def test_a_wider_network_with_zeros_computes_the_same_in_floating_point() -> None:
+    dense = build_model("resnet20", 10, seed=0).eval()
+    enliven_(dense)
+    kept = _quarter(dense)
+    narrow, wide = prune(dense, kept).eval(), expanded(dense, kept, 16)
+    enliven_(narrow, seed=1)  # as after a repair or a training: its weights are not those of the dense network
+    laid = fuse_norms(prune(dense, wide))
+    lay_into_(laid, fuse_norms(narrow), placements(dense, kept, wide))
+    images = torch.randn(4, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(laid(images), narrow(images), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(laid(images), dense(images), rtol=0.1, atol=0.1)
+
+
+def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Path) -> None:
+    write_images(tmp_path / "data", 48, 20)
+    dense = build_model("resnet20", 10, seed=0)
+    enliven_(dense)
+    kept = _quarter(dense)
+    save_model(tmp_path / "dense", dense, architecture(JOB, None))
+    save_model(tmp_path / "pruned", prune(dense, kept), architecture(JOB, kept))
+    settings = Qat(epochs=0, learning_rate=0.1, calibration_images=32)
+    outputs = [tmp_path / name for name in ("weights", "history", "trained")]
+    qat.run(tmp_path / "data", tmp_path / "pruned", *outputs, replace(JOB, stage="qat"), settings, MACHINE)
+    files = [tmp_path / name for name in ("data", "weights", "trained", "model.onnx", "deployed")]
+    deploy.run(*files, replace(JOB, stage="deploy"), Deploy(round_to=16), MACHINE)
+    names = ("dense", "pruned", "model.onnx", "deployed", "record", "bench_latency.csv")
+    latency.run(*(tmp_path / name for name in names), JOB, Latency(batches=(1, 3), rounds=3), MACHINE)
+    record = json.loads((tmp_path / "record").read_text())
+    assert record["settings"] == {"batches": [1, 3], "rounds": 3, "threads": 1}
+    assert record["device"]
+    values = {name: item["value"] for name, item in record["values"].items()}
+    assert len(values) == 2 * (4 + 3)
+    for batch in (1, 3):
+        ours = values[f"latency_{batch}.pruned_INT8"]
+        for name in ("dense_FP32", "dense_INT8", "pruned_FP32"):
+            expected = values[f"latency_{batch}.{name}"] / ours
+            assert values[f"times_as_fast_{batch}.{name}"] == pytest.approx(expected)
+    with (tmp_path / "bench_latency.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert set(LATENCY_COLUMNS) == set(rows[0])
+    assert [(row["network"][:5], row["precision"]) for row in rows[:4]] == [
+        ("dense", "FP32"),
+        ("dense", "INT8"),
+        ("quart", "FP32"),
+        ("quart", "INT8"),
+    ]
+    assert int(rows[3]["kept_parameters"]) < int(rows[3]["executed_parameters"]) < int(rows[0]["executed_parameters"])
+    table = timed(*collect([tmp_path / "record", tmp_path / "deployed"]))
+    assert table[["batch", "threads", "n"]].to_numpy().tolist() == [[1, 1, 1], [3, 1, 1]]
+    assert table["accuracy"].notna().all()
+    assert table["over_dense_FP32"].tolist() == [values[f"times_as_fast_{batch}.dense_FP32"] for batch in (1, 3)]
+
+    other = replace(JOB, seed=1)
+    with pytest.raises(CheckpointError, match="expected weights of resnet20 on digits, seed 1"):
+        latency.run(*(tmp_path / name for name in names), other, Latency(), MACHINE)
+
+
+def test_a_network_that_got_slower_is_said_to_have_got_slower() -> None:
+    import pandas
+
+    cell = {"dataset": "digits", "model": "resnet20", "method": "quarter", "scheme": "ptq8", "seed": 0, "device": "x"}
+    rows = [
+        {**cell, "stage": "latency", "curvature": "", "quantity": f"latency_64.{name}", "unit": "ms", "value": each}
+        for name, each in {"dense_FP32": 4.0, "dense_INT8": 1.0, "pruned_FP32": 3.0, "pruned_INT8": 2.0}.items()
+    ]
+    settings = pandas.DataFrame([{**cell, "stage": "latency", "curvature": "", "setting": "threads", "value": 1}])
+    table = timed(pandas.DataFrame(rows, columns=COLUMNS), settings)
+    (row,) = table.to_dict("records")
+    assert row["slower_than"] == "dense INT8"
+    assert (row["over_dense_FP32"], row["over_dense_INT8"], row["over_pruned_FP32"]) == (2.0, 0.5, 1.5)
+    text = " ".join(timed_markdown(table).split())
+    assert "| dense INT8 | 4.00 ms" in text
+    assert "| 0.50 × |" in text

@@ -1,0 +1,20 @@
+"""Time one deployed network and the dense one in ONNX Runtime, in FP32 and in INT8."""
+
+from ehap.settings import Latency
+from ehap.workflow.script import arguments, logged
+
+args = arguments("dense", "checkpoint", "onnx", "deployed", "record", "table", settings=Latency)
+with logged(args):
+    from ehap.stages import latency  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    latency.run(
+        args.dense,
+        args.checkpoint,
+        args.onnx,
+        args.deployed,
+        args.record,
+        args.table,
+        job=args.job,
+        settings=args.settings,
+        machine=args.machine,
+    )
