@@ -33,7 +33,10 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
         text = "This run repairs no network without training."
         missing = Missing(text, ".venv/bin/snakemake --configfile config/short_way.yaml")
         return Section("repair", "Pruned without training", lead, [missing])
-    pictures = [*_repair_by_size(frame, networks), *_repair_by_images(frame, networks)]
+    pictures = [
+        *_repair_by_size(material.frames["repaired_by_size"], networks),
+        *_repair_by_images(material.frames["repaired_by_images"], networks),
+    ]
     rows = [_repair_row(material, row) for row in rows_of(frame)]
     columns = (
         *("dataset", "model", "method", "#images", "#steps", "#parameters kept", "#FLOPs kept"),
@@ -45,20 +48,15 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
 
 
 def _repair_by_size(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
-    usual = frame[frame["images"] == frame["images"].mode().max()]
-    distilled = usual["steps"][usual["steps"] > 0].mode()
-    usual = usual[usual["steps"].isin([0, distilled.max() if len(distilled) else 0])]
     return [
         _repair_picture(part, networks, "compression_ratio", "parameters kept, %", f"by {part.iloc[0]['ranking']}")
-        for part in parts(usual, ["dataset", "model", "ranking", "device"])
+        for part in parts(frame, ["dataset", "model", "ranking", "device"])
         if part["compression_ratio"].round().nunique() > 1
     ]
 
 
 def _repair_by_images(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
     counts = frame.assign(size=frame["compression_ratio"].round())
-    distilled = counts["steps"][counts["steps"] > 0].mode()
-    counts = counts[counts["steps"].isin([0, distilled.max() if len(distilled) else 0])]
     return [
         _repair_picture(
             part, networks, "images", "images without labels", f"{part.iloc[0]['size']:.0f} % of the parameters"

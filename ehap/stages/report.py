@@ -104,7 +104,9 @@ def gathered(
         "settings": tables.settings_table(found, printed_settings),
     }
     if (values["stage"] == "reconstruct").any():
-        frames["repaired"] = tables.repaired(values, found)
+        repaired = frames["repaired"] = tables.repaired(values, found)
+        frames["repaired_by_size"] = tables.usual_steps(tables.usual_images(repaired))
+        frames["repaired_by_images"] = tables.usual_steps(repaired)
     if (values["stage"] == "qat").any():
         frames["precisions"] = tables.precisions(values, found)
     if (values["stage"] == "deploy").any():
