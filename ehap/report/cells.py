@@ -24,9 +24,8 @@ def nothing(material: Material, stage: str, otherwise: str = "This run has no su
     missing = material.missing.get(stage, ())
     if not missing:
         return Missing(otherwise)
-    return Missing(
-        f"{len(missing)} record(s) of the stage {stage} are not here yet.", f"{material.config} {missing[0]}"
-    )
+    said = f"{len(missing)} record{'' if len(missing) == 1 else 's'} of the stage {stage}"
+    return Missing(f"{said} {'is' if len(missing) == 1 else 'are'} not here yet.", material.command(missing[0]))
 
 
 def parts(frame: pandas.DataFrame, keys: list[str]) -> list[pandas.DataFrame]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas
 
+SNAKEMAKE = ".venv/bin/snakemake"
 HEAD = ["stage", "dataset", "model", "method", "scheme", "curvature", "seed", "device"]
 
 
@@ -42,8 +43,8 @@ class Limit:
 class Material:
     """What there is of a run, read and checked.
 
-    name: Of the run. commit: Of the project, or that there is none. config: The configuration file, as a command
-    names it. records: Path and content of each. missing: Stage to the files that the run is to make still.
+    name: Of the run. commit: Of the project, or that there is none. options: What a command says of the run's
+    configuration. records: Path and content of each. missing: Stage to the files that the run is to make still.
     values, settings, and frames: As ``tables`` makes them; frames by the name of the table. histories: dataset, model,
     seed, method, scheme, stage, epoch, train_accuracy, test_accuracy. printed: The paper's numbers as ``tables`` reads
     them; printed_raw and printed_settings: As the files hold them. benches: Path of a CSV to its rows.
@@ -51,7 +52,7 @@ class Material:
 
     name: str
     commit: str
-    config: str
+    options: str
     seeds: Sequence[int]
     datasets: Sequence[str]
     models: Sequence[str]
@@ -67,6 +68,13 @@ class Material:
     printed_raw: pandas.DataFrame
     printed_settings: pandas.DataFrame
     benches: Mapping[str, pandas.DataFrame]
+
+    def command(self, target: str = "") -> str:
+        """Return the command that makes a file of the run, or all of it.
+
+        The file comes first: an option that takes several words would take it, too.
+        """
+        return " ".join(filter(None, [SNAKEMAKE, target, self.options]))
 
     @cached_property
     def heads(self) -> pandas.DataFrame:

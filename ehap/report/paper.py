@@ -62,7 +62,7 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
     if all(isinstance(block, Table) and block.folded for block in blocks):
         meant = material.printed[["dataset", "model"]].isin({"dataset": material.datasets, "model": material.models})
         text = "The paper's tables are about ResNet-32, ResNet-56 and WRN-28-8 on CIFAR, this run is not."
-        missing = Missing("Nothing that the paper's tables show is here yet.", material.config)
+        missing = Missing("Nothing that the paper's tables show is here yet.", material.command())
         blocks.insert(0, missing if meant.all(axis=1).any() else Missing(text, "make paper"))
     lead = (
         "The paper's printed numbers, ours, and whether the difference is within the root of both squared standard "
@@ -199,7 +199,7 @@ def settings_section(material: Material) -> Section:
             columns = ("stage", "dataset", "model", "setting", "#ours", "#paper", "", "used by")
             tables.append(Table(f"table-{table}", f"Table {table}: {title}", columns, rows))
     if not tables:
-        tables.append(Missing("No record of a training is here yet.", material.config))
+        tables.append(Missing("No record of a training is here yet.", material.command()))
     lead = (
         "What the records say they were computed with, beside the paper's Tables VII to IX. Every other setting of a "
         "record is shown with it."

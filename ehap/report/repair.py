@@ -7,7 +7,7 @@ import pandas
 from ehap.report import charts
 from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import number_cell, parts, rows_of
-from ehap.report.material import Material
+from ehap.report.material import SNAKEMAKE, Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import cell_name
 from ehap.runtime import slug
@@ -31,7 +31,7 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
     frame = material.frames.get("repaired")
     if frame is None or frame.empty:
         text = "This run repairs no network without training."
-        missing = Missing(text, ".venv/bin/snakemake --configfile config/short_way.yaml")
+        missing = Missing(text, f"{SNAKEMAKE} --configfile config/short_way.yaml")
         return Section("repair", "Pruned without training", lead, [missing])
     pictures = [
         *_repair_by_size(material.frames["repaired_by_size"], networks),

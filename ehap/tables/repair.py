@@ -100,7 +100,7 @@ def usual_images(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def usual_steps(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Return the repairs without distillation, and those with the most frequent number of steps, the largest of several.
+    """Return repairs that are not distilled and those of the most frequent number of steps, the largest of several.
 
     Args:
         frame: As ``repaired`` returns it.

@@ -142,7 +142,6 @@ def gather(results: Path, tmp_path: Path) -> Gather:
 
     def gather(settings: Tables = SETTINGS) -> Material:
         paper = (CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tmp_path / "measurements")
-        command = ".venv/bin/snakemake --configfile tiny.yaml"
-        return gathered(results, page_records(results, settings), *paper, settings, command, "tiny")
+        return gathered(results, page_records(results, settings), *paper, settings, "--configfile tiny.yaml", "tiny")
 
     return gather
