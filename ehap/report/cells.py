@@ -1,5 +1,7 @@
 """Cells and blocks that many sections have."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from math import isnan, nan
 from typing import Any, cast
 
@@ -17,6 +19,14 @@ def number_cell(
 ) -> Cell:
     """Return a cell with a number; an empty one for NaN. The arguments are those of ``number``, and the records."""
     return Cell("", LAST) if isnan(value) else Cell(number(value, unit, spread, sign), value, sources)
+
+
+def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]:
+    """Return the cells, those with a number and without records of their own with these."""
+    return tuple(
+        replace(cell, sources=sources) if cell.order is not None and cell.text and not cell.sources else cell
+        for cell in cells
+    )
 
 
 def nothing(material: Material, stage: str, otherwise: str = "This run has no such records.") -> Missing:

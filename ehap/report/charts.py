@@ -138,7 +138,7 @@ def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> dict[
     """Return networks as they are left: a bar a layer, its outline all the channels there were.
 
     Args:
-        layers: method, family, layer, position, width, kept.
+        layers: method, name (as shown), family, layer, position, width, kept.
         colours: Family to the number of its colour.
     """
     base = altair.Chart().encode(
@@ -148,7 +148,7 @@ def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> dict[
             axis=altair.Axis(labels=False, ticks=False, domain=False),
             scale=altair.Scale(paddingInner=0.18),
         ),
-        tooltip=["method:N", "layer:N", "kept:Q", "width:Q"],
+        tooltip=["name:N", "layer:N", "kept:Q", "width:Q"],
     )
     up, down = altair.Y("top:Q", title=None, axis=None), altair.Y2("bottom:Q")
     outline = base.transform_calculate(top="datum.width / 2", bottom="-datum.width / 2").mark_bar(
@@ -158,7 +158,7 @@ def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> dict[
     header = altair.Header(title=None, labelAngle=0, labelAnchor="start", labelOrient="top", labelFontSize=12)
     picture = altair.layer(outline.encode(up, down), inside.encode(up, down, _colour("family", colours)))
     rows = picture.properties(width=600, height=56).facet(
-        data=layers, row=altair.Row("method:N", header=header, sort=list(dict.fromkeys(layers["method"]))), spacing=14
+        data=layers, row=altair.Row("name:N", header=header, sort=list(dict.fromkeys(layers["name"]))), spacing=14
     )
     return _spec(_filtered(rows).configure_axis(grid=False))
 

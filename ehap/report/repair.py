@@ -6,12 +6,12 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import number_cell, parts, rows_of
+from ehap.report.cells import number_cell, parts, rows_of, sourced
 from ehap.report.material import SNAKEMAKE, Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import cell_name
 from ehap.runtime import slug
-from ehap.settings.names import DATASETS, MODELS
+from ehap.settings.names import DATASETS, DENSE, MODELS
 
 REPAIR = {
     "pruned_accuracy": "as pruned",
@@ -95,6 +95,8 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
     mine = tuple(name for name in heads["method"].unique() if name == method or str(name).startswith(f"{method}-draw"))
     sources = material.sources(stage="reconstruct", dataset=dataset, model=model, method=mine, device=device)
     before = material.sources(stage="assess", dataset=dataset, model=model, method=mine, device=device)
+    planned = material.sources(stage="prune", dataset=dataset, model=model, method=mine)
+    dense = material.sources(stage="evaluate", dataset=dataset, model=model, method=DENSE, device=device)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
         Cell(DATASETS.get(dataset, dataset)),
@@ -102,18 +104,18 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
         Cell(method),
         Cell(f"{of['images']:,.0f}", of["images"]),
         Cell(f"{of['steps']:.0f}", of["steps"]),
-        number_cell(of["compression_ratio"], "percent"),
-        number_cell(of["flops_ratio"], "percent"),
+        number_cell(of["compression_ratio"], "percent", sources=planned),
+        number_cell(of["flops_ratio"], "percent", sources=planned),
         *(
             number_cell(
                 of[step], "percent", of[f"{step}_std"], before if step.startswith(("pruned", "recal")) else sources
             )
             for step in REPAIR
         ),
-        number_cell(of["change"], "percentage points", of["change_std"], sources, sign=True),
-        number_cell(of["seconds"], "s", sources=sources),
-        number_cell(of["peak_memory"], "memory", sources=sources),
+        number_cell(of["change"], "percentage points", of["change_std"], (*sources, *dense), sign=True),
+        number_cell(of["seconds"], "s"),
+        number_cell(of["peak_memory"], "memory"),
         Cell(f"{of['n']:.0f}", of["n"]),
         Cell(device),
     )
-    return Row(cells, dataset, model, method)
+    return Row(sourced(cells, sources), dataset, model, method)

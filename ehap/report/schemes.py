@@ -6,7 +6,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
-from ehap.report.cells import LAST, nothing, number_cell, parts, rows_of
+from ehap.report.cells import LAST, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import cell_name
 from ehap.runtime import slug
@@ -40,25 +40,25 @@ def schemes_section(material: Material) -> Section:
 def _row(material: Material, row: dict[str, object]) -> Row:
     where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device")}
     tested = material.sources(stage="evaluate", **where)
+    before = material.sources(stage="evaluate", **{**where, "scheme": ""})
+    quantized = material.sources(stage="qat", **where)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
         Cell(DATASETS.get(where["dataset"], where["dataset"])),
         Cell(MODELS.get(where["model"], where["model"])),
         Cell(where["method"]),
         Cell(where["scheme"]),
-        _whole(of["weight_bits"], material.sources(stage="qat", **where)),
-        _whole(of["activation_bits"]),
-        _whole(of["epochs"]),
-        number_cell(of["accuracy"], "percent", of["accuracy_std"], tested),
-        number_cell(of["change"], "percentage points", of["change_std"], tested, sign=True),
-        number_cell(of["file_size"], "bytes", sources=tested),
+        *(_whole(of[name], quantized) for name in ("weight_bits", "activation_bits", "epochs")),
+        number_cell(of["accuracy"], "percent", of["accuracy_std"]),
+        number_cell(of["change"], "percentage points", of["change_std"], (*tested, *before), sign=True),
+        number_cell(of["file_size"], "bytes"),
         Cell(f"{of['n']:.0f}", of["n"]),
         Cell(where["device"]),
     )
-    return Row(cells, where["dataset"], where["model"], where["method"])
+    return Row(sourced(cells, tested), where["dataset"], where["model"], where["method"])
 
 
-def _whole(value: float, sources: tuple[int, ...] = ()) -> Cell:
+def _whole(value: float, sources: tuple[int, ...]) -> Cell:
     """Return a number that is whole, or a mean of such; nothing for NaN, of an older record."""
     return Cell("", LAST) if isnan(value) else Cell(f"{value:.3g}", value, sources)
 

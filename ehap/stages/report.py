@@ -196,6 +196,7 @@ def _plans(read: Mapping[Path, dict[str, Any]]) -> list[Plan]:
                 model=model,
                 seed=record["seed"],
                 method=record["method"],
+                device=str(record.get("device", "")),
                 kept={layer: len(kept[layer]) for layer in widths},
                 widths=widths,
                 unions=len(sums),

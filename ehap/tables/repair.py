@@ -96,7 +96,8 @@ def usual_images(frame: pandas.DataFrame) -> pandas.DataFrame:
     Args:
         frame: As ``repaired`` returns it.
     """
-    return frame[frame["images"] == frame["images"].mode().max()]
+    usual: pandas.DataFrame = frame[frame["images"] == frame["images"].mode().max()]
+    return usual
 
 
 def usual_steps(frame: pandas.DataFrame) -> pandas.DataFrame:

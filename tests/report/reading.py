@@ -3,14 +3,16 @@
 from ehap.report import Material
 from ehap.report.blocks import Cell, Finding, Row, Section, Table
 from ehap.report.curves import curves_section
-from ehap.report.engines import integers_section, latency_section
+from ehap.report.integers import integers_section
+from ehap.report.latency import latency_section
 from ehap.report.networks import networks
 from ehap.report.overview import networks_section
-from ehap.report.paper import paper_section, settings_section
+from ehap.report.paper import paper_section
 from ehap.report.published import published_section
 from ehap.report.records import records_section
 from ehap.report.repair import repair_section
 from ehap.report.schemes import schemes_section
+from ehap.report.settings import settings_section
 from ehap.report.shapes import shapes_section
 from ehap.report.traces import traces_section
 

@@ -13,7 +13,7 @@ from ehap.report.networks import Network, networks
 from ehap.report.overview import networks_section
 from ehap.report.paper import paper_section
 from ehap.report.verdict import verdict
-from tests.report.conftest import CELL, SETTINGS, Gather, write
+from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, write
 from tests.report.reading import row_of, table_of, texts
 
 
@@ -96,11 +96,7 @@ def test_differences_are_of_the_same_seeds(gather: Gather, results: Path) -> Non
 
 
 def test_two_devices_are_told_apart(gather: Gather, results: Path, benches: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    for path in results.rglob("record.json"):
-        copy = other / path.relative_to(results)
-        copy.parent.mkdir(parents=True)
-        copy.write_text(path.read_text().replace("A CPU", "NVIDIA H200"))
+    other = copied_to(tmp_path / "other", results, "NVIDIA H200")
     material = gather(replace(SETTINGS, also_read=(str(other),)))
     found = networks(material)
     shown = headlines(material, found)

@@ -1,22 +1,24 @@
 """What the sections say: their numbers are those of the records, and they say what they have not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
+from ehap.report import Material
 from ehap.report.blocks import Missing, Picture
 from ehap.report.charts import MOST_POINTS, thinned
-from ehap.report.engines import integers_section, latency_section
 from ehap.report.headline import facts, headlines
+from ehap.report.integers import integers_section
+from ehap.report.latency import latency_section
 from ehap.report.networks import networks
 from ehap.report.overview import networks_section
-from ehap.report.paper import paper_section, settings_section
-from ehap.report.published_traces import sample_weights
+from ehap.report.paper import paper_section
 from ehap.report.repair import repair_section
 from ehap.report.schemes import schemes_section
+from ehap.report.settings import settings_section
+from ehap.report.shapes import shapes_section
 from ehap.report.traces import traces_section
-from tests.report.conftest import CELL, SETTINGS, Gather, evaluated, write
+from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, evaluated, write
 from tests.report.reading import findings_of, paths_of, row_of, table_of, texts
 
 
@@ -78,62 +80,6 @@ def test_settings_say_where_they_differ_from_the_papers(gather: Gather) -> None:
     assert (other.cells[4].text, other.cells[5].text, other.cells[6].text) == ("0.1", "0.05", "differs")
 
 
-def test_what_the_published_code_computes_has_eight_numbers(gather: Gather, benches: Path) -> None:
-    found = findings_of(gather())
-    assert [finding.figure.replace("\u00a0", " ") for finding in found] == [
-        *("99.6 %", "336 of 512", "372,600", "2 of 2", "3.7×", "+0.42 points", "959 against 958", "3 of 6"),
-    ]
-    assert "from sample 4 on" in found[0].said
-    assert "from sample 20 on" in found[0].said
-    assert "3 samples share 40 %, 30 samples share 60 %" in found[0].ours
-    assert found[1].table is not None
-    assert texts(found[1].table.rows[0])[2:] == ["50,000", "512", "336", "512"]
-    assert "2.00 times what it takes without, and 5.0 times ours" in found[2].ours
-    assert "differ in 3 to 4 channels" in found[6].ours
-    assert "HAP in 6 of 6 rows, of EHAP in 0" in found[7].ours
-    assert sum(sample_weights(300)) == pytest.approx(1)
-    assert sample_weights(300)[1] == pytest.approx(sample_weights(300)[0] / 256)
-
-
-def test_sizes_are_told_in_both_readings(gather: Gather) -> None:
-    table = findings_of(gather())[4].table
-    assert table is not None
-    assert [texts(row)[2:] for row in table.rows] == [
-        ["3,735.2 KB", "weights and momentum", "1,894.9 KB", "1.97"],
-        ["373.5 KB", "weights and momentum", "198.0 KB", "1.89"],
-        ["186.8 KB", "integers as float32", "51.0 KB", "3.66"],
-    ]
-
-
-def test_channels_that_a_set_would_scramble_are_counted(gather: Gather) -> None:
-    plan = gather().plans[0]
-    # The first block adds (1, 8) to the stem's (0, 8), the four behind it (0, 8) to the union; then both sides agree.
-    orders = [tuple({1, 8, 0}), *4 * [tuple({0, 8, 1})]]
-    expected = sum(one != other for order in orders for one, other in zip(order, sorted(order), strict=True))
-    assert expected > 0  # else this plan would test nothing
-    assert (plan.unions, plan.union_channels, plan.out_of_order) == (5, 15, expected)
-    table = findings_of(gather())[3].table
-    assert table is not None
-    assert [cell.text for cell in table.rows[0].cells[3:6]] == ["5", "15", str(expected)]
-
-
-def test_the_limit_of_a_layer_is_run_by_both_rules(gather: Gather) -> None:
-    limits = {limit.width: (list(limit.ours), list(limit.published)) for limit in gather().limits}
-    assert limits == {
-        16: ([15], [0]),  # the published rule leaves none and so takes the first, here the worst
-        32: ([30, 31], [31]),
-        64: ([60, 61, 62, 63], [61, 62, 63]),
-    }
-
-
-def test_untrained_networks_do_not_count_as_trainings(gather: Gather, results: Path) -> None:
-    before = findings_of(gather())[5].ours
-    assert "the mean of 6 trainings" in before
-    accuracy = {"accuracy": (88.0, "percent"), "best_accuracy": (88.0, "percent")}
-    write(results, "finetune", accuracy, seed=0, method="hap")
-    assert "the mean of 5 trainings" in findings_of(gather())[5].ours
-
-
 def test_benchmarks_are_those_of_the_device_of_the_records(gather: Gather, benches: Path) -> None:
     material = gather()
     assert {path.split("measurements/")[1] for path in material.benches} == {
@@ -143,9 +89,9 @@ def test_benchmarks_are_those_of_the_device_of_the_records(gather: Gather, bench
     row = row_of(table_of(section, "fidelity"), "ours fp32, 30 samples")
     assert texts(row)[4:8] == ["30", "60.0 s", "600.0 s", "600 MB"]  # the judged samples cost a tenth of 300
     assert texts(table_of(section, "traces").rows[0])[3:7] == ["300", "512", "12.5 ± 0.0 s", "2,000 MB"]
-    (picture,) = latency_section(material).blocks
+    picture, _ = latency_section(material).blocks
     assert isinstance(picture, Picture)
-    assert "onnxruntime: plain sums, aligned, INT8, 16.0 ms" in picture.alt
+    assert "ONNX Runtime: plain sums, aligned, INT8, 16.0 ms" in picture.alt
 
 
 def test_without_benchmarks_the_page_says_how_to_get_them(gather: Gather) -> None:
@@ -196,3 +142,42 @@ def test_long_trainings_are_thinned_but_keep_their_ends(gather: Gather) -> None:
     assert (len(history), len(few)) == (300, MOST_POINTS)
     assert (few["epoch"].iloc[0], few["epoch"].iloc[-1]) == (1, 300)
     assert few["epoch"].is_unique
+
+
+def _shapes(material: Material) -> list[tuple[str, list[str]]]:
+    """Return the title of each picture of shapes and the names of the plans in it."""
+    pictures = [block for block in shapes_section(material).blocks if isinstance(block, Picture)]
+    names = [[row["name"] for rows in picture.spec["datasets"].values() for row in rows] for picture in pictures]
+    return [(picture.title, list(dict.fromkeys(found))) for picture, found in zip(pictures, names, strict=True)]
+
+
+def test_plans_of_two_devices_or_seeds_are_drawn_apart_and_named(gather: Gather, results: Path, tmp_path: Path) -> None:
+    title = "Channels kept, ResNet-32 on CIFAR-10, seed 0"
+    assert _shapes(gather()) == [(title, ["hap"])]  # of two seeds the first
+    layers = gather().plans[0].widths
+    more = write(results, "prune", {"parameters": (100_000, "parameters")}, seed=1, method="random")
+    more.with_name("plan.json").write_text(json.dumps({"kept": {layer: [0] for layer in layers}}))
+    both = replace(SETTINGS, methods=("hap", "random"))
+    assert _shapes(gather(both)) == [(title, ["hap", "random (seed 1)"])]
+    other = copied_to(tmp_path / "other", results, "A GPU")
+    plan = {"kept": {layer: [0, 1] for layer in layers}}
+    for path in other.rglob("hap/plan.json"):
+        path.write_text(json.dumps(plan))
+    material = gather(replace(both, also_read=(str(other),)))
+    assert _shapes(material) == [
+        (f"{title}, A CPU", ["hap", "random (seed 1)"]),
+        (f"{title}, A GPU", ["hap", "random (seed 1)"]),
+    ]
+    pictures = [block for block in shapes_section(material).blocks if isinstance(block, Picture)]
+    kept = [
+        {row["kept"] for rows in picture.spec["datasets"].values() for row in rows if row["method"] == "hap"}
+        for picture in pictures
+    ]
+    assert (len(kept[0]), kept[1]) == (4, {2})
+    assert len({picture.name for picture in pictures}) == 2
+    table = findings_of(material)[3].table
+    assert table is not None
+    assert [texts(row)[1] for row in table.rows if "hap" in texts(row)[1]] == 2 * ["hap on A CPU"] + 2 * [
+        "hap on A GPU"
+    ]
+    assert [len(row.cells[5].sources) for row in table.rows] == [1] * len(table.rows)
