@@ -1,7 +1,7 @@
 """Quantized networks as engines execute them: the audit of integers."""
 
 from ehap.report.blocks import Cell, Row, Section, Table
-from ehap.report.cells import nothing, number_cell, rows_of, sourced
+from ehap.report.cells import narrow, nothing, number_cell, rows_of, sourced
 from ehap.report.material import Material
 from ehap.settings.names import DATASETS, MODELS
 
@@ -44,4 +44,4 @@ def integers_section(material: Material) -> Section:
         *("#float operators in ONNX Runtime", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
     )
     note = "The ONNX file holds plain sums and widths padded for the engine; the packed one the weights that there are."
-    return Section("integers", "Integers that run", lead, [Table("integers", "Audit", columns, rows, note)])
+    return Section("integers", "Integers that run", lead, [narrow(Table("integers", "Audit", columns, rows, note))])

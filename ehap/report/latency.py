@@ -8,6 +8,7 @@ from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
+from ehap.report.text import counted
 from ehap.report.tiles import ALIGNED
 from ehap.runtime import slug
 from ehap.settings.names import DENSE, MODELS
@@ -52,8 +53,8 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
     best = data.sort_values("latency_ms").iloc[0]
     kept = part.drop_duplicates("network").set_index("network")["kept_parameters"]
     pruned = f"pruned to {100 * kept[ALIGNED] / kept[DENSE]:.0f} %, " if {ALIGNED, DENSE} <= set(kept.index) else ""
-    title = f"{MODELS.get(first['model'], first['model'])}, {pruned}{_counted(first['batch'], 'image')} at a time, "
-    title += f"{_counted(first['threads'], 'thread')}, {first['weights']} weights"
+    title = f"{MODELS.get(first['model'], first['model'])}, {pruned}{counted(first['batch'], 'image')} at a time, "
+    title += f"{counted(first['threads'], 'thread')}, {first['weights']} weights"
     alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['latency_ms']:.1f} ms; from {path}."
     name = slug("-".join([path, *(str(first[key]) for key in ("model", "batch", "threads", "weights"))]))
     return Picture(name, title, alt, charts.latency(data), PRECISIONS, "", str(first["model"]))
@@ -76,7 +77,3 @@ def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
 
 def _engine(name: object) -> str:
     return ENGINES.get(str(name), str(name))
-
-
-def _counted(count: float, what: str) -> str:
-    return f"{int(count)} {what}{'' if count == 1 else 's'}"

@@ -7,7 +7,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
-from ehap.report.cells import nothing, number_cell, sourced
+from ehap.report.cells import narrow, nothing, number_cell, sourced
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, against, dense_of
@@ -27,7 +27,7 @@ def networks_section(material: Material, networks: Sequence[Network]) -> Section
         *("dataset", "model", "method", "#accuracy", "#against dense", "#parameters kept", "#FLOPs kept", "#file"),
         *("#INT8 accuracy", "#INT8 file", "#n", "device"),
     )
-    table = Table("networks", "Accuracy and size", columns, rows)
+    table = narrow(Table("networks", "Accuracy and size", columns, rows))
     blocks: list[Block] = [table, *pictures_of_size(material, networks)] if rows else [nothing(material, "evaluate")]
     return Section("networks", "All networks", lead, blocks)
 

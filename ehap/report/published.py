@@ -18,7 +18,7 @@ from ehap.report.published_traces import (
     items_finding,
     sample_weights_finding,
 )
-from ehap.report.text import network_name, number
+from ehap.report.text import counted, network_name, number
 from ehap.settings.names import DENSE, MODELS
 
 FLOAT_BYTES = 4
@@ -73,9 +73,10 @@ def _unions(material: Material) -> Finding:
         )
     worst = max((plan.out_of_order for plan in material.plans), default=0)
     touched = sum(plan.out_of_order > 0 for plan in material.plans)
+    much = f"; at worst {worst} channels of one network" if worst else ""
     figure = f"{touched} of {len(rows)}" if rows else "none yet"
     ours = (
-        f"pruned networks of this run would be read in a wrong order; at worst {worst} channels of one network. Ours "
+        f"pruned networks of this run would be read in a wrong order{much}. Ours "
         "sorts every union, and its outputs equal the masked network's."
         if rows
         else "No plan is here yet; each pruned network is judged by its plan."
@@ -139,16 +140,27 @@ def _best_epoch(material: Material) -> Finding:
     wide = values.pivot_table(index=[*keys, "seed"], columns="quantity", values="value", sort=False).reset_index()
     if "train_loss" not in wide:
         return Finding(title, said, "none yet", "No training is recorded yet.")
-    trained = wide[wide["train_loss"].notna()]  # without it no epoch was trained, and there was nothing to choose
+    trained = wide[wide["train_loss"].notna()]  # without it no epoch was trained
+    trained = trained.merge(_epochs(material), how="left", on=[*keys, "seed"])
+    trained = trained[trained["epochs"] != 1]  # of one epoch there was nothing to choose
+    if trained.empty:
+        return Finding(title, said, "none yet", "No training here had several epochs to choose from.")
     gain = trained["best_accuracy"] - trained["accuracy"]
     rows = [_epoch_row(material, part, keys) for part in parts(trained.assign(gain=gain), keys)]
     columns = ("stage", "network", "method", "#last epoch", "#best epoch", "#gain")
     ours = (
-        f"is what that choice adds here, the mean of {len(trained)} trainings, and at most "
+        f"is what that choice adds here, the mean of {counted(len(trained), 'training')} of several epochs, and at most "
         f"{number(gain.max(), 'percentage points')}."
     )
     table = _table("published-best", "Last and best epoch", columns, rows)
     return Finding(title, said, number(gain.mean(), "percentage points", sign=True), ours, table)
+
+
+def _epochs(material: Material) -> pandas.DataFrame:
+    """Return how many epochs each training had."""
+    keys = ["stage", "dataset", "model", "method", "scheme", "device", "seed"]
+    rows = material.settings[material.settings["setting"] == "epochs"].drop_duplicates(keys)
+    return rows[[*keys, "value"]].rename(columns={"value": "epochs"})
 
 
 def _epoch_row(material: Material, part: pandas.DataFrame, keys: list[str]) -> Row:

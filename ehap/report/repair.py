@@ -6,7 +6,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import number_cell, parts, rows_of, sourced
+from ehap.report.cells import narrow, number_cell, parts, rows_of, sourced
 from ehap.report.material import SNAKEMAKE, Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import cell_name
@@ -43,7 +43,7 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
         *(f"#{label}" for label in REPAIR.values()),
         *("#against dense", "#seconds", "#peak memory", "#n", "device"),
     )
-    table = Table("repaired", "Repaired networks, accuracy at each step", columns, rows)
+    table = narrow(Table("repaired", "Repaired networks, accuracy at each step", columns, rows))
     return Section("repair", "Pruned without training", lead, [*pictures, table])
 
 

@@ -6,7 +6,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import nothing, number_cell, parts, rows_of, sourced
+from ehap.report.cells import narrow, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.runtime import slug
 from ehap.settings.names import DATASETS, MODELS
@@ -36,7 +36,7 @@ def traces_section(material: Material) -> Section:
     rows = [_trace_row(material, part) for part in parts(frame, ["dataset", "model", "curvature", "device"])]
     columns = ("dataset", "model", "curvature", "#samples", "#images", "#seconds", "#peak memory", "#n", "device")
     none = nothing(material, "trace", "This run computes no traces.")
-    blocks.append(Table("traces", "Traces of this run", columns, rows) if rows else none)
+    blocks.append(narrow(Table("traces", "Traces of this run", columns, rows)) if rows else none)
     if benched:
         judged_columns = (
             *("estimator", "model", "#classes", "#Hessian batch", "#samples judged", "#seconds for them"),

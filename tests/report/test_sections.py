@@ -7,6 +7,7 @@ from pathlib import Path
 from ehap.report import Material
 from ehap.report.blocks import Missing, Picture
 from ehap.report.charts import MOST_POINTS, thinned
+from ehap.report.curves import curves_section
 from ehap.report.headline import facts, headlines
 from ehap.report.integers import integers_section
 from ehap.report.latency import latency_section
@@ -149,6 +150,50 @@ def _shapes(material: Material) -> list[tuple[str, list[str]]]:
     pictures = [block for block in shapes_section(material).blocks if isinstance(block, Picture)]
     names = [[row["name"] for rows in picture.spec["datasets"].values() for row in rows] for picture in pictures]
     return [(picture.title, list(dict.fromkeys(found))) for picture, found in zip(pictures, names, strict=True)]
+
+
+def test_of_a_single_epoch_training_and_test_are_told_apart(gather: Gather, results: Path) -> None:
+    for path in results.glob(f"quantize/{CELL}/*/hap/qat8/history.csv"):
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    pictures = [block for block in curves_section(gather()).blocks if isinstance(block, Picture)]
+    *lines, points = [picture.spec for picture in pictures]
+    assert [spec["mark"]["type"] for spec in lines] == ["line", "line"]
+    assert points["mark"]["type"] == "point"
+    assert points["encoding"]["fillOpacity"]["scale"] == {"domain": ["test", "train"], "range": [1, 0]}
+    assert pictures[-1].alt.endswith("after 1 epoch.")
+    for path in results.glob(f"quantize/{CELL}/*/hap/qat8/record.json"):
+        path.write_text(path.read_text().replace('"epochs": 30', '"epochs": 1'))
+    best = findings_of(gather())[5]
+    assert "the mean of 4 trainings of several epochs" in best.ours  # of one epoch there is nothing to choose
+
+
+def test_schemes_of_one_size_are_no_picture_and_their_words_stay_apart(gather: Gather, results: Path) -> None:
+    def pictures(size: int) -> list[Picture]:
+        for seed in (0, 1):
+            where = {"seed": seed, "method": "hap", "scheme": "ptq8"}
+            write(results, "qat", {}, settings={"bits": 8, "activation_bits": None, "epochs": 0}, **where)
+            write(results, "evaluate", evaluated(86.0 + seed, 46_690, size), **where)
+        section = schemes_section(gather(replace(SETTINGS, schemes=("qat8", "ptq8"))))
+        return [block for block in section.blocks if isinstance(block, Picture)]
+
+    assert pictures(51_100) == []
+    (picture,) = pictures(60_000)
+    words = [layer["mark"]["dy"] for layer in picture.spec["layer"] if layer["mark"]["type"] == "text"]
+    assert len(words) == 2
+    assert words[0] > 0 > words[1]
+
+
+def test_columns_without_a_word_are_left_out(gather: Gather, results: Path) -> None:
+    columns = table_of(integers_section(gather()), "integers").columns
+    assert {"#in Inductor", "#other answers there"} <= set(columns)
+    assert "device" not in table_of(networks_section(gather(), networks(gather())), "networks").columns  # there is one
+    for path in results.rglob("deploy/**/record.json"):
+        record = json.loads(path.read_text())
+        record["values"] = {name: value for name, value in record["values"].items() if "inductor" not in name}
+        path.write_text(json.dumps(record))
+    less = table_of(integers_section(gather()), "integers")
+    assert set(columns) - set(less.columns) == {"#in Inductor", "#other answers there"}
+    assert {len(row.cells) for row in less.rows} == {len(less.columns)}
 
 
 def test_plans_of_two_devices_or_seeds_are_drawn_apart_and_named(gather: Gather, results: Path, tmp_path: Path) -> None:
