@@ -8,6 +8,7 @@ from ehap.errors import SettingsError
 from ehap.settings.names import DATASETS, DENSE, MODELS
 from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
+from ehap.workflow.command import command_options
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus

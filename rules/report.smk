@@ -1,3 +1,10 @@
+# The page prints commands that make more of this run. They are in its command line but not in its params: another
+# spelling of the same configuration, or another machine, reruns nothing.
+OPTIONS = command_options(
+    workflow.config_settings.configfiles, workflow.config_settings.config
+)
+
+
 rule report:
     """The page of results, as one file that needs nothing else."""
     input:
@@ -31,3 +38,4 @@ rule report:
     shell:
         "{PYTHON} {SCRIPTS}/report.py --results {params.results} --page {output.page} --paper {input.paper}"
         " --paper-settings {input.paper_settings} --measurements measurements --settings {params.settings:q} --log {log}"
+        " --options={OPTIONS:q}"

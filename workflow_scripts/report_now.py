@@ -9,6 +9,7 @@ from ehap.errors import EhapError
 from ehap.settings import Run
 from ehap.stages import report
 from ehap.workflow.cells import page_records
+from ehap.workflow.command import command_options
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
@@ -20,9 +21,8 @@ try:
     results = args.results or Path("results") / run.name
     page = args.page or results / "report/index.html"
     inputs = (Path("config/paper_results.csv"), Path("config/paper_settings.csv"), Path("measurements"))
-    command = f".venv/bin/snakemake --configfile {args.configuration}"
-    records = page_records(results, run.tables())
-    report.run(results, records, *inputs, page, run.tables(), command, run.name)
+    records, options = page_records(results, run.tables()), command_options([args.configuration], {})
+    report.run(results, records, *inputs, page, run.tables(), options, run.name)
 except EhapError as error:
     parser.exit(1, f"error: {error}\n")
 print(page)

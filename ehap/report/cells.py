@@ -1,13 +1,15 @@
 """Cells and blocks that many sections have."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from math import isnan, nan
 from typing import Any, cast
 
 import pandas
 
-from ehap.report.blocks import Cell, Missing
+from ehap.report.blocks import Cell, Missing, Table
 from ehap.report.material import Material
-from ehap.report.text import number
+from ehap.report.text import counted, number
 
 LAST = -1e300  # what a cell without a number is sorted by
 
@@ -19,14 +21,33 @@ def number_cell(
     return Cell("", LAST) if isnan(value) else Cell(number(value, unit, spread, sign), value, sources)
 
 
+def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]:
+    """Return the cells, those with a number and without records of their own with these."""
+    return tuple(
+        replace(cell, sources=sources) if cell.order is not None and cell.text and not cell.sources else cell
+        for cell in cells
+    )
+
+
+def narrow(table: Table) -> Table:
+    """Return a table without columns that are empty in every row, and without the device where there is one only."""
+    told = [{row.cells[index].text for row in table.rows} for index in range(len(table.columns))]
+    shown = [
+        index
+        for index, (column, texts) in enumerate(zip(table.columns, told, strict=True))
+        if texts - {""} and (column != "device" or len(texts) > 1)
+    ]
+    rows = [replace(row, cells=tuple(row.cells[index] for index in shown)) for row in table.rows]
+    return replace(table, columns=tuple(table.columns[index] for index in shown), rows=rows)
+
+
 def nothing(material: Material, stage: str, otherwise: str = "This run has no such records.") -> Missing:
     """Say that the records of a stage are missing, with the command that makes the first of them."""
     missing = material.missing.get(stage, ())
     if not missing:
         return Missing(otherwise)
-    return Missing(
-        f"{len(missing)} record(s) of the stage {stage} are not here yet.", f"{material.config} {missing[0]}"
-    )
+    said = f"{counted(len(missing), 'record')} of the stage {stage}"
+    return Missing(f"{said} {'is' if len(missing) == 1 else 'are'} not here yet.", material.command(missing[0]))
 
 
 def parts(frame: pandas.DataFrame, keys: list[str]) -> list[pandas.DataFrame]:

@@ -46,7 +46,8 @@ def accuracy_by_size(points: pandas.DataFrame, colours: Mapping[str, int], size:
     )
     rules = base.transform_filter("datum.spread > 0").mark_rule()
     rules = rules.encode(x, families, _low(y), y2="high:Q", opacity=pale)
-    shapes = altair.Scale(domain=list(STATES), range=list(STATES.values()))
+    states = {state: shape for state, shape in STATES.items() if (points["state"] == state).any()}
+    shapes = altair.Scale(domain=list(states), range=list(states.values()))
     marks = base.mark_point(filled=True, size=110, stroke="var(--card)", strokeWidth=1).encode(
         *(x, y, families, altair.Shape("state:N", scale=shapes, legend=altair.Legend(title=None, orient="bottom"))),
         opacity=pale,
@@ -103,6 +104,8 @@ def steps_of_repair(points: pandas.DataFrame, steps: Mapping[str, int], size: st
 def learning_curves(history: pandas.DataFrame, names: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, Any]:
     """Return accuracy over the epochs of one stage, on test images solid, in training thin.
 
+    Of a single epoch: a column of points each family, on test images filled, in training hollow.
+
     Args:
         history: curve, epoch, test, train (percent).
         names: curve, method, family, label: said once a curve, since long runs have many epochs.
@@ -114,15 +117,22 @@ def learning_curves(history: pandas.DataFrame, names: pandas.DataFrame, colours:
     named = altair.LookupData(data=names, key="curve", fields=["method", "family", "label"])
     both = altair.Scale(domain=["test", "train"], range=[[1, 0], [2, 3]])
     lines = _filtered(altair.Chart(history).transform_lookup(lookup="curve", from_=named))
-    lines = lines.transform_fold(["test", "train"], as_=["set", "accuracy"]).mark_line(point=last == 1)
-    lines = lines.encode(
-        altair.X("epoch:Q", title="epoch", axis=axis, scale=altair.Scale(nice=False)),
+    lines = lines.transform_fold(["test", "train"], as_=["set", "accuracy"]).encode(
         altair.Y("accuracy:Q", title="accuracy, %", scale=altair.Scale(zero=False)),
         _colour("family", colours),
-        altair.StrokeDash("set:O", scale=both, legend=None),
-        altair.StrokeWidth("set:O", scale=altair.Scale(domain=["test", "train"], range=[1.8, 1]), legend=None),
         detail="label:N",
         tooltip=["label:N", "set:N", "epoch:Q", _shown("accuracy", ".2f", "accuracy, %")],
+    )
+    if last == 1:
+        columns = altair.X("family:N", title="after one epoch", sort=list(colours), axis=altair.Axis(labels=False))
+        filled = altair.FillOpacity("set:O", scale=altair.Scale(domain=["test", "train"], range=[1, 0]), legend=None)
+        fill = altair.Fill("family:N", scale=_palette(colours), legend=None)
+        return _spec(lines.mark_point(size=60, opacity=1).encode(columns, fill, filled).properties(height=230))
+    thick = altair.Scale(domain=["test", "train"], range=[1.8, 1])
+    lines = lines.mark_line().encode(
+        altair.X("epoch:Q", title="epoch", axis=axis, scale=altair.Scale(nice=False)),
+        altair.StrokeDash("set:O", scale=both, legend=None),
+        altair.StrokeWidth("set:O", scale=thick, legend=None),
     )
     return _spec(lines.properties(height=230))
 
@@ -138,7 +148,7 @@ def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> dict[
     """Return networks as they are left: a bar a layer, its outline all the channels there were.
 
     Args:
-        layers: method, family, layer, position, width, kept.
+        layers: method, name (as shown), family, layer, position, width, kept.
         colours: Family to the number of its colour.
     """
     base = altair.Chart().encode(
@@ -148,7 +158,7 @@ def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> dict[
             axis=altair.Axis(labels=False, ticks=False, domain=False),
             scale=altair.Scale(paddingInner=0.18),
         ),
-        tooltip=["method:N", "layer:N", "kept:Q", "width:Q"],
+        tooltip=["name:N", "layer:N", "kept:Q", "width:Q"],
     )
     up, down = altair.Y("top:Q", title=None, axis=None), altair.Y2("bottom:Q")
     outline = base.transform_calculate(top="datum.width / 2", bottom="-datum.width / 2").mark_bar(
@@ -158,7 +168,7 @@ def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> dict[
     header = altair.Header(title=None, labelAngle=0, labelAnchor="start", labelOrient="top", labelFontSize=12)
     picture = altair.layer(outline.encode(up, down), inside.encode(up, down, _colour("family", colours)))
     rows = picture.properties(width=600, height=56).facet(
-        data=layers, row=altair.Row("method:N", header=header, sort=list(dict.fromkeys(layers["method"]))), spacing=14
+        data=layers, row=altair.Row("name:N", header=header, sort=list(dict.fromkeys(layers["name"]))), spacing=14
     )
     return _spec(_filtered(rows).configure_axis(grid=False))
 
@@ -204,14 +214,19 @@ def schemes(points: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, A
     y = altair.Y("accuracy:Q", title="test accuracy, %", scale=altair.Scale(zero=False, padding=16))
     hue = _colour("width", colours)
     fill = altair.Scale(domain=["trained", "calibrated"], range=[1, 0])
-    marks = base.mark_point(size=90, strokeWidth=1.8).encode(
+    marks = base.mark_point(size=90, strokeWidth=1.8, opacity=1).encode(
         *(x, y, hue, altair.Fill("width:N", scale=_palette(colours), legend=None)),
         fillOpacity=altair.FillOpacity("trained:O", scale=fill, legend=None),
         tooltip=["scheme:N", "trained:N", _shown("accuracy", ".2f", "accuracy, %"), _shown("size", ",.1f", "KB")],
     )
-    words = base.mark_text(dy=-13, fontSize=11, color="var(--text)").encode(x, y, text="scheme:N")
+    words = [
+        base.transform_filter(f"datum.trained === '{how}'")
+        .mark_text(dy=13 * side + 1, fontSize=11, color="var(--text)")
+        .encode(x, y, text="scheme:N")
+        for how, side in (("trained", 1), ("calibrated", -1))  # of one size they would stand on each other
+    ]
     rules = base.transform_filter("datum.spread > 0").mark_rule(opacity=0.6).encode(x, hue, _low(y), y2="high:Q")
-    layers = [rules, marks, words] if (points["spread"] > 0).any() else [marks, words]
+    layers = [*([rules] if (points["spread"] > 0).any() else []), marks, *words]
     return _spec(altair.layer(*layers).properties(height=260))
 
 
@@ -264,7 +279,7 @@ def _shown(field: str, form: str, title: str) -> altair.Tooltip:
 
 
 def _log_axis() -> altair.Axis:
-    return altair.Axis(format="~s", labelOverlap=True, tickCount=5, grid=False)
+    return altair.Axis(format=",~f", labelOverlap=True, tickCount=5, grid=False)
 
 
 def _spec(chart: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from ehap.report.blocks import Block, Picture, Section
 from ehap.report.cells import nothing
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
-from ehap.report.text import cell_name, family
+from ehap.report.text import cell_name, counted, family
 from ehap.settings.names import DENSE
 
 STAGES = {"pretrain": "Training of the dense network", "finetune": "Fine-tuning", "qat": "Quantization-aware training"}
@@ -15,7 +15,10 @@ STAGES = {"pretrain": "Training of the dense network", "finetune": "Fine-tuning"
 
 def curves_section(material: Material) -> Section:
     """Return the learning curves: a picture for each stage of each dataset and model."""
-    lead = "Accuracy over epochs: solid on the test images, dotted in training. One line a method and seed."
+    lead = (
+        "Accuracy over epochs: solid on the test images, dotted in training. One line a method and seed; of a single "
+        "epoch one point, filled or hollow."
+    )
     colours = colours_of(material)
     histories = material.histories
     blocks: list[Block] = []
@@ -27,7 +30,7 @@ def curves_section(material: Material) -> Section:
             points, names = _curves(mine)
             ends = mine.groupby(["method", "scheme", "seed", "device"])["test_accuracy"].last()
             between = f"at {ends.max():.1f} %" if len(ends) == 1 else f"between {ends.min():.1f} and {ends.max():.1f} %"
-            after = f"after {int(mine['epoch'].max())} epoch(s)"
+            after = f"after {counted(mine['epoch'].max(), 'epoch')}"
             alt = f"{title} of {cell_name(dataset, model)}: test accuracy ends {between}, {after}."
             key = {name: colours[name] for name in dict.fromkeys(names["family"])}
             spec = charts.learning_curves(points, names, key)

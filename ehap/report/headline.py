@@ -103,8 +103,8 @@ def _how(network: Network, dense: Network) -> str:
 
 def _size(title: str, unit: str, whole: float, left: float, dense: Network, network: Network) -> Tile:
     share = "" if isnan(left / whole) else f"{100 * left / whole:.1f} %"
-    first = Stop("dense", number(whole, unit), "", dense.sources)
-    return Tile(title, _of(network, [first, Stop("pruned", number(left, unit), share, network.sources)]))
+    first = Stop("dense", number(whole, unit), "", dense.size_sources)
+    return Tile(title, _of(network, [first, Stop("pruned", number(left, unit), share, network.size_sources)]))
 
 
 def _file(network: Network, dense: Network) -> Tile:

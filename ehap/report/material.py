@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import pandas
 
+SNAKEMAKE = ".venv/bin/snakemake"
 HEAD = ["stage", "dataset", "model", "method", "scheme", "curvature", "seed", "device"]
+
+
+PAPER, PAPER_SETTINGS = "config/paper_results.csv", "config/paper_settings.csv"
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Plan:
     model: str
     seed: int
     method: str
+    device: str
     kept: Mapping[str, int]
     widths: Mapping[str, int]
     unions: int
@@ -42,8 +47,8 @@ class Limit:
 class Material:
     """What there is of a run, read and checked.
 
-    name: Of the run. commit: Of the project, or that there is none. config: The configuration file, as a command
-    names it. records: Path and content of each. missing: Stage to the files that the run is to make still.
+    name: Of the run. commit: Of the project, or that there is none. options: What a command says of the run's
+    configuration. records: Path and content of each. missing: Stage to the files that the run is to make still.
     values, settings, and frames: As ``tables`` makes them; frames by the name of the table. histories: dataset, model,
     seed, method, scheme, stage, epoch, train_accuracy, test_accuracy. printed: The paper's numbers as ``tables`` reads
     them; printed_raw and printed_settings: As the files hold them. benches: Path of a CSV to its rows.
@@ -51,7 +56,7 @@ class Material:
 
     name: str
     commit: str
-    config: str
+    options: str
     seeds: Sequence[int]
     datasets: Sequence[str]
     models: Sequence[str]
@@ -68,6 +73,13 @@ class Material:
     printed_settings: pandas.DataFrame
     benches: Mapping[str, pandas.DataFrame]
 
+    def command(self, target: str = "") -> str:
+        """Return the command that makes a file of the run, or all of it.
+
+        The file comes first: an option that takes several words would take it, too.
+        """
+        return " ".join(filter(None, [SNAKEMAKE, target, self.options]))
+
     @cached_property
     def heads(self) -> pandas.DataFrame:
         """Return one row a record, its number as the index: HEAD."""
@@ -82,6 +94,37 @@ class Material:
             chosen &= self.heads[column].isin(allowed)
         return tuple(int(index) for index in self.heads.index[chosen])
 
+    @cached_property
+    def evidence(self) -> list[dict[str, Any]]:
+        """Return all that a number may come from: the records, the rows of benchmarks, and the paper's numbers.
+
+        Each has path, values (name to value and unit), settings, and what else is said of it.
+        """
+        found: list[dict[str, Any]] = [{"path": path, **record} for path, record in self.records]
+        for path, bench in self.benches.items():
+            found += [_evidence(path, row, {"line": line}) for line, row in enumerate(_rows(bench), start=2)]
+        for path, printed in ((PAPER, self.printed_raw), (PAPER_SETTINGS, self.printed_settings)):
+            found += [
+                _evidence(path, row, {"of": "the paper", "line": line}) for line, row in enumerate(_rows(printed), 2)
+            ]
+        return found
+
+    def bench_sources(self, path: str, *rows: object) -> tuple[int, ...]:
+        """Return the numbers, among the evidence, of rows of a benchmark, given as its index has them."""
+        ahead = len(self.records)
+        for file, bench in self.benches.items():
+            if file == path:
+                return tuple(ahead + bench.index.tolist().index(row) for row in rows)
+            ahead += len(bench)
+        return ()
+
+    def printed_sources(self, *rows: object, settings: bool = False) -> tuple[int, ...]:
+        """Return the same of rows of the paper's numbers, or settings."""
+        ahead = len(self.records) + sum(map(len, self.benches.values()))
+        printed = self.printed_settings if settings else self.printed_raw
+        ahead += len(self.printed_raw) if settings else 0
+        return tuple(ahead + printed.index.tolist().index(row) for row in rows)
+
     def bench(self, start: str) -> dict[str, pandas.DataFrame]:
         """Return the benchmarks whose file names begin so."""
         return {path: frame for path, frame in self.benches.items() if path.rsplit("/", 1)[-1].startswith(start)}
@@ -91,6 +134,20 @@ class Material:
         """Say whether networks were tested on more than one device."""
         tested = self.values[self.values["stage"].isin(["evaluate", "reconstruct"])]
         return tested["device"].nunique() > 1
+
+    def on_device(self, method: str, device: str) -> str:
+        """Return a method's name, with the device where networks of several stand on the page."""
+        return f"{method} on {device}" if self.several_devices else method
+
+    @cached_property
+    def as_published(self) -> list[str]:
+        """Return the methods that compute what the published code does: its traces, or its pruner's rule."""
+        said = self.settings[self.settings["value"].map(str).isin(["True", "as_published"])]
+        traces = said[(said["stage"] == "trace") & (said["setting"] == "as_published")]["curvature"]
+        pruned = self.heads[self.heads["stage"] == "prune"]
+        ruled = said[(said["stage"] == "prune") & (said["setting"] == "rule")]["method"]
+        chosen = pruned["curvature"].isin(traces) | pruned["method"].isin(ruled)
+        return list(dict.fromkeys(pruned[chosen]["method"].map(str)))
 
     def value(self, stage: str, quantity: str, **where: object) -> pandas.Series:
         """Return all values of a quantity."""
@@ -106,3 +163,13 @@ class Material:
         for column, wanted in where.items():
             rows = rows[rows[column] == wanted]
         return rows
+
+
+def _rows(frame: pandas.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", frame.to_dict("records"))
+
+
+def _evidence(path: str, row: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a file as the page shows it; empty cells are left out."""
+    there = {name: value for name, value in row.items() if value != "" and not pandas.isna(value)}
+    return {"path": path, "values": {}, "settings": {}, "said": {**said, **there}}

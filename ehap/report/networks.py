@@ -20,9 +20,9 @@ SMALL = 1.1  # times the fewest parameters of any method count as equally small
 class Network:
     """One network, means over seeds; NaN where nothing is known. Accuracies in percent, sizes as in the records.
 
-    by_seed: Seed to accuracy. sources: Numbers of the records of accuracy and file size. trained: The accuracy is that
-    after epochs of training (dense) or fine-tuning. repaired: It is that after the repair without labels, nothing was
-    fine-tuned. scheme, int8_…: Of its quantized form.
+    by_seed: Seed to accuracy. sources: Numbers of the records of accuracy and file size. size_sources: Those of
+    parameters and FLOPs. trained: The accuracy is that after epochs of training (dense) or fine-tuning. repaired: It
+    is that after the repair without labels, nothing was fine-tuned. scheme, int8_…: Of its quantized form.
     """
 
     dataset: str
@@ -39,6 +39,7 @@ class Network:
     trained: bool = False
     repaired: bool = False
     sources: tuple[int, ...] = ()
+    size_sources: tuple[int, ...] = ()
     scheme: str = ""
     int8_accuracy: float = nan
     int8_spread: float = nan
@@ -94,6 +95,7 @@ def _network(material: Material, dataset: str, model: str, method: str, device: 
         _first(material.value("evaluate", name, scheme="", **here), material.value("prune", name, **cell))
         for name in ("parameters", "flops")
     )
+    tested = material.sources(stage="evaluate", scheme="", **here)
     network = Network(
         **here,
         n=len(accuracy),
@@ -106,6 +108,7 @@ def _network(material: Material, dataset: str, model: str, method: str, device: 
         trained=trained,
         repaired=bool(step) and not trained,
         sources=material.sources(stage=stage, scheme="", **here),
+        size_sources=tested or material.sources(stage="prune", **cell),
     )
     return _with_integers(material, network)
 

@@ -7,7 +7,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
-from ehap.report.cells import nothing, number_cell
+from ehap.report.cells import narrow, nothing, number_cell, sourced
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, against, dense_of
@@ -22,34 +22,41 @@ def networks_section(material: Material, networks: Sequence[Network]) -> Section
         "last epoch where something was trained. Differences are of the same seeds. Click a number to see the records "
         "behind it."
     )
-    rows = [_network_row(network, dense_of(networks, network)) for network in networks]
+    rows = [_network_row(material, network, dense_of(networks, network)) for network in networks]
     columns = (
         *("dataset", "model", "method", "#accuracy", "#against dense", "#parameters kept", "#FLOPs kept", "#file"),
         *("#INT8 accuracy", "#INT8 file", "#n", "device"),
     )
-    table = Table("networks", "Accuracy and size", columns, rows)
+    table = narrow(Table("networks", "Accuracy and size", columns, rows))
     blocks: list[Block] = [table, *pictures_of_size(material, networks)] if rows else [nothing(material, "evaluate")]
     return Section("networks", "All networks", lead, blocks)
 
 
-def _network_row(network: Network, dense: Network) -> Row:
+def _how(network: Network, material: Material) -> str:
+    said = ["repaired"] if network.repaired else []
+    said += ["as published"] if network.method in material.as_published else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _network_row(material: Material, network: Network, dense: Network) -> Row:
     change = against(network.by_seed, dense.by_seed)
     shares = [100 * network.parameters / dense.parameters, 100 * network.flops / dense.flops]
-    both = (*network.sources, *dense.sources)
+    both = tuple(dict.fromkeys((*network.sources, *dense.sources)))
+    counted = tuple(dict.fromkeys((*network.size_sources, *dense.size_sources)))
     cells = (
         Cell(DATASETS.get(network.dataset, network.dataset)),
         Cell(MODELS.get(network.model, network.model)),
-        Cell(network.method + (" (repaired)" if network.repaired else "")),
+        Cell(network.method + _how(network, material)),
         number_cell(network.accuracy, "percent", network.spread, network.sources),
         Cell("") if network.method == DENSE else number_cell(change, "percentage points", sources=both, sign=True),
-        *(number_cell(share, "percent", sources=both) for share in shares),
+        *(number_cell(share, "percent", sources=counted) for share in shares),
         number_cell(network.file_size, "bytes", sources=network.sources),
         number_cell(network.int8_accuracy, "percent", network.int8_spread, network.int8_sources),
         number_cell(network.int8_file_size, "bytes", sources=network.int8_sources),
         Cell(str(network.n), network.n),
         Cell(network.device),
     )
-    return Row(cells, network.dataset, network.model, network.method)
+    return Row(sourced(cells, network.sources), network.dataset, network.model, network.method)
 
 
 def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Picture]:

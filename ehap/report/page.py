@@ -13,16 +13,18 @@ from ehap.errors import DataError
 from ehap.report.blocks import Block, Picture, Section
 from ehap.report.charts import colour
 from ehap.report.curves import curves_section
-from ehap.report.engines import integers_section, latency_section
 from ehap.report.headline import facts, headlines
+from ehap.report.integers import integers_section
+from ehap.report.latency import latency_section
 from ehap.report.material import Material
 from ehap.report.networks import networks
 from ehap.report.overview import networks_section
-from ehap.report.paper import paper_section, settings_section
+from ehap.report.paper import paper_section
 from ehap.report.published import published_section
 from ehap.report.records import records_section
 from ehap.report.repair import repair_section
 from ehap.report.schemes import schemes_section
+from ehap.report.settings import settings_section
 from ehap.report.shapes import shapes_section
 from ehap.report.text import pooled
 from ehap.report.traces import traces_section
@@ -60,7 +62,7 @@ def page(material: Material) -> str:
             sections=parts,
             filters=_filters(material),
             specs={picture.name: picture.spec for picture in _pictures(parts)},
-            records=[{"path": path, **record} for path, record in material.records],
+            records=material.evidence,
             tables_script=_tables_script(),
             charts_script=vl_convert.javascript_bundle(GLOBAL),
             style=_own("page.css"),

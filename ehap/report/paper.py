@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
 
-import pandas
-
 from ehap.records import quantity_name
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
-from ehap.report.cells import rows_of
+from ehap.report.cells import rows_of, sourced
 from ehap.report.material import Material
-from ehap.report.text import MISSING, number
+from ehap.report.text import number
 from ehap.settings.names import DATASETS, DENSE, MODELS
 
 
@@ -34,7 +32,6 @@ TABLES = (
     Numbered("X", "Sizes and FLOPs, CIFAR-10", "sizes", "cifar10"),
     Numbered("XI", "Sizes and FLOPs, CIFAR-100", "sizes", "cifar100"),
 )
-SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quantization-aware training"}
 COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict", "device")
 OTHER = "other settings"
 PROTOCOL = {"accuracy": ("accuracy", "best_accuracy"), "file_size": ("published_size", "file_size")}
@@ -62,13 +59,14 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
     if all(isinstance(block, Table) and block.folded for block in blocks):
         meant = material.printed[["dataset", "model"]].isin({"dataset": material.datasets, "model": material.models})
         text = "The paper's tables are about ResNet-32, ResNet-56 and WRN-28-8 on CIFAR, this run is not."
-        missing = Missing("Nothing that the paper's tables show is here yet.", material.config)
+        missing = Missing("Nothing that the paper's tables show is here yet.", material.command())
         blocks.insert(0, missing if meant.all(axis=1).any() else Missing(text, "make paper"))
     lead = (
         "The paper's printed numbers, ours, and whether the difference is within the root of both squared standard "
         "deviations. Accuracy is compared twice: at the last epoch, the number that counts here, and at the epoch that "
         "did best on the test images, which is what the paper reports. There is no verdict on a single seed, nor where "
-        "a training had other epochs than the paper's. Devices are never mixed in one mean."
+        "a training had other epochs than the paper's. Devices are never mixed in one mean. Our ehap is FP16 "
+        "Hutchinson as the paper describes it; what its published code computes instead is a section below, and no row."
     )
     section = Section("paper", "The paper's tables", lead, blocks)
     return section, list(judged.values()).count("within"), len(judged)
@@ -76,7 +74,10 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
 
 def _note(table: Numbered) -> str:
     if table.frame == "trace_cost":
-        return "300 samples each; compare seconds only where ours has as many samples, on a GPU of that kind."
+        return (
+            "HAP is hutchinson-fp32, EHAP hutchinson-fp16 as the paper describes it. 300 samples each; compare seconds "
+            "only where ours has as many samples, on a GPU of that kind."
+        )
     if table.frame == "sizes":
         return (
             "As the paper counts: with the optimizer's momentum beside the weights, and integers as float32, 4 bytes a "
@@ -93,7 +94,7 @@ def _rows(material: Material, table: Numbered) -> tuple[list[Row], dict[tuple[st
     subject = "curvature" if table.frame == "trace_cost" else "method"
     rows: list[Row] = []
     verdicts: dict[tuple[str, ...], str] = {}
-    for line in rows_of(printed):
+    for line in rows_of(printed.reset_index()):
         for quantity in PROTOCOL.get(line["quantity"], (line["quantity"],)):
             wanted = {"dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
             wanted |= {"scheme": line["scheme"], "quantity": quantity}
@@ -120,20 +121,25 @@ def _row(
     stage = "trace" if subject == "curvature" else "evaluate"
     where = {"stage": stage, "dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
     sources = material.sources(**where, scheme=line["scheme"], device=mine["device"]) if mine else ()
+    if mine and quantity.endswith("_ratio"):
+        sources += material.sources(**{**where, subject: DENSE})
+    theirs = material.printed_sources(line["index"])
     network = line["subject"] + (f", {line['scheme']}" if line["scheme"] else "")
     cells = (
         Cell(DATASETS.get(line["dataset"], line["dataset"])),
         Cell(MODELS.get(line["model"], line["model"])),
         Cell(network),
         Cell(quantity_name(quantity)),
-        Cell(number(mean, unit, spread), mean, sources) if mine else Cell("not yet", -1, (), "missing"),
+        Cell(number(mean, unit, spread), mean) if mine else Cell("not yet", -1, (), "missing"),
         Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
-        Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"])),
-        Cell("" if isnan(difference) else number(difference, _differing(unit), sign=True), _or_zero(difference)),
-        Cell(verdict, verdict, (), "" if verdict == OTHER else verdict),  # type: ignore[arg-type]  # one of the tones
+        Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"]), theirs),
+        _difference(difference, unit, (*sources, *theirs)),
+        Cell(verdict, verdict, (*sources, *theirs), "" if verdict == OTHER else verdict),  # type: ignore[arg-type]  # one of the tones
         Cell(str(mine.get("device", ""))),
     )
-    return Row(cells, line["dataset"], line["model"], line["subject"] if subject == "method" else ""), verdict
+    return Row(
+        sourced(cells, sources), line["dataset"], line["model"], line["subject"] if subject == "method" else ""
+    ), verdict
 
 
 def _verdict(difference: float, ours: float, paper: float) -> str:
@@ -182,70 +188,5 @@ def _differing(unit: str) -> str:
     return "percentage points" if unit == "percent" else unit
 
 
-def _or_zero(value: float) -> float:
-    return 0.0 if isnan(value) else value
-
-
-def settings_section(material: Material) -> Section:
-    """Return the paper's settings beside those of the run (Tables VII to IX)."""
-    ours = material.frames["settings"]
-    tables: list[Block] = []
-    for table, title in SETTINGS.items():
-        stages = sorted(set(material.printed_settings[material.printed_settings["table"] == table]["stage"]))
-        mine = ours[ours["stage"].isin(stages)]
-        known = set(material.printed_settings["setting"])
-        rows = _setting_rows(material, mine[mine["setting"].isin(known)], table)
-        if rows:
-            columns = ("stage", "dataset", "model", "setting", "#ours", "#paper", "", "used by")
-            tables.append(Table(f"table-{table}", f"Table {table}: {title}", columns, rows))
-    if not tables:
-        tables.append(Missing("No record of a training is here yet.", material.config))
-    lead = (
-        "What the records say they were computed with, beside the paper's Tables VII to IX. Every other setting of a "
-        "record is shown with it."
-    )
-    return Section("settings", "Settings", lead, tables)
-
-
-def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> list[Row]:
-    """Return a row for each value of a setting, with the methods, schemes or curvatures that have it."""
-    rows = []
-    keys = ["stage", "dataset", "model", "setting"]
-    for key, part in mine.groupby(keys, sort=False):
-        for value, same in part.groupby(part["value"].map(_written), sort=False):
-            paper = same["paper"].dropna()
-            printed = _written(paper.iloc[0]) if len(paper) else MISSING
-            equal = printed != MISSING and _equal(printed, str(value))
-            tone = "" if printed == MISSING else "within" if equal else "below"
-            names = [
-                " ".join(filter(None, row)) for row in same[["method", "scheme", "curvature"]].itertuples(index=False)
-            ]
-            named = ", ".join(dict.fromkeys(name or DENSE for name in names))
-            stage, dataset, model, setting = map(str, key)
-            named_by = {column: tuple(same[column]) for column in ("method", "scheme", "curvature")}
-            sources = material.sources(stage=stage, dataset=dataset, model=model, **named_by)
-            cells = (
-                *(Cell(stage), Cell(DATASETS.get(dataset, dataset)), Cell(MODELS.get(model, model))),
-                Cell(setting.replace("_", " ")),
-                Cell(str(value), None, sources),
-                Cell(printed),
-                Cell({"": "", "within": "the same", "below": "differs"}[tone], None, (), tone),  # type: ignore[arg-type]
-                Cell(named),
-            )
-            rows.append(Row(cells, dataset, model))
-    return rows
-
-
-def _written(value: object) -> str:
-    """Return a setting as a configuration has it: 300 where a column of numbers makes it 300.0, a dash for none."""
-    if value is None:
-        return MISSING
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]  # a float
-
-
-def _equal(one: str, other: str) -> bool:
-    try:
-        return float(one) == float(other)
-    except ValueError:
-        return one == other
+def _difference(value: float, unit: str, sources: tuple[int, ...]) -> Cell:
+    return Cell("", 0.0) if isnan(value) else Cell(number(value, _differing(unit), sign=True), value, sources)

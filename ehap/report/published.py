@@ -9,7 +9,7 @@ from math import floor, isnan
 import pandas
 
 from ehap.report.blocks import Cell, Finding, Row, Section, Table
-from ehap.report.cells import parts
+from ehap.report.cells import parts, sourced
 from ehap.report.material import Material
 from ehap.report.networks import Network
 from ehap.report.published_traces import (
@@ -18,7 +18,7 @@ from ehap.report.published_traces import (
     items_finding,
     sample_weights_finding,
 )
-from ehap.report.text import network_name, number
+from ehap.report.text import counted, network_name, number
 from ehap.settings.names import DENSE, MODELS
 
 FLOAT_BYTES = 4
@@ -29,9 +29,16 @@ OPEN_ROWS = 6  # a longer table is closed at first
 
 def published_section(material: Material, networks: Sequence[Network]) -> Section:
     """Return what the published code does instead, with what it comes to here."""
+    alike = material.as_published
+    who = (
+        f"In this run {' and '.join(alike)} compute{'s' if len(alike) == 1 else ''}"
+        if alike
+        else "No method of this run computes"
+    )
     lead = (
         "The paper and the code published with it differ in eight places. Each stands here with what it comes to, in "
-        "this run's numbers where it has them. The workflow computes the same only where a configuration says "
+        "this run's numbers where it has them. They are that code's slips, not those of ehap, which is FP16 Hutchinson "
+        f"as the paper describes it. {who} as the published code does; a configuration asks for that by "
         "as_published."
     )
     findings = [
@@ -51,22 +58,25 @@ def _unions(material: Material) -> Finding:
     rows = []
     for plan in material.plans:
         share = 100 * plan.out_of_order / plan.union_channels if plan.union_channels else 0.0
-        where = {"dataset": plan.dataset, "model": plan.model, "method": plan.method, "seed": plan.seed}
+        where = {name: getattr(plan, name) for name in ("dataset", "model", "method", "seed", "device")}
         cells = (
             Cell(network_name(plan.dataset, plan.model)),
-            Cell(plan.method),
+            Cell(material.on_device(plan.method, plan.device)),
             Cell(str(plan.seed), plan.seed),
             Cell(str(plan.unions), plan.unions),
             Cell(f"{plan.union_channels:,}", plan.union_channels),
-            Cell(f"{plan.out_of_order:,}", plan.out_of_order, material.sources(stage="prune", **where)),
+            Cell(f"{plan.out_of_order:,}", plan.out_of_order),
             Cell(number(share, "percent"), share),
         )
-        rows.append(Row(cells, plan.dataset, plan.model, plan.method))
+        rows.append(
+            Row(sourced(cells, material.sources(stage="prune", **where)), plan.dataset, plan.model, plan.method)
+        )
     worst = max((plan.out_of_order for plan in material.plans), default=0)
     touched = sum(plan.out_of_order > 0 for plan in material.plans)
+    much = f"; at worst {worst} channels of one network" if worst else ""
     figure = f"{touched} of {len(rows)}" if rows else "none yet"
     ours = (
-        f"pruned networks of this run would be read in a wrong order; at worst {worst} channels of one network. Ours "
+        f"pruned networks of this run would be read in a wrong order{much}. Ours "
         "sorts every union, and its outputs equal the masked network's."
         if rows
         else "No plan is here yet; each pruned network is judged by its plan."
@@ -100,13 +110,13 @@ def _sizes(material: Material, networks: Sequence[Network]) -> Finding:
                 first = f"{theirs / written:.1f}×"
             cells = (
                 Cell(network_name(network.dataset, network.model)),
-                Cell(network.method + (f", {scheme}" if scheme else "")),
+                Cell(material.on_device(network.method + (f", {scheme}" if scheme else ""), network.device)),
                 Cell(number(theirs, "bytes"), theirs),
                 Cell(reading),
-                Cell(number(written, "bytes"), written, sources),
+                Cell(number(written, "bytes"), written),
                 Cell(f"{theirs / written:.2f}", theirs / written),
             )
-            rows.append(Row(cells, network.dataset, network.model, network.method))
+            rows.append(Row(sourced(cells, sources), network.dataset, network.model, network.method))
     columns = ("network", "method", "#published reading", "what that holds", "#as written here", "#ratio")
     return Finding(
         "Files hold more than the network",
@@ -130,30 +140,43 @@ def _best_epoch(material: Material) -> Finding:
     wide = values.pivot_table(index=[*keys, "seed"], columns="quantity", values="value", sort=False).reset_index()
     if "train_loss" not in wide:
         return Finding(title, said, "none yet", "No training is recorded yet.")
-    trained = wide[wide["train_loss"].notna()]  # without it no epoch was trained, and there was nothing to choose
+    trained = wide[wide["train_loss"].notna()]  # without it no epoch was trained
+    trained = trained.merge(_epochs(material), how="left", on=[*keys, "seed"])
+    trained = trained[trained["epochs"] != 1]  # of one epoch there was nothing to choose
+    if trained.empty:
+        return Finding(title, said, "none yet", "No training here had several epochs to choose from.")
     gain = trained["best_accuracy"] - trained["accuracy"]
     rows = [_epoch_row(material, part, keys) for part in parts(trained.assign(gain=gain), keys)]
     columns = ("stage", "network", "method", "#last epoch", "#best epoch", "#gain")
     ours = (
-        f"is what that choice adds here, the mean of {len(trained)} trainings, and at most "
+        f"is what that choice adds here, the mean of {counted(len(trained), 'training')} of several epochs, and at most "
         f"{number(gain.max(), 'percentage points')}."
     )
     table = _table("published-best", "Last and best epoch", columns, rows)
     return Finding(title, said, number(gain.mean(), "percentage points", sign=True), ours, table)
 
 
+def _epochs(material: Material) -> pandas.DataFrame:
+    """Return how many epochs each training had."""
+    keys = ["stage", "dataset", "model", "method", "scheme", "device", "seed"]
+    rows = material.settings[material.settings["setting"] == "epochs"].drop_duplicates(keys)
+    return rows[[*keys, "value"]].rename(columns={"value": "epochs"})
+
+
 def _epoch_row(material: Material, part: pandas.DataFrame, keys: list[str]) -> Row:
     where = {key: str(part.iloc[0][key]) for key in keys}
     last, best, gain = (float(part[name].mean()) for name in ("accuracy", "best_accuracy", "gain"))
+    method = (where["method"] or DENSE) + (f", {where['scheme']}" if where["scheme"] else "")
     cells = (
         Cell(where["stage"]),
         Cell(network_name(where["dataset"], where["model"])),
-        Cell((where["method"] or DENSE) + (f", {where['scheme']}" if where["scheme"] else "")),
-        Cell(number(last, "percent"), last, material.sources(**where)),
+        Cell(material.on_device(method, where["device"])),
+        Cell(number(last, "percent"), last),
         Cell(number(best, "percent"), best),
         Cell(number(gain, "percentage points", sign=True), gain),
     )
-    return Row(cells, where["dataset"], where["model"], where["method"])
+    sources = material.sources(**where, seed=tuple(part["seed"]))
+    return Row(sourced(cells, sources), where["dataset"], where["model"], where["method"])
 
 
 def _rule(material: Material) -> Finding:
@@ -207,7 +230,7 @@ def _listed(kept: Sequence[int], width: int) -> str:
 def _printed(material: Material) -> Finding:
     raw = material.printed_raw
     costs = raw[raw["table"].isin(["III", "IV"])]
-    rows = [_gain_row(part) for part in parts(costs, ["table", "model"])]
+    rows = [_gain_row(material, part) for part in parts(costs, ["table", "model"])]
     wrong = sum(row.cells[-1].tone == "below" for row in rows)
     fed = _printed_accuracy(raw, ("V", "VI"), "accuracy_pruned")
     same = {
@@ -217,15 +240,20 @@ def _printed(material: Material) -> Finding:
     return Finding(
         "Printed numbers that do not follow",
         "The gains in time that Tables III and IV print, against what their own seconds give; and which pruned network "
-        "Tables V and VI quantize.",
+        "Tables V and VI quantize. HAP and EHAP are the paper's here, not the methods of this run.",
         f"{wrong} of {len(rows)}",
         "printed gains do not follow from the printed seconds. The “pruned” column of Tables V and VI is that of HAP "
         f"in {same['hap']} of {len(fed)} rows, of EHAP in {same['ehap']}. Here every method quantizes its own network.",
-        Table("published-gains", "Gain in time of EHAP", ("table", "model", "#printed", "#from the seconds", ""), rows),
+        Table(
+            "published-gains",
+            "Gain in time of the paper's EHAP",
+            ("table", "model", "#printed", "#from the seconds", ""),
+            rows,
+        ),
     )
 
 
-def _gain_row(costs: pandas.DataFrame) -> Row:
+def _gain_row(material: Material, costs: pandas.DataFrame) -> Row:
     table, model = str(costs.iloc[0]["table"]), str(costs.iloc[0]["model"])
     values = costs.set_index("quantity")["value"]
     follows = 100 * (1 - values["trace_time_ehap"] / values["trace_time_hap"])
@@ -238,7 +266,11 @@ def _gain_row(costs: pandas.DataFrame) -> Row:
         Cell(number(follows, "percent"), follows),
         Cell("follows" if agree else "does not follow", None, (), "within" if agree else "below"),
     )
-    return Row(cells, "", model)
+    sources = [
+        material.printed_sources(*costs.index[costs["quantity"] == name])
+        for name in ("trace_speedup_as_printed", "trace_time_hap", "trace_time_ehap")
+    ]
+    return Row(sourced(cells, tuple(number for found in sources for number in found)), "", model)
 
 
 def _printed_accuracy(raw: pandas.DataFrame, tables: Sequence[str], quantity: str) -> "pandas.Series[float]":

@@ -3,6 +3,7 @@
 from itertools import count
 
 from ehap.report.blocks import Cell, Finding, Row, Table
+from ehap.report.cells import sourced
 from ehap.report.material import Material
 from ehap.report.text import network_name
 
@@ -64,16 +65,17 @@ def hessian_batch_finding(material: Material) -> Finding:
             continue
         total = int(images.max())
         theirs = total % int(size) or int(size)
-        sources = material.sources(stage="trace", dataset=dataset, model=model, curvature=curvature)
+        traced = material.sources(stage="trace", dataset=dataset, model=model, curvature=curvature)
+        prepared = material.sources(stage="prepare", dataset=dataset)
         cells = (
             Cell(network_name(dataset, model)),
             Cell(str(curvature)),
-            Cell(f"{total:,}", total),
+            Cell(f"{total:,}", total, prepared),
             Cell(f"{int(size):,}", int(size)),
-            Cell(f"{theirs:,}", theirs),
-            Cell(f"{int(used.max()):,}", int(used.max()), sources),
+            Cell(f"{theirs:,}", theirs, (*prepared, *traced)),
+            Cell(f"{int(used.max()):,}", int(used.max())),
         )
-        rows.append(Row(cells, str(dataset), str(model)))
+        rows.append(Row(sourced(cells, traced), str(dataset), str(model)))
     columns = ("network", "curvature", "#training images", "#batch asked for", "#published code", "#this run")
     return Finding(
         "The Hessian batch is the last one",

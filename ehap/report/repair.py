@@ -6,12 +6,12 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import number_cell, parts, rows_of
-from ehap.report.material import Material
+from ehap.report.cells import narrow, number_cell, parts, rows_of, sourced
+from ehap.report.material import SNAKEMAKE, Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import cell_name
 from ehap.runtime import slug
-from ehap.settings.names import DATASETS, MODELS
+from ehap.settings.names import DATASETS, DENSE, MODELS
 
 REPAIR = {
     "pruned_accuracy": "as pruned",
@@ -31,34 +31,32 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
     frame = material.frames.get("repaired")
     if frame is None or frame.empty:
         text = "This run repairs no network without training."
-        missing = Missing(text, ".venv/bin/snakemake --configfile config/short_way.yaml")
+        missing = Missing(text, f"{SNAKEMAKE} --configfile config/short_way.yaml")
         return Section("repair", "Pruned without training", lead, [missing])
-    pictures = [*_repair_by_size(frame, networks), *_repair_by_images(frame, networks)]
+    pictures = [
+        *_repair_by_size(material.frames["repaired_by_size"], networks),
+        *_repair_by_images(material.frames["repaired_by_images"], networks),
+    ]
     rows = [_repair_row(material, row) for row in rows_of(frame)]
     columns = (
         *("dataset", "model", "method", "#images", "#steps", "#parameters kept", "#FLOPs kept"),
         *(f"#{label}" for label in REPAIR.values()),
         *("#against dense", "#seconds", "#peak memory", "#n", "device"),
     )
-    table = Table("repaired", "Repaired networks, accuracy at each step", columns, rows)
+    table = narrow(Table("repaired", "Repaired networks, accuracy at each step", columns, rows))
     return Section("repair", "Pruned without training", lead, [*pictures, table])
 
 
 def _repair_by_size(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
-    usual = frame[frame["images"] == frame["images"].mode().max()]
-    distilled = usual["steps"][usual["steps"] > 0].mode()
-    usual = usual[usual["steps"].isin([0, distilled.max() if len(distilled) else 0])]
     return [
         _repair_picture(part, networks, "compression_ratio", "parameters kept, %", f"by {part.iloc[0]['ranking']}")
-        for part in parts(usual, ["dataset", "model", "ranking", "device"])
+        for part in parts(frame, ["dataset", "model", "ranking", "device"])
         if part["compression_ratio"].round().nunique() > 1
     ]
 
 
 def _repair_by_images(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
     counts = frame.assign(size=frame["compression_ratio"].round())
-    distilled = counts["steps"][counts["steps"] > 0].mode()
-    counts = counts[counts["steps"].isin([0, distilled.max() if len(distilled) else 0])]
     return [
         _repair_picture(
             part, networks, "images", "images without labels", f"{part.iloc[0]['size']:.0f} % of the parameters"
@@ -97,6 +95,8 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
     mine = tuple(name for name in heads["method"].unique() if name == method or str(name).startswith(f"{method}-draw"))
     sources = material.sources(stage="reconstruct", dataset=dataset, model=model, method=mine, device=device)
     before = material.sources(stage="assess", dataset=dataset, model=model, method=mine, device=device)
+    planned = material.sources(stage="prune", dataset=dataset, model=model, method=mine)
+    dense = material.sources(stage="evaluate", dataset=dataset, model=model, method=DENSE, device=device)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
         Cell(DATASETS.get(dataset, dataset)),
@@ -104,18 +104,18 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
         Cell(method),
         Cell(f"{of['images']:,.0f}", of["images"]),
         Cell(f"{of['steps']:.0f}", of["steps"]),
-        number_cell(of["compression_ratio"], "percent"),
-        number_cell(of["flops_ratio"], "percent"),
+        number_cell(of["compression_ratio"], "percent", sources=planned),
+        number_cell(of["flops_ratio"], "percent", sources=planned),
         *(
             number_cell(
                 of[step], "percent", of[f"{step}_std"], before if step.startswith(("pruned", "recal")) else sources
             )
             for step in REPAIR
         ),
-        number_cell(of["change"], "percentage points", of["change_std"], sources, sign=True),
-        number_cell(of["seconds"], "s", sources=sources),
-        number_cell(of["peak_memory"], "memory", sources=sources),
+        number_cell(of["change"], "percentage points", of["change_std"], (*sources, *dense), sign=True),
+        number_cell(of["seconds"], "s"),
+        number_cell(of["peak_memory"], "memory"),
         Cell(f"{of['n']:.0f}", of["n"]),
         Cell(device),
     )
-    return Row(cells, dataset, model, method)
+    return Row(sourced(cells, sources), dataset, model, method)

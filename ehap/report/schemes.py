@@ -6,14 +6,15 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
-from ehap.report.cells import LAST, nothing, number_cell, parts, rows_of
+from ehap.report.cells import LAST, narrow, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import cell_name
 from ehap.runtime import slug
 from ehap.settings.names import DATASETS, MODELS
 from ehap.settings.qat import FLOAT
 
-WIDTHS = {"activations of 8 bits": 1, "fewer": 3}
+WIDTHS = {"activations of 8 bits": 1, "activations of fewer bits": 3}
+ALIKE = 1.02  # times the smallest file: schemes of one size are no picture of accuracy against it
 
 
 def schemes_section(material: Material) -> Section:
@@ -24,7 +25,9 @@ def schemes_section(material: Material) -> Section:
     )
     frame = material.frames.get("precisions")
     if frame is None or frame.empty:
-        return Section("schemes", "Bits and accuracy", lead, [nothing(material, "quantize")])
+        return Section(
+            "schemes", "Bits and accuracy", lead, [nothing(material, "quantize", "This run quantizes nothing.")]
+        )
     rows = [_row(material, row) for row in rows_of(frame)]
     columns = (
         *("dataset", "model", "method", "scheme", "#bits of weights", "#of activations", "#epochs"),
@@ -32,33 +35,34 @@ def schemes_section(material: Material) -> Section:
     )
     pictures: list[Block] = []
     for part in parts(frame[frame["weight_bits"] < FLOAT], ["dataset", "model", "method", "device"]):
-        if len(part) > 1:
+        if part["file_size"].max() > ALIKE * part["file_size"].min():
             pictures.append(_picture(part))
-    return Section("schemes", "Bits and accuracy", lead, [*pictures, Table("schemes", "Schemes", columns, rows)])
+    table = narrow(Table("schemes", "Schemes", columns, rows))
+    return Section("schemes", "Bits and accuracy", lead, [*pictures, table])
 
 
 def _row(material: Material, row: dict[str, object]) -> Row:
     where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device")}
     tested = material.sources(stage="evaluate", **where)
+    before = material.sources(stage="evaluate", **{**where, "scheme": ""})
+    quantized = material.sources(stage="qat", **where)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
         Cell(DATASETS.get(where["dataset"], where["dataset"])),
         Cell(MODELS.get(where["model"], where["model"])),
         Cell(where["method"]),
         Cell(where["scheme"]),
-        _whole(of["weight_bits"], material.sources(stage="qat", **where)),
-        _whole(of["activation_bits"]),
-        _whole(of["epochs"]),
-        number_cell(of["accuracy"], "percent", of["accuracy_std"], tested),
-        number_cell(of["change"], "percentage points", of["change_std"], tested, sign=True),
-        number_cell(of["file_size"], "bytes", sources=tested),
+        *(_whole(of[name], quantized) for name in ("weight_bits", "activation_bits", "epochs")),
+        number_cell(of["accuracy"], "percent", of["accuracy_std"]),
+        number_cell(of["change"], "percentage points", of["change_std"], (*tested, *before), sign=True),
+        number_cell(of["file_size"], "bytes"),
         Cell(f"{of['n']:.0f}", of["n"]),
         Cell(where["device"]),
     )
-    return Row(cells, where["dataset"], where["model"], where["method"])
+    return Row(sourced(cells, tested), where["dataset"], where["model"], where["method"])
 
 
-def _whole(value: float, sources: tuple[int, ...] = ()) -> Cell:
+def _whole(value: float, sources: tuple[int, ...]) -> Cell:
     """Return a number that is whole, or a mean of such; nothing for NaN, of an older record."""
     return Cell("", LAST) if isnan(value) else Cell(f"{value:.3g}", value, sources)
 
@@ -73,7 +77,7 @@ def _picture(part: pandas.DataFrame) -> Picture:
             "size": row["file_size"] / 1e3,
             "accuracy": row["accuracy"],
             "spread": 0.0 if isnan(row["accuracy_std"]) else row["accuracy_std"],
-            "width": next(iter(WIDTHS)) if row["activation_bits"] == 8 else "fewer",  # noqa: PLR2004
+            "width": next(iter(WIDTHS)) if row["activation_bits"] == 8 else list(WIDTHS)[1],  # noqa: PLR2004
             "trained": "trained" if row["epochs"] else "calibrated",
         }
         for row in rows_of(part)

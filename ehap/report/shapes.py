@@ -1,45 +1,65 @@
 """Pruned networks as drawings: the channels that each layer keeps."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pandas
 
 from ehap.report import charts
-from ehap.report.blocks import Block, Picture, Section
+from ehap.report.blocks import Picture, Section
 from ehap.report.cells import nothing
 from ehap.report.colours import colours_of
-from ehap.report.material import Material
+from ehap.report.material import Material, Plan
 from ehap.report.text import cell_name, family
+from ehap.runtime import slug
+
+MOST_SAID = 8  # methods, in the words below a picture
 
 
 def shapes_section(material: Material) -> Section:
     """Return every pruned network as a drawing: the channels that each layer keeps."""
     lead = (
         "Each bar is a layer, its height the channels: pale all that there were, coloured what stays. "
-        "Sums of residual branches carry the union of what both sides keep."
+        "Sums of residual branches carry the union of what both sides keep. Of each method one plan is drawn, that of "
+        "its first seed; plans of different devices are never in one picture."
     )
+    keys = dict.fromkeys((plan.dataset, plan.model, plan.device) for plan in material.plans)
+    several = len({device for _, _, device in keys}) > 1
+    pictures = [
+        _picture(material, [plan for plan in material.plans if (plan.dataset, plan.model, plan.device) == key], several)
+        for key in keys
+    ]
+    return Section("shapes", "Kept channels", lead, pictures or [nothing(material, "prune")])
+
+
+def _picture(material: Material, mine: Sequence[Plan], several_devices: bool) -> Picture:
+    """Return the plans of one network on one device, of each method the first seed's."""
+    dataset, model, device = mine[0].dataset, mine[0].model, mine[0].device
+    plans = {plan.method: plan for plan in sorted(mine, key=lambda plan: plan.seed, reverse=True)}
+    plans = {method: plans[method] for method in dict.fromkeys(plan.method for plan in mine)}
+    plans = {method: plan for method, plan in plans.items() if not _another_draw(method, plans)}
+    seed = min(plan.seed for plan in plans.values())
+    names = {method: method + _of_seed(plan.seed, seed) for method, plan in plans.items()}
+    rows = [
+        {"method": method, "name": names[method], "family": family(method), "layer": layer, "position": index}
+        | {"width": plan.widths[layer], "kept": kept}
+        for method, plan in plans.items()
+        for index, (layer, kept) in enumerate(plan.kept.items())
+    ]
+    kept = {method: sum(plan.kept.values()) / sum(plan.widths.values()) for method, plan in plans.items()}
+    said = ", ".join(f"{names[method]} {100 * share:.0f} %" for method, share in list(kept.items())[:MOST_SAID])
+    what = f"{cell_name(dataset, model)}, seed {seed}" + (f", {device}" if several_devices else "")
+    alt = f"Channels kept of each layer of {what}; of all channels: {said}."
+    frame = pandas.DataFrame(rows)
     colours = colours_of(material)
-    blocks: list[Block] = []
-    for dataset, model in dict.fromkeys((plan.dataset, plan.model) for plan in material.plans):
-        mine = [plan for plan in material.plans if (plan.dataset, plan.model) == (dataset, model)]
-        seed = min(plan.seed for plan in mine)
-        plans = {plan.method: plan for plan in mine if plan.seed == seed}
-        plans = {method: plan for method, plan in plans.items() if not _another_draw(method, plans)}
-        rows = [
-            {"method": method, "family": family(method), "layer": layer, "position": index}
-            | {"width": plan.widths[layer], "kept": kept}
-            for method, plan in plans.items()
-            for index, (layer, kept) in enumerate(plan.kept.items())
-        ]
-        kept = {method: sum(plan.kept.values()) / sum(plan.widths.values()) for method, plan in plans.items()}
-        said = ", ".join(f"{method} {100 * share:.0f} %" for method, share in list(kept.items())[:8])
-        alt = f"Channels kept of each layer of {cell_name(dataset, model)}, seed {seed}; of all channels: {said}."
-        frame = pandas.DataFrame(rows)
-        present = {name: colours[name] for name in dict.fromkeys(frame["family"])}
-        title = f"Channels kept, {cell_name(dataset, model)}, seed {seed}"
-        spec = charts.kept_channels(frame, present)
-        blocks.append(Picture(f"shapes-{dataset}-{model}", title, alt, spec, present, dataset, model, wide=True))
-    return Section("shapes", "Kept channels", lead, blocks or [nothing(material, "prune")])
+    present = {name: colours[name] for name in dict.fromkeys(frame["family"])}
+    name = slug(f"shapes-{dataset}-{model}" + (f"-{device}" if several_devices else ""))
+    spec = charts.kept_channels(frame, present)
+    return Picture(name, f"Channels kept, {what}", alt, spec, present, dataset, model, wide=True)
+
+
+def _of_seed(seed: int, usual: int) -> str:
+    """Say the seed of a plan that is not of the picture's."""
+    return "" if seed == usual else f" (seed {seed})"
 
 
 def _another_draw(method: str, plans: Collection[str]) -> bool:

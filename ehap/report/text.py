@@ -31,6 +31,11 @@ def number(value: float, unit: str, spread: float = math.nan, sign: bool = False
     return f"{text}\u00a0{UNITS.get(shown, shown)}".rstrip()
 
 
+def counted(count: float, what: str) -> str:
+    """Return a count with its noun, e.g. ``1 epoch``."""
+    return f"{int(count)} {what}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time span, e.g. ``1 h 12 min``."""
     if seconds < A_MINUTE:

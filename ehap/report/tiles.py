@@ -53,19 +53,21 @@ def latency(material: Material, network: Network) -> Tile:
         rows = bench[(bench["model"] == network.model) & (bench["engine"] == ENGINE)]
         if len(rows) and f"/{slug(network.device)}/" in path:
             batch = int(rows["batch"].iloc[0])
-            return _latency(rows[rows["batch"] == batch], batch, path)
+            return _latency(material, rows[rows["batch"] == batch], batch, path)
     command = f'make bench-latency ARGS="--models {network.model}"'
     return Tile("Latency", (), "not measured on this device", command=command)
 
 
-def _latency(rows: pandas.DataFrame, batch: int, path: str) -> Tile:
+def _latency(material: Material, rows: pandas.DataFrame, batch: int, path: str) -> Tile:
     """Return the milliseconds of a benchmark's networks; the title says that they are not those of the run."""
-    times = {(row["network"], row["precision"]): float(row["latency_ms"]) for row in rows.to_dict("records")}
+    found = {(row["network"], row["precision"]): row for row in rows.reset_index().to_dict("records")}
+    times = {key: float(row["latency_ms"]) for key, row in found.items()}
     whole = times.get(STOPS["dense"], nan)
     stops: list[Stop] = []
     for label, key in STOPS.items():
         beside = f"{whole / times[key]:.1f}× as fast" if key in times and not isnan(whole) and stops else ""
-        stops.append(Stop(label, number(times.get(key, nan), "ms"), beside))
+        sources = material.bench_sources(path, found[key]["index"]) if key in found else ()
+        stops.append(Stop(label, number(times.get(key, nan), "ms"), beside, sources))
     kept = {row["network"]: row["kept_parameters"] for row in rows.to_dict("records")}
     share = f"a {100 * kept[ALIGNED] / kept['dense']:.0f} %" if {ALIGNED, "dense"} <= set(kept) else "another"
     weights = " (new weights)" if "new" in set(rows["weights"]) else ""

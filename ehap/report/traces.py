@@ -6,7 +6,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import nothing, number_cell, parts, rows_of
+from ehap.report.cells import narrow, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.runtime import slug
 from ehap.settings.names import DATASETS, MODELS
@@ -18,7 +18,9 @@ def traces_section(material: Material) -> Section:
     """Return what the traces cost, and, from benchmarks, what they are worth."""
     lead = (
         "What it takes to get every channel's Hessian trace, and how far the ranking is that of the exact traces: the "
-        "overlap (Jaccard) of the channels kept at 10 % of the parameters, and Spearman's ρ of all channels."
+        "overlap (Jaccard) of the channels kept at 10 % of the parameters, and Spearman's ρ of all channels. In "
+        "benchmarks “published” is the published code's loop over channels, in FP32 and with samples of equal weight, "
+        "“plain” the same without that loop, “ours” Hutchinson as the paper describes it."
     )
     blocks: list[Block] = []
     benched: list[Row] = []
@@ -26,7 +28,7 @@ def traces_section(material: Material) -> Section:
         judged = bench.dropna(subset=["overlap"])
         if len(judged):
             blocks.append(_trace_picture(path, judged))
-            benched += [_bench_row(path, row) for row in rows_of(judged.sort_values("seconds"))]
+            benched += [_bench_row(material, path, row) for row in rows_of(judged.sort_values("seconds").reset_index())]
     if not blocks:
         text = "How good the estimates are has not been measured on this device."
         blocks.append(Missing(text, 'make bench-trace ARGS="--checkpoint … --data …"'))
@@ -34,7 +36,7 @@ def traces_section(material: Material) -> Section:
     rows = [_trace_row(material, part) for part in parts(frame, ["dataset", "model", "curvature", "device"])]
     columns = ("dataset", "model", "curvature", "#samples", "#images", "#seconds", "#peak memory", "#n", "device")
     none = nothing(material, "trace", "This run computes no traces.")
-    blocks.append(Table("traces", "Traces of this run", columns, rows) if rows else none)
+    blocks.append(narrow(Table("traces", "Traces of this run", columns, rows)) if rows else none)
     if benched:
         judged_columns = (
             *("estimator", "model", "#classes", "#Hessian batch", "#samples judged", "#seconds for them"),
@@ -74,7 +76,7 @@ def _trace_picture(path: str, judged: pandas.DataFrame) -> Picture:
     return Picture(name, title, alt, charts.traces(points, key), key, "", str(first["model"]))
 
 
-def _bench_row(path: str, row: dict[str, Any]) -> Row:
+def _bench_row(material: Material, path: str, row: dict[str, Any]) -> Row:
     samples = int(row["samples_run"])
     cells = (
         Cell(str(row["contender"])),
@@ -89,7 +91,7 @@ def _bench_row(path: str, row: dict[str, Any]) -> Row:
         Cell(f"{row['spearman']:.3f}", row["spearman"]),
         Cell(path),
     )
-    return Row(cells, "", str(row["model"]))
+    return Row(sourced(cells, material.bench_sources(path, row["index"])), "", str(row["model"]))
 
 
 def _trace_row(material: Material, part: pandas.DataFrame) -> Row:
@@ -104,9 +106,9 @@ def _trace_row(material: Material, part: pandas.DataFrame) -> Row:
         Cell(curvature),
         Cell(f"{means['samples']:.0f}" if means["samples"] else "exact", means["samples"]),
         Cell(f"{means['hessian_batch']:.0f}", means["hessian_batch"]),
-        number_cell(seconds["mean"], "s", seconds["std"], sources),
-        number_cell(means["peak_memory"], "memory", sources=sources),
+        number_cell(seconds["mean"], "s", seconds["std"]),
+        number_cell(means["peak_memory"], "memory"),
         Cell(str(int(seconds["n"])), int(seconds["n"])),
         Cell(str(first["device"])),
     )
-    return Row(cells, dataset, model)
+    return Row(sourced(cells, sources), dataset, model)

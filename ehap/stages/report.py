@@ -58,11 +58,11 @@ def run(
     measurements: Path,
     target: Path,
     settings: Tables,
-    command: str,
+    options: str,
     name: str,
 ) -> None:
     """Write the page of a run as one HTML file, from those of its records that are there; see ``gathered``."""
-    material = gathered(results, records, paper, paper_settings, measurements, settings, command, name)
+    material = gathered(results, records, paper, paper_settings, measurements, settings, options, name)
     write_atomically(target, page(material).encode())
 
 
@@ -73,7 +73,7 @@ def gathered(
     paper_settings: Path,
     measurements: Path,
     settings: Tables,
-    command: str,
+    options: str,
     name: str,
 ) -> Material:
     """Read and check all that the page is made from.
@@ -85,7 +85,7 @@ def gathered(
         paper_settings: Its settings.
         measurements: The folder of benchmarks, one below it a device.
         settings: What the run is about.
-        command: What makes a file of the run that is not there yet, when its path is added.
+        options: What a command to Snakemake says of the run's configuration, behind what it asks for.
         name: Of the run.
 
     Raises:
@@ -104,7 +104,9 @@ def gathered(
         "settings": tables.settings_table(found, printed_settings),
     }
     if (values["stage"] == "reconstruct").any():
-        frames["repaired"] = tables.repaired(values, found)
+        repaired = frames["repaired"] = tables.repaired(values, found)
+        frames["repaired_by_size"] = tables.usual_steps(tables.usual_images(repaired))
+        frames["repaired_by_images"] = tables.usual_steps(repaired)
     if (values["stage"] == "qat").any():
         frames["precisions"] = tables.precisions(values, found)
     if (values["stage"] == "deploy").any():
@@ -112,7 +114,7 @@ def gathered(
     return Material(
         name=name,
         commit=_commit(),
-        config=command,
+        options=options,
         seeds=settings.seeds,
         datasets=settings.datasets,
         models=settings.models,
@@ -194,6 +196,7 @@ def _plans(read: Mapping[Path, dict[str, Any]]) -> list[Plan]:
                 model=model,
                 seed=record["seed"],
                 method=record["method"],
+                device=str(record.get("device", "")),
                 kept={layer: len(kept[layer]) for layer in widths},
                 widths=widths,
                 unions=len(sums),

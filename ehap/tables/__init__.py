@@ -16,7 +16,14 @@ from ehap.tables.latency import timed, timed_markdown
 from ehap.tables.paper import paper_values
 from ehap.tables.precisions import accuracy_by_bytes, precisions, precisions_markdown
 from ehap.tables.render import comparison_markdown, markdown, overview_markdown
-from ehap.tables.repair import repair_by_images, repair_by_size, repaired, repaired_markdown
+from ehap.tables.repair import (
+    repair_by_images,
+    repair_by_size,
+    repaired,
+    repaired_markdown,
+    usual_images,
+    usual_steps,
+)
 
 __all__ = [
     "accuracy_by_bytes",
@@ -45,4 +52,6 @@ __all__ = [
     "timed",
     "timed_markdown",
     "trace_cost",
+    "usual_images",
+    "usual_steps",
 ]

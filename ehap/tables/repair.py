@@ -90,15 +90,33 @@ def repaired_markdown(frame: pandas.DataFrame) -> str:
     return "\n".join([*lines, note, ""])
 
 
+def usual_images(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the repairs on the most frequent number of images, the largest of several: one picture shows one number.
+
+    Args:
+        frame: As ``repaired`` returns it.
+    """
+    usual: pandas.DataFrame = frame[frame["images"] == frame["images"].mode().max()]
+    return usual
+
+
+def usual_steps(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Return repairs that are not distilled and those of the most frequent number of steps, the largest of several.
+
+    Args:
+        frame: As ``repaired`` returns it.
+    """
+    distilled = frame["steps"][frame["steps"] > 0]
+    return frame[frame["steps"].isin([0, distilled.mode().max()])]
+
+
 def repair_by_size(frame: pandas.DataFrame) -> bytes:
     """Return an SVG: accuracy at each step of the repair against parameters kept, a panel for each ranking and device.
 
     Args:
-        frame: As ``repaired`` returns it. Of several numbers of images or steps the most frequent one is shown.
+        frame: As ``repaired`` returns it.
     """
-    usual = frame[frame["images"] == frame["images"].mode().max()]
-    usual = usual[usual["steps"].isin([0, usual["steps"][usual["steps"] > 0].mode().max()])]
-    panels = list(usual.groupby(["dataset", "model", "ranking", "device"], sort=False))
+    panels = list(usual_steps(usual_images(frame)).groupby(["dataset", "model", "ranking", "device"], sort=False))
     figure, axes = _panels([f"{ranking}\n{model} on {dataset}" for (dataset, model, ranking, _), _ in panels])
     for axis, (_, part) in zip(axes, panels, strict=True):
         _lines(axis, part, "compression_ratio")
@@ -108,8 +126,7 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
 
 def repair_by_images(frame: pandas.DataFrame) -> bytes:
     """Return an SVG: accuracy of reconstructed and distilled networks against images, a panel for each size."""
-    counts = frame.assign(size=frame["compression_ratio"].round().astype(int))
-    counts = counts[counts["steps"].isin([0, counts["steps"][counts["steps"] > 0].mode().max()])]
+    counts = usual_steps(frame).assign(size=lambda part: part["compression_ratio"].round().astype(int))
     panels = list(counts.groupby(["dataset", "model", "ranking", "size", "device"], sort=False))
     most = max(part["images"].nunique() for _, part in panels)
     panels = [(key, part) for key, part in panels if part["images"].nunique() == most]

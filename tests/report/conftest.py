@@ -51,6 +51,15 @@ def write(folder: Path, stage: str, values: dict[str, tuple[float, str]], **wher
     return path
 
 
+def copied_to(folder: Path, results: Path, device: str) -> Path:
+    """Copy records, histories and plans as another device would have written them."""
+    for path in [*results.rglob("record.json"), *results.rglob("history.csv"), *results.rglob("plan.json")]:
+        copy = folder / path.relative_to(results)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text().replace('"A CPU"', json.dumps(device)))
+    return folder
+
+
 def evaluated(accuracy: float, parameters: int, size: int) -> dict[str, tuple[float, str]]:
     return {
         "accuracy": (accuracy, "percent"),
@@ -142,7 +151,6 @@ def gather(results: Path, tmp_path: Path) -> Gather:
 
     def gather(settings: Tables = SETTINGS) -> Material:
         paper = (CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tmp_path / "measurements")
-        command = ".venv/bin/snakemake --configfile tiny.yaml"
-        return gathered(results, page_records(results, settings), *paper, settings, command, "tiny")
+        return gathered(results, page_records(results, settings), *paper, settings, "--configfile tiny.yaml", "tiny")
 
     return gather

@@ -295,6 +295,13 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()
 
 
+def test_of_several_numbers_of_images_or_steps_the_usual_one_is_shown() -> None:
+    frame = pandas.DataFrame({"images": [64, 64, 2000, 2000, 16], "steps": [0, 0, 0, 900, 300]})
+    assert list(tables.usual_images(frame)["images"]) == [2000, 2000]  # of equally frequent ones the largest
+    assert list(tables.usual_steps(frame)["steps"]) == [0, 0, 0, 900]
+    assert list(tables.usual_steps(frame[:1])["steps"]) == [0]  # nothing was distilled
+
+
 def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
     values: pandas.DataFrame, tmp_path: Path
 ) -> None:

@@ -143,17 +143,19 @@ function described(record) {
   const versions = Object.entries(record.versions ?? {}).map(([name, version]) => `${name} ${version}`).join(", ");
   const values = Object.entries(record.values).map(([name, { value, unit }]) => [name, `${short(value)} ${unit}`]);
   const settings = Object.entries(record.settings ?? {}).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : value]);
-  const known = [...cell.map((key) => [key, record[key]]), ["device", record.device], ["versions", versions],
-    ["code digest", record.code], ["duration", `${record.duration_s} s`]];
+  const seconds = record.duration_s === undefined ? undefined : `${record.duration_s} s`;
+  const known = [...cell.map((key) => [key, record[key]]), ...Object.entries(record.said ?? {}), ["device", record.device],
+    ["versions", versions || undefined], ["code digest", record.code], ["duration", seconds]].filter(([, text]) => text !== undefined);
   const folded = element("details", null, element("summary", `${settings.length} settings`), list(settings));
   folded.open = settings.length > 0 && settings.length < 30;
-  return [element("h3", record.path), list(values), list(known), ...(settings.length ? [folded] : [])];
+  return [element("h3", record.path), ...[values, known].filter((pairs) => pairs.length).map(list), ...(settings.length ? [folded] : [])];
 }
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button.of");
   if (!button) return;
   const numbers = button.dataset.records.split(" ").map(Number);
-  dialog.querySelector(".content").replaceChildren(...numbers.flatMap((number) => described(records[number])));
+  const several = numbers.length > 1 ? [element("p", `From ${numbers.length} sources:`)] : [];
+  dialog.querySelector(".content").replaceChildren(...several, ...numbers.flatMap((number) => described(records[number])));
   dialog.showModal();
 });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

@@ -1,0 +1,47 @@
+"""Quantized networks as engines execute them: the audit of integers."""
+
+from ehap.report.blocks import Cell, Row, Section, Table
+from ehap.report.cells import narrow, nothing, number_cell, rows_of, sourced
+from ehap.report.material import Material
+from ehap.settings.names import DATASETS, MODELS
+
+
+def integers_section(material: Material) -> Section:
+    """Return the audit of the quantized networks as engines execute them."""
+    lead = (
+        "Each quantized network as an ONNX file, as the engine executes it, over all test images. A network with one "
+        "convolution, sum, pooling or linear layer in floating point is refused, unless the run declares it. In "
+        "Inductor convolutions and linear layers run in integers; sums and pooling read and write integers."
+    )
+    frame = material.frames.get("deployed")
+    if frame is None or frame.empty:
+        missing = nothing(material, "deploy", "This run writes no files for an engine; a block deploy does.")
+        return Section("integers", "Integers that run", lead, [missing])
+    rows = []
+    for row in rows_of(frame):
+        where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device")}
+        sources = material.sources(stage="deploy", **where)
+        cells = (
+            Cell(DATASETS.get(where["dataset"], where["dataset"])),
+            Cell(MODELS.get(where["model"], where["model"])),
+            Cell(f"{where['method']}, {where['scheme']}"),
+            number_cell(row["simulated_accuracy"], "percent", row["simulated_accuracy_std"]),
+            number_cell(row["deployed_accuracy"], "percent", row["deployed_accuracy_std"]),
+            number_cell(row["other_answers"], ""),
+            number_cell(row["inductor_accuracy"], "percent", row["inductor_accuracy_std"]),
+            number_cell(row["inductor_other_answers"], ""),
+            number_cell(row["integer_operators"], ""),
+            number_cell(row["float_operators"], ""),
+            number_cell(row["packed_size"], "bytes"),
+            number_cell(row["onnx_size"], "bytes"),
+            Cell(f"{row['bytes_per_parameter']:.2f}", row["bytes_per_parameter"]),
+            Cell(str(int(row["n"])), int(row["n"])),
+        )
+        rows.append(Row(sourced(cells, sources), where["dataset"], where["model"], where["method"]))
+    columns = (
+        *("dataset", "model", "network", "#simulated", "#in ONNX Runtime", "#other answers"),
+        *("#in Inductor", "#other answers there", "#integer operators"),
+        *("#float operators in ONNX Runtime", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
+    )
+    note = "The ONNX file holds plain sums and widths padded for the engine; the packed one the weights that there are."
+    return Section("integers", "Integers that run", lead, [narrow(Table("integers", "Audit", columns, rows, note))])
