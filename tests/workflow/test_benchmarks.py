@@ -4,6 +4,8 @@ import csv
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.workflow.conftest import ROOT, run_in
 from tests.workflow.test_run import CELL
 
@@ -58,3 +60,27 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
     assert "at most 12 % of parameters kept." in table.with_suffix(".md").read_text()
     assert table.with_suffix(".md").read_text() in said
     assert table.with_suffix(".svg").exists()
+
+
+def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "workflow_scripts/bench_widths.py"), "--models", "resnet20"]
+    what = ["--shares", "0.25", "--batch", "2", "--rounds", "3"]
+    said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
+    (table,) = tmp_path.rglob("bench_widths.csv")
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["precision"], float(row["channels_percent"]), row["round_to"]) for row in rows] == [
+        ("FP32", 100, "1"),
+        ("INT8", 100, "1"),
+        ("INT8", 25, "1"),
+        ("INT8", 25, "16"),
+    ]
+    for row in rows:
+        faster = float(rows[0]["latency_ms"]) / float(row["latency_ms"])
+        assert float(row["times_faster_than_dense_FP32"]) == pytest.approx(faster, abs=0.006)
+        thin = row["channels_percent"] == "25.0"
+        assert float(row["parameters_percent"]) == (pytest.approx(100 * 0.25**2, abs=0.5) if thin else 100)
+        if row["precision"] == "INT8":
+            assert 50 < float(row["QLinearConv_percent"]) < 100
+            assert float(row["QLinearConv_percent"]) + float(row["QLinearAdd_percent"]) <= 100
+    assert table.with_suffix(".md").read_text() in said
