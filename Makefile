@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-prune bench-latency test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-prune bench-latency bench-widths test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, a few minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -63,6 +63,9 @@ bench-prune: $(READY) ## pruning beside other libraries, into measurements/<devi
 
 bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, into measurements/<device>/
 	python workflow_scripts/bench_latency.py $(ARGS)
+
+bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks beside the dense one
+	python workflow_scripts/bench_widths.py $(ARGS)
 
 test: $(READY) ## the whole test suite
 	pytest -n 2 --dist worksteal --durations=20

@@ -82,6 +82,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make install": Recipe("-r envs/dev.txt"),
     "make bench-train": Recipe("python workflow_scripts/bench_train.py"),
     "make bench-latency": Recipe("python workflow_scripts/bench_latency.py"),
+    "make bench-widths": Recipe("python workflow_scripts/bench_widths.py"),
     "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
     "make bench-prune": Recipe("PYTHONPATH=.peers python workflow_scripts/bench_prune.py"),
     ".venv/bin/snakemake -n": Planned("pretrain"),
