@@ -245,11 +245,12 @@ def _check_repairs(project: Path) -> None:
 
 
 def test_quantized_networks_become_files_that_an_engine_executes(project: Path) -> None:
-    config = _config("deploy", {"all": {"round_to": 16}})
+    config = _config("deploy", {"all": {"round_to": 16}}) | {"latency": {"all": {"batches": [2], "rounds": 2}}}
     config["schemes"] |= {"ptq8": {"epochs": 0, "calibration_images": 32}, "qat4": {"bits": 4}}
     config["grid"] |= {"methods": ["hap"], "schemes": ["qat8", "ptq8", "qat4"]}
     write_config(project, config)
-    assert planned(project)["deploy"] == 2  # engines take 8 bits
+    jobs = planned(project)
+    assert (jobs["deploy"], jobs["latency"]) == (2, 2)  # engines take 8 bits
     result = snakemake_in(project)
     assert result.returncode == 0, result.stdout + result.stderr
     for scheme in ("qat8", "ptq8"):
@@ -265,6 +266,11 @@ def test_quantized_networks_become_files_that_an_engine_executes(project: Path) 
     with (project / "results/small/further/deployment.csv").open() as file:
         assert [row["scheme"] for row in csv.DictReader(file)] == ["qat8", "ptq8"]
     assert "| hap | qat8 |" in " ".join((project / "results/small/further/deployment.md").read_text().split())
+    with (project / "results/small/further/latency.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["scheme"], row["batch"], row["threads"]) for row in rows] == [("qat8", "2", "1"), ("ptq8", "2", "1")]
+    assert all(row["accuracy"] and row["dense_accuracy"] for row in rows)
+    assert "hap, plain sums, widened" in (project / "results/small/report/index.html").read_text()
 
 
 def test_records_agree_with_each_other_and_with_the_files(finished: Path) -> None:
