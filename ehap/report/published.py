@@ -149,7 +149,7 @@ def _best_epoch(material: Material) -> Finding:
     rows = [_epoch_row(material, part, keys) for part in parts(trained.assign(gain=gain), keys)]
     columns = ("stage", "network", "method", "#last epoch", "#best epoch", "#gain")
     ours = (
-        f"is what that choice adds here, the mean of {counted(len(trained), 'training')} of several epochs, and at most "
+        f"is what that choice adds here, the mean of {counted(len(trained), 'training')} of several epochs, at most "
         f"{number(gain.max(), 'percentage points')}."
     )
     table = _table("published-best", "Last and best epoch", columns, rows)

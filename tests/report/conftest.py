@@ -51,12 +51,12 @@ def write(folder: Path, stage: str, values: dict[str, tuple[float, str]], **wher
     return path
 
 
-def copied_to(folder: Path, results: Path, device: str) -> Path:
+def copied_to(folder: Path, results: Path, device: str, own: str = "A CPU") -> Path:
     """Copy records, histories and plans as another device would have written them."""
     for path in [*results.rglob("record.json"), *results.rglob("history.csv"), *results.rglob("plan.json")]:
         copy = folder / path.relative_to(results)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(path.read_text().replace('"A CPU"', json.dumps(device)))
+        copy.write_text(path.read_text().replace(json.dumps(own), json.dumps(device)))
     return folder
 
 
