@@ -1,6 +1,6 @@
 """Tiles of the first screen: what they are made of, and the one of latency, which comes from a benchmark."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
@@ -21,6 +21,8 @@ STOPS = {
     "pruned INT8": (ALIGNED, "INT8"),
 }
 """Label to network and precision of the benchmark."""
+TIMED = {label: f"{'dense' if name == 'dense' else 'pruned'}_{precision}" for label, (name, precision) in STOPS.items()}
+"""Label to network and precision of the run's own records."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,13 @@ class Tile:
 
 
 def latency(material: Material, network: Network) -> Tile:
-    """Return what a benchmark of the network's device says of its model, for the number of images that comes first."""
+    """Return what the run has timed of the network, else what a benchmark of its device says of its model.
+
+    Where there are several numbers of images at a time, it is the first.
+    """
+    own = _timed(material, network)
+    if own is not None:
+        return own
     for path, bench in material.bench("bench_latency").items():
         rows = bench[(bench["model"] == network.model) & (bench["engine"] == ENGINE)]
         if len(rows) and f"/{slug(network.device)}/" in path:
@@ -58,18 +66,45 @@ def latency(material: Material, network: Network) -> Tile:
     return Tile("Latency", (), "not measured on this device", command=command)
 
 
+def _timed(material: Material, network: Network) -> Tile | None:
+    """Return the milliseconds that the stage latency has measured of the very network, means over seeds."""
+    where = {"dataset": network.dataset, "model": network.model, "method": network.method, "scheme": network.scheme}
+    where |= {"stage": "latency", "device": network.device}
+    rows = material.values
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    parts = rows["quantity"].str.extract(r"latency_(?P<batch>\d+)\.(?P<network>\w+)").join(rows["value"]).dropna()
+    if parts.empty:
+        return None
+    batch = parts["batch"].iloc[0]
+    means = parts[parts["batch"] == batch].groupby("network")["value"].mean()
+    times = {label: float(means[name]) for label, name in TIMED.items() if name in means}
+    sources = material.sources(**where)
+    return Tile("Latency", _stops(times, dict.fromkeys(times, sources)), _images(int(batch)))
+
+
 def _latency(material: Material, rows: pandas.DataFrame, batch: int, path: str) -> Tile:
     """Return the milliseconds of a benchmark's networks; the title says that they are not those of the run."""
     found = {(row["network"], row["precision"]): row for row in rows.reset_index().to_dict("records")}
-    times = {key: float(row["latency_ms"]) for key, row in found.items()}
-    whole = times.get(STOPS["dense"], nan)
-    stops: list[Stop] = []
-    for label, key in STOPS.items():
-        beside = f"{whole / times[key]:.1f}× as fast" if key in times and not isnan(whole) and stops else ""
-        sources = material.bench_sources(path, found[key]["index"]) if key in found else ()
-        stops.append(Stop(label, number(times.get(key, nan), "ms"), beside, sources))
+    ours = {label: found[key] for label, key in STOPS.items() if key in found}
+    times = {label: float(row["latency_ms"]) for label, row in ours.items()}
+    sources = {label: material.bench_sources(path, row["index"]) for label, row in ours.items()}
     kept = {row["network"]: row["kept_parameters"] for row in rows.to_dict("records")}
     share = f"a {100 * kept[ALIGNED] / kept['dense']:.0f} %" if {ALIGNED, "dense"} <= set(kept) else "another"
     weights = " (new weights)" if "new" in set(rows["weights"]) else ""
-    images = f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"
-    return Tile(f"Latency of {share} network, not this one{weights}", stops, images, path)
+    title = f"Latency of {share} network, not this one{weights}"
+    return Tile(title, _stops(times, sources), _images(batch), path)
+
+
+def _stops(times: Mapping[str, float], sources: Mapping[str, tuple[int, ...]]) -> list[Stop]:
+    """Return the stops of a tile from label to milliseconds."""
+    whole = times.get("dense", nan)
+    stops: list[Stop] = []
+    for label in STOPS:
+        beside = f"{whole / times[label]:.1f}× as fast" if label in times and not isnan(whole) and stops else ""
+        stops.append(Stop(label, number(times.get(label, nan), "ms"), beside, sources.get(label, ())))
+    return stops
+
+
+def _images(batch: int) -> str:
+    return f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"

@@ -58,6 +58,30 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
     ]
 
 
+def test_what_the_run_itself_has_timed_stands_before_a_benchmark(
+    gather: Gather, results: Path, benches: Path
+) -> None:
+    for seed in (0, 1):
+        names = ("dense_FP32", "dense_INT8", "pruned_FP32", "pruned_INT8")
+        times = {
+            f"latency_{batch}.{name}": (float(batch * (40 - 10 * place) + 2 * seed), "ms")
+            for batch in (1, 64)
+            for place, name in enumerate(names)
+        }
+        write(results, "latency", times, seed=seed, method="hap", scheme="qat8", settings={"threads": 1})
+    settings = replace(SETTINGS, timed=SETTINGS.deployed)
+    material = gather(settings)
+    tile = headlines(material, networks(material))[0].tiles[-1]
+    assert (tile.title, tile.note, tile.source) == ("Latency", "1 image in ONNX Runtime", "")
+    assert [(stop.label, stop.text.replace("\u00a0", " "), stop.beside) for stop in tile.stops] == [
+        ("dense", "41.00 ms", ""),
+        ("dense INT8", "31.00 ms", "1.3× as fast"),
+        ("pruned", "21.00 ms", "2.0× as fast"),
+        ("pruned INT8", "11.00 ms", "3.7× as fast"),
+    ]
+    assert {material.records[number][1]["stage"] for number in tile.stops[0].sources} == {"latency"}
+
+
 def test_the_accuracy_says_what_was_trained(gather: Gather, results: Path) -> None:
     def note() -> str:
         return headlines(gather(), networks(gather()))[0].tiles[0].note
