@@ -40,4 +40,5 @@ def _accurate(change: float) -> str:
         return ""
     if abs(change) < SHOWN:
         return "as accurate"
-    return f"{abs(change):.1f} points {'more' if change > 0 else 'less'} accurate"
+    # Half away from zero: where the tile says 1.25, nobody expects 1.2.
+    return f"{abs(change) + 1e-9:.1f} points {'more' if change > 0 else 'less'} accurate"
