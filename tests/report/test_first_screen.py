@@ -58,9 +58,7 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
     ]
 
 
-def test_what_the_run_itself_has_timed_stands_before_a_benchmark(
-    gather: Gather, results: Path, benches: Path
-) -> None:
+def test_what_the_run_itself_has_timed_stands_before_a_benchmark(gather: Gather, results: Path, benches: Path) -> None:
     for seed in (0, 1):
         names = ("dense_FP32", "dense_INT8", "pruned_FP32", "pruned_INT8")
         times = {
