@@ -14,11 +14,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.workflow.conftest import ROOT
-
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-SHOTS = ROOT / "screenshots"
+SHOTS = Path(__file__).parents[2] / "screenshots"
 DESKTOP, LAPTOP, PHONE = (1440, 900), (1280, 900), (390, 844)
 Driver = Any
 

@@ -16,6 +16,7 @@ import yaml
 from filelock import FileLock
 
 from tests.workflow import warm_python as warm
+from tests.workflow.browser import Driver, started
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "ehap", "config", "profiles", "envs", "dvc.yaml", ".dvcignore")
@@ -78,6 +79,7 @@ def _servers_end() -> Iterator[None]:
     yield
     for server in SERVERS:
         server.communicate()
+        shutil.rmtree(Path(str(server.args[2])).parent)  # type: ignore[index]  # its socket and its client
 
 
 def snakemake_in(folder: Path, *arguments: str, python: str | None = None) -> "subprocess.CompletedProcess[str]":
@@ -179,3 +181,10 @@ def clone(origin: Path, tmp_path: Path) -> Path:
 def read_record(folder: Path, path: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((folder / "results/small" / path / "record.json").read_text())
     return record
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    driver = started(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()

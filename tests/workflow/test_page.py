@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,20 +23,12 @@ from tests.workflow.browser import (
     page_of,
     says,
     shot,
-    started,
     undrawn,
     until,
 )
 from tests.workflow.conftest import ROOT
 
 KEPT = "measurements/amd-epyc-cpu/training_free"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    driver = started(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")

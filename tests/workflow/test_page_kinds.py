@@ -1,6 +1,5 @@
 """Pages of other kinds of runs in a real browser: several quantization schemes, and records of two devices."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from tests.workflow.browser import (
     page_of,
     says,
     shot,
-    started,
     undrawn,
     until,
 )
@@ -28,13 +26,6 @@ from tests.workflow.conftest import ROOT
 
 KEPT = "measurements/amd-epyc-cpu/cifar_precisions"
 HERE, OTHER = "AMD EPYC (CPU)", "NVIDIA H200"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    driver = started(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
