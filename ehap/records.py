@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.runtime import device_name, write_atomically
+from ehap.runtime import device_name, instruction_sets, write_atomically
 
 CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
@@ -63,6 +63,8 @@ class Value:
 def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: Any, device: torch.device) -> None:
     """Write one JSON record: values with units, settings, seed, code digest, device, versions, duration.
 
+    Of a CPU the instruction sets stand beside its name, which says too little.
+
     Raises:
         NumericsError: A value is NaN or infinite.
     """
@@ -77,6 +79,7 @@ def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: An
         "settings": asdict(settings) if settings is not None else {},
         "code": job.code,
         "device": device_name(device),
+        **({"instructions": instruction_sets()} if device.type == "cpu" else {}),
         "versions": {name: version(name) for name in LIBRARIES},
         "duration_s": round(time.monotonic() - job.started, 3),
     }

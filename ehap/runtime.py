@@ -21,6 +21,7 @@ from ehap.settings.checks import Precision
 Item = TypeVar("Item")
 logger = logging.getLogger("ehap")
 SECONDS_BETWEEN_LINES = 10.0
+INTEGER_SETS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
 DTYPES: dict[Precision, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -50,6 +51,18 @@ def device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return f"{line.split(':', 1)[1].strip()} (CPU)"
     return f"{platform.processor() or platform.machine()} (CPU)"
+
+
+def instruction_sets() -> str:
+    """Return what this CPU has of INTEGER_SETS, e.g. ``avx2, avx512_vnni``; empty where the system does not say.
+
+    Processors of one name may differ in them, and with them the speed of integers by a factor.
+    """
+    try:
+        said = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return ""
+    return ", ".join(name for name in INTEGER_SETS if name in said)
 
 
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from ehap.errors import CheckpointError, DeviceError, NumericsError
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
-from ehap.runtime import choose_device, write_atomically
+from ehap.runtime import INTEGER_SETS, choose_device, write_atomically
 from ehap.settings import Prepare
 
 CPU = torch.device("cpu")
@@ -23,6 +23,8 @@ def test_a_record_says_value_unit_settings_seed_code_device_and_versions(tmp_pat
     assert record["settings"] == {"train_images": 5, "test_images": None}
     assert (record["seed"], record["code"], record["dataset"]) == (3, "abc", "digits")
     assert record["device"].endswith("(CPU)")
+    assert set(record["instructions"].split(", ")) <= {*INTEGER_SETS, ""}
+    assert ("avx2" in record["instructions"]) == torch.cpu._is_avx2_supported()
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert record["duration_s"] >= 0
 

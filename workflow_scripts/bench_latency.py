@@ -24,13 +24,13 @@ from ehap.evaluation import flops, in_turns, parameters
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import Planner, expanded, layer_weights, magnitude, mask_, placements, prune
-from ehap.quantization import calibrate_, joined, layer_names, pack, simulate, unpack
+from ehap.quantization import joined, layer_names, pack_on_noise, unpack
 from ehap.quantization.deployment import OnnxNetwork, audit, exported, left_in_float, to_onnx, widen
 from ehap.quantization.deployment import in_integers as in_integer_kernels
 from ehap.quantization.inductor import InductorNetwork, frozen
 from ehap.records import read_record, read_tensors, write_tensors
-from ehap.runtime import device_name, slug, write_atomically
-from ehap.settings import Prune, Qat
+from ehap.runtime import device_name, instruction_sets, slug, write_atomically
+from ehap.settings import Prune
 from ehap.settings.names import MODELS
 from ehap.tables.curves import svg
 
@@ -100,13 +100,9 @@ def in_float(network: nn.Module, engine: str, images: Tensor) -> Call:
 def in_integers(
     dense: nn.Module, kept: dict[str, list[int]], wide: dict[str, list[int]], engine: str, images: Tensor
 ) -> tuple[Call, dict[str, object]]:
-    """Return a network in INT8 on an engine, calibrated on noise (latency does not depend on it), and its audit."""
-    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=64)
+    """Return a network in INT8 on an engine, and its audit."""
     small = prune(dense, kept).eval()
-    simulated = simulate(small, settings, INPUT_SHAPE)
-    noise = torch.randint(256, (64, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    calibrate_(simulated, noise, DATASETS["cifar10"], 64, seed=0)
-    compact = pack(simulated, small)
+    compact, settings = pack_on_noise(small, INPUT_SHAPE, DATASETS["cifar10"])
     with TemporaryDirectory() as scratch:
         bits = dict.fromkeys(layer_names(small), settings.bits)
         write_tensors(Path(scratch) / "packed", joined(compact, bits), {"kept": kept})
@@ -167,6 +163,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             "precision": precision,
         }
         row |= {"threads": threads, "weights": "trained" if args.checkpoint else "new"}
+        row["instructions"] = instruction_sets()
         row |= {"latency_ms": round(milliseconds, 3)}
         for label, base in (("FP32", "FP32"), ("INT8", "INT8")):
             reference = medians.get(("dense", base, engine))
@@ -212,6 +209,7 @@ for model in ["files"] if args.onnx else args.models:
         write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
         command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
         about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
+        about += f", instruction sets: {instruction_sets()}"
         if args.onnx:
             about += ", ONNX Runtime, accuracy (%) of all test images."
         else:

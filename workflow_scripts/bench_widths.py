@@ -23,10 +23,9 @@ from ehap.evaluation import flops, in_turns, parameters
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, layer_weights, placements, prune
-from ehap.quantization import calibrate_, pack, simulate, unpack
+from ehap.quantization import pack_on_noise, unpack
 from ehap.quantization.deployment import EXACT_SUMS, OnnxNetwork, exported, to_onnx, widen
-from ehap.runtime import device_name, slug, write_atomically
-from ehap.settings import Qat
+from ehap.runtime import device_name, instruction_sets, slug, write_atomically
 from ehap.settings.names import MODELS
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -53,13 +52,10 @@ def evenly(dense: nn.Module, share: float) -> Kept:
 
 
 def in_integers(dense: nn.Module, kept: Kept, round_to: int) -> bytes:
-    """Return a thinned network in INT8 as an ONNX file, calibrated on noise: latency does not depend on it."""
-    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=64)
-    small, wide = prune(dense, kept).eval(), expanded(dense, kept, round_to)
-    simulated = simulate(small, settings, INPUT_SHAPE)
-    noise = torch.randint(256, (64, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    calibrate_(simulated, noise, DATASETS["cifar10"], 64, seed=0)
-    packed = widen(pack(simulated, small), placements(dense, kept, wide))
+    """Return a thinned network in INT8 as an ONNX file."""
+    packed, settings = pack_on_noise(prune(dense, kept).eval(), INPUT_SHAPE, DATASETS["cifar10"])
+    wide = expanded(dense, kept, round_to)
+    packed = widen(packed, placements(dense, kept, wide))
     return to_onnx(unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE), INPUT_SHAPE)
 
 
@@ -120,8 +116,6 @@ rows: list[dict[str, object]] = []
 device = device_name(torch.device("cpu"))
 folder = args.folder / slug(device)
 folder.mkdir(parents=True, exist_ok=True)
-flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-integers = ", ".join(name for name in ("avx2", "avx512f", "avx512_vnni", "avx_vnni") if name in flags) or "unknown"
 for model in args.models:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -132,7 +126,7 @@ for model in args.models:
     about = (
         f"Milliseconds for {args.batch} images, medians over {args.rounds} interleaved rounds, {args.threads} thread(s)"
     )
-    about += f", ONNX Runtime with exact sums, BatchNorm folded, new weights; instruction sets: {integers}."
+    about += f", ONNX Runtime with exact sums, BatchNorm folded, new weights; instruction sets: {instruction_sets()}."
     title = f"# Latency of evenly thinned networks on {device}"
     text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
     write_atomically(folder / "bench_widths.md", text.encode())

@@ -6,7 +6,7 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import number_cell, parts, rows_of, sourced
+from ehap.report.cells import narrow, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import counted
 from ehap.report.tiles import ALIGNED
@@ -16,7 +16,7 @@ from ehap.settings.names import DENSE, MODELS
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
 PRECISIONS = {"FP32": 0, "INT8": 1}
 COLUMNS = (
-    *("model", "engine", "network", "precision", "#images", "#threads", "weights", "#milliseconds"),
+    *("model", "engine", "network", "precision", "#images", "#threads", "instruction sets", "weights", "#milliseconds"),
     *("#parameters executed", "#parameters kept", "file"),
 )
 
@@ -35,7 +35,7 @@ def latency_section(material: Material) -> Section:
         blocks += [_picture(path, part) for part in parts(mine, ["model", "batch", "threads", "weights"])]
         rows += [_row(material, path, row) for row in rows_of(mine.reset_index())]
     if rows:
-        blocks.append(Table("latencies", "Benchmarks of latency", COLUMNS, rows, folded=True))
+        blocks.append(narrow(Table("latencies", "Benchmarks of latency", COLUMNS, rows, folded=True)))
     else:
         named = " ".join(sorted(models)) or "resnet56"
         text = "No latency has been measured on this device for a model of this run."
@@ -66,7 +66,7 @@ def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
         *(Cell(str(row["network"])), Cell(str(row["precision"]))),
         Cell(str(row["batch"]), row["batch"]),
         Cell(str(row["threads"]), row["threads"]),
-        Cell(str(row["weights"])),
+        *(Cell(str(row.get("instructions", ""))), Cell(str(row["weights"]))),
         Cell(f"{row['latency_ms']:,.2f}", row["latency_ms"]),
         number_cell(row["executed_parameters"], ""),
         number_cell(row["kept_parameters"], ""),

@@ -75,11 +75,13 @@ def about(material: Material) -> dict[str, str]:
     """Return what ran where: label to text."""
     records = [record for _, record in material.records]
     devices = dict.fromkeys(str(record.get("device", "")) for record in records)
+    sets = dict.fromkeys(str(record.get("instructions", "")) for record in records)
     versions = dict.fromkeys(
         f"{name} {version}" for record in records for name, version in record.get("versions", {}).items()
     )
     said = {
         "device": ", ".join(filter(None, devices)) or "nothing has run yet",
+        "instruction sets": "; ".join(filter(None, sets)),
         "libraries": ", ".join(versions),
         "page made at commit": material.commit,
         "seeds": ", ".join(map(str, material.seeds)),

@@ -13,15 +13,14 @@ from ehap.evaluation import in_turns, parameters
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
-from ehap.quantization import calibrate_, pack, simulate, unpack
+from ehap.quantization import pack_on_noise, unpack
 from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx
 from ehap.records import Job, Value, read_record, write_record
-from ehap.runtime import choose_device, logger, write_atomically
-from ehap.settings import Latency, Machine, Qat
+from ehap.runtime import choose_device, instruction_sets, logger, write_atomically
+from ehap.settings import Latency, Machine
 from ehap.stages.dense import load_dense
 from ehap.stages.pruned import check_order, load_model
 
-NOISE = 64
 Key = tuple[str, str]
 DENSE, PRUNED, FP32, INT8 = "dense", "pruned", "FP32", "INT8"
 
@@ -75,6 +74,7 @@ def run(
                     "network": DENSE if network == DENSE else f"{job.method}, plain sums, widened",
                     "precision": precision,
                     "threads": settings.threads,
+                    "instructions": instruction_sets(),
                     "weights": "trained",
                     "latency_ms": round(milliseconds, 4),
                     "executed_parameters": executed[network],
@@ -106,9 +106,5 @@ def _values(times: Mapping[Key, float], batch: int) -> dict[str, Value]:
 
 def _in_integers(network: nn.Module, job: Job) -> bytes:
     """Return the dense network as an ONNX file of integers."""
-    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=NOISE)
-    simulated = simulate(network, settings, INPUT_SHAPE)
-    generator = torch.Generator().manual_seed(job.seed)
-    noise = torch.randint(256, (NOISE, *INPUT_SHAPE), dtype=torch.uint8, generator=generator)
-    calibrate_(simulated, noise, DATASETS[job.dataset], NOISE, job.seed)
-    return to_onnx(unpack(pack(simulated, network), network, settings, INPUT_SHAPE), INPUT_SHAPE)
+    packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.dataset])
+    return to_onnx(unpack(packed, network, settings, INPUT_SHAPE), INPUT_SHAPE)

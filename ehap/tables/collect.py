@@ -8,7 +8,8 @@ import pandas
 from ehap.records import read_record
 
 CELL = ["dataset", "model", "method", "scheme", "curvature"]
-COLUMNS = ["stage", *CELL, "seed", "device", "quantity", "unit", "value"]
+WHERE = ["stage", *CELL, "seed", "device", "instructions"]
+COLUMNS = [*WHERE, "quantity", "unit", "value"]
 
 
 def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -16,7 +17,7 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
 
     Returns:
         values: COLUMNS; one row a value, empty text where a record has no such field.
-        settings: stage, the cell's columns, setting, value; one row a setting.
+        settings: WHERE, setting, value; one row a setting.
 
     Raises:
         DataError: A record is missing or not JSON.
@@ -24,13 +25,13 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     values, settings = [], []
     for path in paths:
         record = read_record(path)
-        where = {key: record.get(key, "") for key in ["stage", *CELL, "seed", "device"]}
+        where = {key: record.get(key, "") for key in WHERE}
         for quantity, item in record["values"].items():
             values.append({**where, "quantity": quantity, "unit": item["unit"], "value": item["value"]})
         settings += [{**where, "setting": name, "value": value} for name, value in record["settings"].items()]
     return (
         pandas.DataFrame(values, columns=COLUMNS),
-        pandas.DataFrame(settings, columns=["stage", *CELL, "seed", "device", "setting", "value"]),
+        pandas.DataFrame(settings, columns=[*WHERE, "setting", "value"]),
     )
 
 

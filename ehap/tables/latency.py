@@ -4,7 +4,7 @@ import pandas
 
 from ehap.tables.render import by_network
 
-KEYS = ["dataset", "model", "method", "scheme", "device", "batch"]
+KEYS = ["dataset", "model", "method", "scheme", "device", "instructions", "batch"]
 NETWORKS = ("dense_FP32", "dense_INT8", "pruned_FP32", "pruned_INT8")
 SLOWER = 0.995
 """Times as fast below which a network is called slower."""
@@ -26,10 +26,10 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
         settings: The same.
 
     Returns:
-        dataset, model, method, scheme, device, batch, threads, slower_than (which of the others pruned INT8 is slower
-        than; empty: none), n, and mean and std (``…_std``) over seeds of the milliseconds of NETWORKS, of how many
-        times as fast pruned INT8 is as each of the others, of dense_accuracy (percent, in floating point) and of
-        accuracy (percent, as ONNX Runtime executes the network).
+        dataset, model, method, scheme, device, instructions, batch, threads, slower_than (which of the others pruned
+        INT8 is slower than; empty: none), n, and mean and std (``…_std``) over seeds of the milliseconds of NETWORKS,
+        of how many times as fast pruned INT8 is as each of the others, of dense_accuracy (percent, in floating point)
+        and of accuracy (percent, as ONNX Runtime executes the network).
     """
     cell = [*KEYS[:-1], "seed"]
     rows = values[(values["stage"] == "latency") & values["quantity"].str.startswith("latency_")]
@@ -38,7 +38,8 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
     table = rows.pivot_table(index=[*cell, "batch"], columns="network", values="value", sort=False).reset_index()
     for name in NETWORKS[:-1]:
         table[f"over_{name}"] = table[name] / table["pruned_INT8"]
-    table = table.merge(_accuracy(values, "deploy", "deployed_accuracy", "accuracy", cell), on=cell, how="left")
+    network = [name for name in cell if name != "instructions"]
+    table = table.merge(_accuracy(values, "deploy", "deployed_accuracy", "accuracy", network), on=network, how="left")
     dense = values[values["method"] == "dense"]
     where = ["dataset", "model", "seed"]
     table = table.merge(_accuracy(dense, "evaluate", "accuracy", "dense_accuracy", where), on=where, how="left")
@@ -62,8 +63,10 @@ def timed_markdown(frame: pandas.DataFrame) -> str:
         "in INT8. Below 1 × pruned INT8 is slower than the other network, and says so."
     )
     shown = frame.assign(slower_than=frame["slower_than"].replace("", "none"))
-    shown = shown.rename(columns={"slower_than": "slower than", "batch": "images"})
-    return by_network("Latency", shown, ["method", "scheme", "images", "threads", "slower than"], VALUES, note)
+    shown = shown.rename(columns={"slower_than": "slower than", "batch": "images", "instructions": "instruction sets"})
+    return by_network(
+        "Latency", shown, ["method", "scheme", "images", "threads", "slower than", "instruction sets"], VALUES, note
+    )
 
 
 def _accuracy(values: pandas.DataFrame, stage: str, quantity: str, name: str, on: list[str]) -> pandas.DataFrame:

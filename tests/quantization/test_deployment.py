@@ -167,6 +167,10 @@ def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulat
             assert (apart <= step).double().mean() >= 0.95  # a tie may fall to the other side further ahead
             assert apart.max() < 0.05 * expected.abs().max()
             assert apart.mean() < 0.001 * expected.abs().max()
+        # The graph for another number of images is audited, too: here it has fewer layers in integers than are wanted.
+        inductor.integer_operators = 4
+        with pytest.raises(ArchitectureError, match=r"expected 4 convolutions and linear layers .* Inductor, got 3;"):
+            inductor(inputs[:7])
 
 
 class _OverChannels(nn.Module):

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 
@@ -71,7 +72,7 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
             assert values[f"times_as_fast_{batch}.{name}"] == pytest.approx(expected)
     with (tmp_path / "bench_latency.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert set(LATENCY_COLUMNS) == set(rows[0])
+    assert set(rows[0]) - set(LATENCY_COLUMNS) == {"instructions"}
     assert [(row["network"][:5], row["precision"]) for row in rows[:4]] == [
         ("dense", "FP32"),
         ("dense", "INT8"),
@@ -89,19 +90,31 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
         latency.run(*(tmp_path / name for name in names), other, Latency(), MACHINE)
 
 
-def test_a_network_that_got_slower_is_said_to_have_got_slower() -> None:
-    import pandas
+def _timed(runs: list[tuple[int, str, float]]) -> pandas.DataFrame:
+    """Return the table of runs: seed, instruction sets of the processor, milliseconds of dense INT8."""
+    rows, settings = [], []
+    for seed, instructions, dense in runs:
+        cell = {"stage": "latency", "dataset": "digits", "model": "resnet20", "method": "quarter", "scheme": "ptq8"}
+        cell |= {"curvature": "", "seed": str(seed), "device": "x", "instructions": instructions}
+        times = {"dense_FP32": 4.0, "dense_INT8": dense, "pruned_FP32": 3.0, "pruned_INT8": 2.0}
+        rows += [
+            {**cell, "quantity": f"latency_64.{name}", "unit": "ms", "value": each} for name, each in times.items()
+        ]
+        settings.append({**cell, "setting": "threads", "value": 1})
+    return timed(pandas.DataFrame(rows, columns=COLUMNS), pandas.DataFrame(settings))
 
-    cell = {"dataset": "digits", "model": "resnet20", "method": "quarter", "scheme": "ptq8", "seed": 0, "device": "x"}
-    rows = [
-        {**cell, "stage": "latency", "curvature": "", "quantity": f"latency_64.{name}", "unit": "ms", "value": each}
-        for name, each in {"dense_FP32": 4.0, "dense_INT8": 1.0, "pruned_FP32": 3.0, "pruned_INT8": 2.0}.items()
-    ]
-    settings = pandas.DataFrame([{**cell, "stage": "latency", "curvature": "", "setting": "threads", "value": 1}])
-    table = timed(pandas.DataFrame(rows, columns=COLUMNS), settings)
-    (row,) = table.to_dict("records")
+
+def test_processors_of_one_name_with_other_instructions_are_not_mixed() -> None:
+    table = _timed([(0, "avx2", 1.0), (1, "avx2", 3.0), (2, "avx2, avx512_vnni", 5.0)])
+    assert table[["instructions", "n"]].to_numpy().tolist() == [["avx2", 2], ["avx2, avx512_vnni", 1]]
+    assert table["dense_INT8"].tolist() == [2.0, 5.0]
+    assert "| avx2, avx512_vnni |" in " ".join(timed_markdown(table).split())
+
+
+def test_a_network_that_got_slower_is_said_to_have_got_slower() -> None:
+    (row,) = _timed([(0, "avx2", 1.0)]).to_dict("records")
     assert row["slower_than"] == "dense INT8"
     assert (row["over_dense_FP32"], row["over_dense_INT8"], row["over_pruned_FP32"]) == (2.0, 0.5, 1.5)
-    text = " ".join(timed_markdown(table).split())
-    assert "| dense INT8 | 4.00 ms" in text
+    text = " ".join(timed_markdown(_timed([(0, "avx2", 1.0)])).split())
+    assert "| dense INT8 | avx2 | 4.00 ms" in text
     assert "| 0.50 × |" in text

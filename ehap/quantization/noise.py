@@ -1,0 +1,30 @@
+"""Integers of a network that no images were needed for."""
+
+import torch
+from torch import nn
+
+from ehap.data import DatasetInfo
+from ehap.quantization.calibration import calibrate_
+from ehap.quantization.packing import Packed, pack
+from ehap.quantization.simulated import simulate
+from ehap.settings import Qat
+
+IMAGES = 64
+
+
+def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: DatasetInfo) -> tuple[Packed, Qat]:
+    """Return a network as integers whose activations have the ranges of noise, and their settings.
+
+    For timing: latency does not depend on what the integers are, accuracy does.
+
+    Args:
+        network: On the CPU, in eval mode.
+        input_shape: (C, H, W) of one image.
+        info: The dataset's normalisation.
+    """
+    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=IMAGES)
+    simulated = simulate(network, settings, input_shape)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (IMAGES, *input_shape), dtype=torch.uint8, generator=generator)
+    calibrate_(simulated, noise, info, IMAGES, seed=0)
+    return pack(simulated, network), settings
