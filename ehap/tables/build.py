@@ -44,20 +44,31 @@ def trace_cost(values: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.Data
 
 
 def settings_table(settings: pandas.DataFrame, paper: pandas.DataFrame) -> pandas.DataFrame:
-    """Return the settings that the records hold beside the paper's (Tables VII to IX).
+    """Return the settings that the records hold beside the paper's (Tables VII to IX); a row for each value of one.
 
     Args:
         settings: As ``collect`` returns them.
         paper: table, stage, dataset (empty: all), model, setting, value.
+
+    Returns:
+        stage, dataset, model, method, scheme, curvature, setting, value, paper, table (both NaN where the paper says
+        nothing of it), seeds and device: of the records that have this value, in words.
     """
     keys = ["stage", "dataset", "model", "method", "scheme", "curvature", "setting"]
-    ours = settings.drop_duplicates(keys)[[*keys, "value"]]
+    text = settings["value"].map(str).rename("text")  # a value may be a list
+    alike = settings.groupby([*keys, text], sort=False)
+    told = settings.assign(seeds=alike["seed"].transform(_listed), device=alike["device"].transform(_listed))
+    ours = told[~told[keys].join(text).duplicated()][[*keys, "value", "seeds", "device"]]
     exact = ours.merge(paper, on=["stage", "dataset", "model", "setting"], how="left", suffixes=("", "_paper"))
     every = paper[paper["dataset"] == ""].drop(columns="dataset")
     joined = ours.merge(every, on=["stage", "model", "setting"], how="left", suffixes=("", "_paper"))
     for column in ("value_paper", "table"):
         joined[column] = joined[column].fillna(exact[column])
-    return joined.rename(columns={"value_paper": "paper"})[[*keys, "value", "paper", "table"]]
+    return joined.rename(columns={"value_paper": "paper"})[[*keys, "value", "paper", "table", "seeds", "device"]]
+
+
+def _listed(items: pandas.Series) -> str:
+    return ", ".join(map(str, items.unique()))
 
 
 def overview(values: pandas.DataFrame) -> pandas.DataFrame:

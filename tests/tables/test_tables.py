@@ -230,6 +230,23 @@ def test_settings_stand_beside_tables_7_to_9(tmp_path: Path) -> None:
     assert frame["paper"].tolist() == [0.79354, 0.95]
 
 
+def test_records_of_one_cell_with_different_settings_are_all_told(tmp_path: Path) -> None:
+    paths = []
+    for seed, epochs in [(0, 3), (1, 3), (2, 5)]:
+        where = {"stage": "pretrain", "seed": seed, "device": "x"}
+        where |= {"settings": {"epochs": epochs, "stops": [1, 2], "distill": None}}
+        paths.append(_record(tmp_path, f"pretrain{seed}", {}, **where))
+    paper = pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False)
+    frame = tables.settings_table(tables.collect(paths)[1], paper)
+    assert frame[["setting", "value", "seeds", "device"]].to_numpy().tolist() == [
+        ["epochs", 3, "0, 1", "x"],
+        ["stops", [1, 2], "0, 1, 2", "x"],
+        ["distill", None, "0, 1, 2", "x"],
+        ["epochs", 5, "2", "x"],
+    ]
+    assert frame["paper"].tolist()[0] == frame["paper"].tolist()[3] == 300
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
