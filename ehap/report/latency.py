@@ -70,7 +70,7 @@ def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
         Cell(f"{row['latency_ms']:,.2f}", row["latency_ms"]),
         number_cell(row["executed_parameters"], ""),
         number_cell(row["kept_parameters"], ""),
-        Cell(path),
+        Cell(path.removeprefix("measurements/")),
     )
     return Row(sourced(cells, material.bench_sources(path, row["index"])), "", str(row["model"]))
 

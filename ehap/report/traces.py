@@ -89,7 +89,7 @@ def _bench_row(material: Material, path: str, row: dict[str, Any]) -> Row:
         number_cell(row["peak_memory_mb"] * 1e6, "memory"),
         Cell(f"{row['overlap']:.3f}", row["overlap"]),
         Cell(f"{row['spearman']:.3f}", row["spearman"]),
-        Cell(path),
+        Cell(path.removeprefix("measurements/")),
     )
     return Row(sourced(cells, material.bench_sources(path, row["index"])), "", str(row["model"]))
 

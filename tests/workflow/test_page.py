@@ -98,6 +98,18 @@ def test_the_first_screen_holds_the_verdict_the_tiles_and_the_picture(
     shot(browser, f"{which}_{size[0]}")
 
 
+def test_tables_of_a_dozen_columns_fit_a_laptop(browser: Driver, kept: Path) -> None:
+    opened(browser, kept, LAPTOP)
+    says(browser, "for (const folded of document.querySelectorAll('details')) folded.open = true")
+    tables = says(
+        browser,
+        "return [...document.querySelectorAll('.scroll')].map((part) => [part.scrollWidth - part.clientWidth, "
+        "part.querySelectorAll('thead th').length, part.closest('section').id])",
+    )
+    assert len([columns for _, columns, _ in tables if columns >= 10]) >= 5
+    assert [table for table in tables if table[0] > 1 and table[1] <= 12] == []
+
+
 def test_on_a_phone_two_tiles_stand_side_by_side(browser: Driver, kept: Path) -> None:
     opened(browser, kept, PHONE)
     tiles = browser.find_elements(By.CSS_SELECTOR, ".tiles:not([hidden]) .tile")
