@@ -200,25 +200,28 @@ def drawn(table: pandas.DataFrame) -> bytes:
 rows: list[dict[str, object]] = []
 folder = args.folder / slug(device_name(torch.device("cpu")))
 folder.mkdir(parents=True, exist_ok=True)
-for model in ["files"] if args.onnx else args.models:
-    for batch in args.batches:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            rows += measured_files(batch) if args.onnx else measured(model, batch)
-        table = pandas.DataFrame(rows)
-        write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
-        command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
-        about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
-        about += f", instruction sets: {instruction_sets()}"
-        if args.onnx:
-            about += ", ONNX Runtime, accuracy (%) of all test images."
-        else:
-            shares = f"{100 * args.params:g} % of parameters"
-            shares += f" and {100 * args.flops:g} % of FLOPs" if args.flops else ""
-            about += f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, at most {shares} kept."
-        title = f"# Latency on {device_name(torch.device('cpu'))}"
-        text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
-        write_atomically(folder / f"{args.name}.md", text.encode())
-        if not args.onnx:
-            write_atomically(folder / f"{args.name}.svg", drawn(table))
+plan = [(model, batch) for model in (["files"] if args.onnx else args.models) for batch in args.batches]
+for number, (model, batch) in enumerate(plan, 1):
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rows += measured_files(batch) if args.onnx else measured(model, batch)
+    table = pandas.DataFrame(rows)
+    write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
+    command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
+    about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
+    about += f", instruction sets: {instruction_sets()}"
+    if args.onnx:
+        about += ", ONNX Runtime, accuracy (%) of all test images."
+    else:
+        shares = f"{100 * args.params:g} % of parameters"
+        shares += f" and {100 * args.flops:g} % of FLOPs" if args.flops else ""
+        about += f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, at most {shares} kept."
+    if plan[number:]:
+        left = ", ".join(f"{model} with batch {batch}" for model, batch in plan[number:])
+        about += f" **Unfinished: {left} not measured yet.**"
+    title = f"# Latency on {device_name(torch.device('cpu'))}"
+    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
+    write_atomically(folder / f"{args.name}.md", text.encode())
+    if not args.onnx:
+        write_atomically(folder / f"{args.name}.svg", drawn(table))
 print((folder / f"{args.name}.md").read_text())

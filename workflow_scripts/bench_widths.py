@@ -116,7 +116,7 @@ rows: list[dict[str, object]] = []
 device = device_name(torch.device("cpu"))
 folder = args.folder / slug(device)
 folder.mkdir(parents=True, exist_ok=True)
-for model in args.models:
+for number, model in enumerate(args.models, 1):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows += measured(model)
@@ -127,6 +127,8 @@ for model in args.models:
         f"Milliseconds for {args.batch} images, medians over {args.rounds} interleaved rounds, {args.threads} thread(s)"
     )
     about += f", ONNX Runtime with exact sums, BatchNorm folded, new weights; instruction sets: {instruction_sets()}."
+    if args.models[number:]:
+        about += f" **Unfinished: {', '.join(args.models[number:])} not measured yet.**"
     title = f"# Latency of evenly thinned networks on {device}"
     text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
     write_atomically(folder / "bench_widths.md", text.encode())

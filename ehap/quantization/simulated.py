@@ -108,7 +108,24 @@ def simulate_shape(
     canonical_(exported)
     if live:
         norms_as_modules_(exported, whole)
-    return SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
+    network = SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
+    _check_layers(names, len(network.weighted_nodes()))
+    return network
+
+
+def _check_layers(names: list[str], calls: int) -> None:
+    """Raise ArchitectureError unless each of the layers is called once, and nothing else convolves."""
+    again = sorted({name for name in names if names.count(name) > 1})
+    if again:
+        raise ArchitectureError(
+            f"{', '.join(again)}: expected layers that are called once in a forward pass, got more calls; a layer has "
+            "one scale for its inputs: give each call a layer of its own."
+        )
+    if len(names) != calls:
+        raise ArchitectureError(
+            f"expected convolutions and linear layers as modules (nn.Conv2d, nn.Linear), got {calls} of them in the "
+            f"forward pass, but only the modules {names}; make modules of the functions."
+        )
 
 
 def layer_names(model: nn.Module) -> list[str]:

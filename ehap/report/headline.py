@@ -8,7 +8,7 @@ from ehap.report.material import Material
 from ehap.report.networks import Network, against, best_first, dense_of
 from ehap.report.text import cell_name, duration, number
 from ehap.report.tiles import Stop, Tile, latency
-from ehap.report.verdict import verdict
+from ehap.report.verdict import SHOWN, verdict
 from ehap.settings.names import DENSE
 
 MOST_APART = 0.1  # points between an engine's accuracy and the simulated one, or one image
@@ -109,8 +109,9 @@ def _size(title: str, unit: str, whole: float, left: float, dense: Network, netw
 
 def _file(network: Network, dense: Network) -> Tile:
     def stop(label: str, size: float, sources: tuple[int, ...]) -> Stop:
-        times = "" if isnan(dense.file_size / size) else f"{dense.file_size / size:.1f}× smaller"
-        return Stop(label, number(size, "bytes"), times, () if isnan(size) else sources)
+        return Stop(
+            label, number(size, "bytes"), _times_smaller(dense.file_size / size), () if isnan(size) else sources
+        )
 
     first = Stop("dense", number(dense.file_size, "bytes"), "", dense.sources)
     rest = [
@@ -119,6 +120,14 @@ def _file(network: Network, dense: Network) -> Tile:
     ]
     note = f"float32 weights; INT8 ({network.scheme}): one byte a weight" if network.scheme else "float32 weights"
     return Tile("File as written", _of(network, [first, *rest]), note)
+
+
+def _times_smaller(times: float) -> str:
+    if isnan(times):
+        return ""
+    if abs(times - 1) < SHOWN:
+        return "as large"
+    return f"{times:.1f}× smaller" if times > 1 else f"{1 / times:.1f}× larger"
 
 
 def _of(network: Network, stops: Sequence[Stop]) -> Sequence[Stop]:
@@ -137,13 +146,12 @@ def facts(material: Material, within: int, compared: int) -> list[Fact]:
         compared: Of so many, those of the paper's networks and epochs and of several seeds.
     """
     missing, there = sum(map(len, material.missing.values())), len(material.records)
-    trained = [record for _, record in material.records if "model" in record]  # a dataset is of no seed
-    seeds = sorted({int(record.get("seed", 0)) for record in trained} | set(material.seeds))
+    seeds = material.seeds_there
     seconds = sum(float(record.get("duration_s", 0)) for _, record in material.records)
     complete = f"all {there} records are here" if not missing else f"{there} of {there + missing} records are here"
     found = [
         Fact(complete, not missing),
-        Fact(f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}" if seeds else "no seed", None),
+        Fact(f"seed{'s' if ',' in seeds else ''} {seeds}" if seeds else "no seed", None),
         Fact(f"{duration(seconds)} of computing", None),
     ]
     other = material.value("deploy", "other_answers")

@@ -8,8 +8,7 @@ from typing import Any, cast
 import pandas
 
 SNAKEMAKE = ".venv/bin/snakemake"
-HEAD = ["stage", "dataset", "model", "method", "scheme", "curvature", "seed", "device"]
-
+HEAD = ["stage", "dataset", "model", "method", "scheme", "curvature", "seed", "device", "instructions"]
 
 PAPER, PAPER_SETTINGS = "config/paper_results.csv", "config/paper_settings.csv"
 
@@ -128,6 +127,18 @@ class Material:
     def bench(self, start: str) -> dict[str, pandas.DataFrame]:
         """Return the benchmarks whose file names begin so."""
         return {path: frame for path, frame in self.benches.items() if path.rsplit("/", 1)[-1].startswith(start)}
+
+    @cached_property
+    def seeds_there(self) -> str:
+        """Say of which seeds there are networks, and of which that the run asks for there are none yet."""
+        there = sorted({int(record.get("seed", 0)) for _, record in self.records if "model" in record})
+        lacking = sorted(set(self.seeds) - set(there))
+        said = ", ".join(map(str, there))
+        return said + (f"{' ' if said else ''}(not yet: {', '.join(map(str, lacking))})" if lacking else "")
+
+    def instructions(self, device: str) -> list[str]:
+        """Return the instruction sets of the processors of that name; an empty text where records do not say them."""
+        return [str(sets) for sets in self.heads[self.heads["device"] == device]["instructions"].unique()]
 
     @cached_property
     def several_devices(self) -> bool:

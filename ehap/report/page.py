@@ -84,7 +84,7 @@ def about(material: Material) -> dict[str, str]:
         "instruction sets": "; ".join(filter(None, sets)),
         "libraries": ", ".join(versions),
         "page made at commit": material.commit,
-        "seeds": ", ".join(map(str, material.seeds)),
+        "seeds": material.seeds_there,
     }
     return {label: text for label, text in said.items() if text}
 

@@ -52,13 +52,19 @@ class Tile:
 def latency(material: Material, network: Network) -> Tile:
     """Return what the run has timed of the network, else what a benchmark of its device says of its model.
 
-    Where there are several numbers of images at a time, it is the first.
+    Where there are several numbers of images at a time, it is the first. Processors of one name but with other
+    instruction sets do not count as one device.
     """
     own = _timed(material, network)
     if own is not None:
         return own
+    here = material.instructions(network.device)
     for path, bench in material.bench("bench_latency").items():
         rows = bench[(bench["model"] == network.model) & (bench["engine"] == ENGINE)]
+        if "instructions" in rows:
+            rows = rows[rows["instructions"].fillna("").isin(here)]
+        elif "" not in here:  # where it was measured nobody knows
+            continue
         if len(rows) and f"/{slug(network.device)}/" in path:
             batch = int(rows["batch"].iloc[0])
             return _latency(material, rows[rows["batch"] == batch], batch, path)
@@ -67,20 +73,26 @@ def latency(material: Material, network: Network) -> Tile:
 
 
 def _timed(material: Material, network: Network) -> Tile | None:
-    """Return the milliseconds that the stage latency has measured of the very network, means over seeds."""
+    """Return the milliseconds that the stage latency has measured of the very network, means over seeds.
+
+    Where processors with several sets of instructions have measured it, it is the first of them.
+    """
     where = {"dataset": network.dataset, "model": network.model, "method": network.method, "scheme": network.scheme}
     where |= {"stage": "latency", "device": network.device}
     rows = material.values
     for column, value in where.items():
         rows = rows[rows[column] == value]
+    sets = next(iter(rows["instructions"]), "")
+    rows = rows[rows["instructions"] == sets]
     parts = rows["quantity"].str.extract(r"latency_(?P<batch>\d+)\.(?P<network>\w+)").join(rows["value"]).dropna()
     if parts.empty:
         return None
     batch = parts["batch"].iloc[0]
     means = parts[parts["batch"] == batch].groupby("network")["value"].mean()
     times = {label: float(means[name]) for label, name in TIMED.items() if name in means}
-    sources = material.sources(**where)
-    return Tile("Latency", _stops(times, dict.fromkeys(times, sources)), _images(int(batch)))
+    sources = material.sources(**where, instructions=sets)
+    note = ", on ".join(filter(None, [_images(int(batch)), sets]))
+    return Tile("Latency", _stops(times, dict.fromkeys(times, sources)), note)
 
 
 def _latency(material: Material, rows: pandas.DataFrame, batch: int, path: str) -> Tile:

@@ -12,7 +12,8 @@ ENGINE_BITS = 8  # what integer kernels take
 class Deploy:
     """How a quantized network becomes an ONNX file.
 
-    round_to: Widths are raised to multiples of it, with zeros: 16 channels take an integer kernel less time than 6.
+    round_to: Widths are raised to multiples of it, with zeros: 16 channels take an integer kernel less time than 6 on a
+        processor with VNNI; on one without, 1 is faster.
     inductor: Test the network as torch's Inductor compiles it for integer kernels, too; needs a C++ compiler.
     float_operators: Operators that may stay in floating point in ONNX Runtime, by its names, e.g. [Softmax]; any other
         one is an error, and so is one named here that is not there.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ehap.data import DATASETS, normalise
 from ehap.errors import ArchitectureError, CheckpointError, DataError, SettingsError
-from ehap.pruning import expanded, placements, prune
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.pruning import expanded, layer_weights, placements, prune
 from ehap.pruning.channels import channel_graph
 from ehap.quantization import Packed, calibrate_, pack, simulate, unpack
 from ehap.quantization.deployment import (
@@ -151,7 +152,8 @@ def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulat
     torch.manual_seed(0)
     model, inputs = _Common(mean=False), normalise(_images(300), INFO)
     model(inputs)
-    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=7)  # no processor's kernels saturate
+    # With 7 bits in weights no processor's kernels saturate: two products are at most 2 · 63 · 255 < 2^15.
+    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=7, activation_bits=8)
     simulated = simulate(model.eval(), settings, SHAPE)
     calibrate_(simulated, _images(64), INFO, 64, seed=0)
     packed = pack(simulated, model)
@@ -195,6 +197,54 @@ class _OverChannels(nn.Module):
 def test_what_no_integer_kernel_computes_is_refused_before_training(part: nn.Module, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         simulate(nn.Sequential(nn.Conv2d(3, 3, 1), part), SETTINGS, SHAPE)
+
+
+class _CalledTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.conv(x).relu())
+
+
+class _Function(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.weight = nn.Parameter(torch.ones(3, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(self.conv(x).relu(), self.weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_CalledTwice(), "conv: expected layers that are called once in a forward pass, got more calls"),
+        (_Function(), r"expected convolutions .* as modules .*, got 2 of them .* but only the modules \['conv'\]"),
+    ],
+)
+def test_a_layer_that_has_no_name_of_its_own_is_refused_before_training(model: nn.Module, message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        simulate(model, SETTINGS, SHAPE)
+
+
+@pytest.mark.parametrize("name", ["resnet32", "resnet56", "wrn28_8"])
+def test_every_operator_of_the_papers_networks_is_one_of_integers(name: str) -> None:
+    dense = build_model(name, 10, seed=0).eval()
+    weights = layer_weights(dense)
+    thin = {layer: list(range(len(weight) if layer == "fc" else len(weight) // 8)) for layer, weight in weights.items()}
+    for network in (dense, prune(dense, thin).eval()):
+        simulated = simulate(network, SETTINGS, INPUT_SHAPE)
+        calibrate_(simulated, torch.arange(2 * 3 * 32 * 32).reshape(2, *INPUT_SHAPE).to(torch.uint8), INFO, 2, seed=0)
+        packed = pack(simulated, network)
+        operators = audit(to_onnx(unpack(packed, network, SETTINGS, INPUT_SHAPE), INPUT_SHAPE))
+        blocks = sum(isinstance(module, type(dense.layer1[0])) for module in dense.modules())
+        assert left_in_float(operators) == {}
+        assert operators["QLinearConv"] + operators["QGemm"] == len(weights)
+        assert operators["QLinearAdd"] == blocks
+        assert in_integers(operators) == len(weights) + blocks + 1  # with the pooling
 
 
 def test_the_file_holds_the_packed_integers(tiny: nn.Module) -> None:

@@ -11,9 +11,10 @@ from ehap.report.blocks import Picture
 from ehap.report.headline import facts, headlines
 from ehap.report.networks import Network, networks
 from ehap.report.overview import networks_section
+from ehap.report.page import about
 from ehap.report.paper import paper_section
 from ehap.report.verdict import verdict
-from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, write
+from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, evaluated, write
 from tests.report.reading import row_of, table_of, texts
 
 
@@ -78,6 +79,51 @@ def test_what_the_run_itself_has_timed_stands_before_a_benchmark(gather: Gather,
         ("pruned INT8", "11.00 ms", "3.7× as fast"),
     ]
     assert {material.records[number][1]["stage"] for number in tile.stops[0].sources} == {"latency"}
+
+
+def test_no_latency_of_a_processor_with_other_instructions_is_shown(
+    gather: Gather, results: Path, benches: Path
+) -> None:
+    def tile() -> Any:
+        return headlines(gather(), networks(gather()))[0].tiles[-1]
+
+    for path in results.rglob("record.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"instructions": "avx2"}))
+    assert (tile().note, tile().command) == (
+        "not measured on this device",
+        'make bench-latency ARGS="--models resnet32"',
+    )
+    bench = benches / "a-cpu/bench_latency.csv"
+    head, *rows = bench.read_text().splitlines()
+    for sets, stops in (("avx2, avx512_vnni", 0), ("avx2", 4)):
+        bench.write_text("\n".join([f"{head},instructions", *(f'{row},"{sets}"' for row in rows)]) + "\n")
+        assert len(tile().stops) == stops
+
+
+def test_latencies_of_one_name_with_other_instructions_are_no_mean(gather: Gather, results: Path) -> None:
+    for seed, sets in enumerate(("avx2", "avx2, avx512_vnni")):
+        times = {f"latency_64.{name}": (10.0 + 10 * seed, "ms") for name in ("dense_FP32", "pruned_INT8")}
+        write(results, "latency", times, seed=seed, method="hap", scheme="qat8", instructions=sets)
+    material = gather(replace(SETTINGS, timed=SETTINGS.deployed))
+    tile = headlines(material, networks(material))[0].tiles[-1]
+    assert tile.note == "64 images in ONNX Runtime, on avx2"
+    assert tile.stops[0].text.replace("\u00a0", " ") == "10.00 ms"
+    assert [material.records[number][1]["seed"] for number in tile.stops[0].sources] == [0]
+
+
+def test_a_file_that_did_not_shrink_is_not_called_smaller(gather: Gather, results: Path) -> None:
+    for size, said in ((1_900_000, "as large"), (2_842_350, "1.5× larger")):
+        for seed in (0, 1):
+            write(results, "evaluate", evaluated(88.0 + seed, 46_690, size), seed=seed, method="hap")
+        (headline,) = headlines(gather(), networks(gather()))
+        (file,) = (tile for tile in headline.tiles if tile.title == "File as written")
+        assert file.stops[1].beside == said
+
+
+def test_seeds_that_the_run_still_lacks_are_not_said_to_be_there(gather: Gather) -> None:
+    material = gather(replace(SETTINGS, seeds=(0, 1, 2)))
+    assert "seeds 0, 1 (not yet: 2)" in [fact.text for fact in facts(material, 0, 0)]
+    assert about(material)["seeds"] == "0, 1 (not yet: 2)"
 
 
 def test_the_accuracy_says_what_was_trained(gather: Gather, results: Path) -> None:

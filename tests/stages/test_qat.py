@@ -75,6 +75,7 @@ def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they
     assert found["other_answers"] <= 1
     assert found["inductor_other_answers"] <= 1
     assert found["inductor_integer_operators"] == len(bits)
+    assert 0 <= found["inductor_sums_in_kernels"] < len(bits)
     with pytest.raises(DataError, match="expected at most the 48 training images, got 49"):
         _quantized(inputs, tmp_path, Qat(epochs=1, learning_rate=0.1, mix=(4, 8), size=0.7, hessian_images=49))
 
