@@ -11,6 +11,7 @@ from ehap.report.blocks import Cell, Missing, Table
 from ehap.report.material import Material
 from ehap.report.text import counted, number
 
+MACHINE = ("device", "instruction sets")
 LAST = -1e300  # what a cell without a number is sorted by
 
 
@@ -30,12 +31,12 @@ def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]
 
 
 def narrow(table: Table) -> Table:
-    """Return a table without columns that are empty in every row, and without the device where there is one only."""
+    """Return a table without columns that are empty in every row, and without those of MACHINE where all rows agree."""
     told = [{row.cells[index].text for row in table.rows} for index in range(len(table.columns))]
     shown = [
         index
         for index, (column, texts) in enumerate(zip(table.columns, told, strict=True))
-        if texts - {""} and (column != "device" or len(texts) > 1)
+        if texts - {""} and (column not in MACHINE or len(texts) > 1)
     ]
     rows = [replace(row, cells=tuple(row.cells[index] for index in shown)) for row in table.rows]
     return replace(table, columns=tuple(table.columns[index] for index in shown), rows=rows)

@@ -19,12 +19,13 @@ def integers_section(material: Material) -> Section:
         return Section("integers", "Integers that run", lead, [missing])
     rows = []
     for row in rows_of(frame):
-        where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device")}
+        where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device", "instructions")}
         sources = material.sources(stage="deploy", **where)
         cells = (
             Cell(DATASETS.get(where["dataset"], where["dataset"])),
             Cell(MODELS.get(where["model"], where["model"])),
             Cell(f"{where['method']}, {where['scheme']}"),
+            Cell(where["instructions"]),
             number_cell(row["simulated_accuracy"], "percent", row["simulated_accuracy_std"]),
             number_cell(row["deployed_accuracy"], "percent", row["deployed_accuracy_std"]),
             number_cell(row["other_answers"], ""),
@@ -39,7 +40,7 @@ def integers_section(material: Material) -> Section:
         )
         rows.append(Row(sourced(cells, sources), where["dataset"], where["model"], where["method"]))
     columns = (
-        *("dataset", "model", "network", "#simulated", "#in ONNX Runtime", "#other answers"),
+        *("dataset", "model", "network", "instruction sets", "#simulated", "#in ONNX Runtime", "#other answers"),
         *("#in Inductor", "#other answers there", "#integer operators"),
         *("#float operators in ONNX Runtime", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
     )

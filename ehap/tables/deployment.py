@@ -4,7 +4,7 @@ import pandas
 
 from ehap.tables.render import by_network
 
-KEYS = ["dataset", "model", "method", "scheme", "device"]
+KEYS = ["dataset", "model", "method", "scheme", "device", "instructions"]
 VALUES = {
     "simulated_accuracy": ("simulated", "percent"),
     "deployed_accuracy": ("in ONNX Runtime", "percent"),
@@ -28,11 +28,11 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
         values: As ``collect`` returns them.
 
     Returns:
-        dataset, model, method, scheme, device, n, and mean and std (``…_std``) over seeds of simulated_accuracy and
-        deployed_accuracy (percent; in ONNX Runtime), other_answers (test images), inductor_accuracy and
-        inductor_other_answers (NaN where Inductor was not asked for), integer_operators and
-        float_operators (in ONNX Runtime), bytes_per_parameter,
-        packed_size and onnx_size (bytes); declared: the names of the float operators, empty where there is none.
+        dataset, model, method, scheme, device, instructions, n, and mean and std (``…_std``) over seeds of
+        simulated_accuracy and deployed_accuracy (percent; in ONNX Runtime), other_answers (test images),
+        inductor_accuracy and inductor_other_answers (NaN where Inductor was not asked for), integer_operators and
+        float_operators (in ONNX Runtime), bytes_per_parameter, packed_size and onnx_size (bytes); declared: the names
+        of the float operators, empty where there is none.
     """
     rows = values[values["stage"] == "deploy"]
     table = rows.pivot_table(index=[*KEYS, "seed"], columns="quantity", values="value", sort=False)
@@ -54,6 +54,8 @@ def deployed_markdown(frame: pandas.DataFrame) -> str:
     first = ["method", "scheme"]
     if (frame["declared"] != "").any():
         frame, first = frame.rename(columns={"declared": "declared in float"}), [*first, "declared in float"]
+    if frame["instructions"].nunique() > 1:
+        frame, first = frame.rename(columns={"instructions": "instruction sets"}), [*first, "instruction sets"]
     return by_network("Quantized networks as engines execute them", frame, first, VALUES, note)
 
 

@@ -213,6 +213,24 @@ def test_markdown_carries_the_papers_numbering_and_notes(values: pandas.DataFram
     assert text.endswith("A note.\n")
 
 
+def test_networks_executed_with_other_instructions_are_no_mean(tmp_path: Path) -> None:
+    found = dict.fromkeys(("packed_size", "onnx_size", "parameters"), (100.0, "bytes"))
+    paths = [
+        _record(
+            *(tmp_path, f"deploy{seed}", found | {"deployed_accuracy": (90.0 + seed, "percent")}),
+            **{"stage": "deploy", "method": "hap", "scheme": "qat8", "seed": seed, "instructions": sets},
+        )
+        for seed, sets in enumerate(("avx2", "avx2", "avx2, avx512_vnni"))
+    ]
+    frame = tables.deployed(tables.collect(paths)[0])
+    assert frame[["instructions", "deployed_accuracy", "n"]].to_numpy().tolist() == [
+        ["avx2", 90.5, 2],
+        ["avx2, avx512_vnni", 92.0, 1],
+    ]
+    assert "| avx2, avx512_vnni |" in " ".join(tables.deployed_markdown(frame).split())
+    assert "instruction sets" not in tables.deployed_markdown(frame[:1])
+
+
 def test_settings_stand_beside_tables_7_to_9(tmp_path: Path) -> None:
     where = {"stage": "pretrain", "seed": 0, "settings": {"epochs": 3, "learning_rate": 0.05, "nesterov": True}}
     _, settings = tables.collect([_record(tmp_path, "pretrain", {}, **where)])
