@@ -7,7 +7,6 @@ rule latency:
         deployed=f"{RESULTS}/deploy/{CELL}/{{method}}/{{scheme}}/record.json",
     output:
         record=f"{RESULTS}/latency/{CELL}/{{method}}/{{scheme}}/record.json",
-        table=f"{RESULTS}/latency/{CELL}/{{method}}/{{scheme}}/bench_latency.csv",
     log:
         f"{LOGS}/latency/{CELL}/{{method}}/{{scheme}}.log",
     benchmark:
@@ -24,6 +23,6 @@ rule latency:
         code=digest("latency.py"),
     shell:
         "{PYTHON} {SCRIPTS}/latency.py --dense {input.dense} --checkpoint {input.checkpoint} --onnx {input.onnx}"
-        " --deployed {input.deployed} --record {output.record} --table {output.table}"
+        " --deployed {input.deployed} --record {output.record}"
         " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
         + JOB

@@ -3,7 +3,7 @@
 from ehap.settings import Latency
 from ehap.workflow.script import arguments, logged
 
-args = arguments("dense", "checkpoint", "onnx", "deployed", "record", "table", settings=Latency)
+args = arguments("dense", "checkpoint", "onnx", "deployed", "record", settings=Latency)
 with logged(args):
     from ehap.stages import latency  # only now: torchao starts CUDA, which settles what GPU it sees
 
@@ -13,7 +13,6 @@ with logged(args):
         args.onnx,
         args.deployed,
         args.record,
-        args.table,
         job=args.job,
         settings=args.settings,
         machine=args.machine,

@@ -1,4 +1,4 @@
-"""Latency of dense and pruned networks, in FP32 and INT8, as benchmarks measured it."""
+"""Latency of dense and pruned networks, in FP32 and INT8, as the run and benchmarks measured it."""
 
 from typing import Any
 
@@ -8,13 +8,18 @@ from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import narrow, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
-from ehap.report.text import counted
-from ehap.report.tiles import ALIGNED
+from ehap.report.text import cell_name, counted
+from ehap.report.tiles import ALIGNED, TIMED
 from ehap.runtime import slug
-from ehap.settings.names import DENSE, MODELS
+from ehap.settings.names import DATASETS, DENSE, MODELS
 
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
 PRECISIONS = {"FP32": 0, "INT8": 1}
+OWN = (
+    *("dataset", "model", "network", "#images", "#threads", "instruction sets"),
+    *("#dense FP32", "#dense INT8", "#pruned FP32", "#pruned INT8", "#× dense FP32", "#× dense INT8"),
+    *("slower than", "#n", "device"),
+)
 COLUMNS = (
     *("model", "engine", "network", "precision", "#images", "#threads", "instruction sets", "weights", "#milliseconds"),
     *("#parameters executed", "#parameters kept", "file"),
@@ -28,7 +33,7 @@ def latency_section(material: Material) -> Section:
         "index operations, “aligned” with widths padded for the engine, as deployed."
     )
     models = {str(model) for model in material.values["model"] if model} or set(material.models)
-    blocks: list[Block] = []
+    blocks = _own(material)
     rows: list[Row] = []
     for path, bench in material.bench("bench_latency").items():
         mine = bench[bench["model"].isin(models)]
@@ -36,11 +41,64 @@ def latency_section(material: Material) -> Section:
         rows += [_row(material, path, row) for row in rows_of(mine.reset_index())]
     if rows:
         blocks.append(narrow(Table("latencies", "Benchmarks of latency", COLUMNS, rows, folded=True)))
-    else:
+    elif not blocks:
         named = " ".join(sorted(models)) or "resnet56"
         text = "No latency has been measured on this device for a model of this run."
         blocks.append(Missing(text, f'make bench-latency ARGS="--models {named}"'))
     return Section("latency", "Latency", lead, blocks)
+
+
+def _own(material: Material) -> list[Block]:
+    """Return what the run has timed: a picture of all networks that the same processor has, and a table."""
+    frame = material.frames.get("timed")
+    if frame is None or frame.empty:
+        return []
+    keys = ["dataset", "model", "device", "instructions", "batch", "threads"]
+    table = Table(
+        "timed",
+        "Networks of this run; ×: how many times as fast pruned INT8 is",
+        OWN,
+        [_own_row(material, row) for row in rows_of(frame)],
+    )
+    return [*(_own_picture(part) for part in parts(frame, keys)), narrow(table)]
+
+
+def _own_picture(part: pandas.DataFrame) -> Picture:
+    """Return the bars of the dense network and of all that were made from it, means over seeds."""
+    first = part.iloc[0]
+    bars = [("dense", precision, part[f"dense_{precision}"].mean()) for precision in PRECISIONS]
+    for row in rows_of(part):
+        name = f"{row['method']}, {row['scheme']}"
+        bars += [(name, precision, row[f"pruned_{precision}"]) for precision in PRECISIONS]
+    data = pandas.DataFrame(bars, columns=["network", "precision", "latency_ms"])
+    data = data.assign(label=data["network"] + ", " + data["precision"], said="in ONNX Runtime")
+    best = data.sort_values("latency_ms").iloc[0]
+    title = f"{cell_name(first['dataset'], first['model'])}, {counted(first['batch'], 'image')} at a time, "
+    title += f"{counted(first['threads'], 'thread')}" + (
+        f", on {first['instructions']}" if first["instructions"] else ""
+    )
+    alt = f"Milliseconds of {title}, means over seeds; the fastest is {best['label']}, {best['latency_ms']:.1f} ms."
+    name = slug("-".join(["timed", *map(str, part[["dataset", "model", "device", "instructions", "batch"]].iloc[0])]))
+    drawn = data[["label", "precision", "latency_ms", "said"]]
+    return Picture(name, title, alt, charts.latency(drawn), PRECISIONS, str(first["dataset"]), str(first["model"]))
+
+
+def _own_row(material: Material, row: dict[str, Any]) -> Row:
+    where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device", "instructions")}
+    cells = (
+        Cell(DATASETS.get(where["dataset"], where["dataset"])),
+        Cell(MODELS.get(where["model"], where["model"])),
+        Cell(f"{where['method']}, {where['scheme']}"),
+        *(Cell(str(row[key]), row[key]) for key in ("batch", "threads")),
+        Cell(where["instructions"]),
+        *(number_cell(row[name], "ms", row[f"{name}_std"]) for name in TIMED.values()),
+        *(Cell(f"{row[f'over_{name}']:.2f}", row[f"over_{name}"]) for name in ("dense_FP32", "dense_INT8")),
+        Cell(row["slower_than"], None, (), "below" if row["slower_than"] else ""),
+        Cell(str(row["n"]), row["n"]),
+        Cell(where["device"]),
+    )
+    sources = material.sources(stage="latency", **where)
+    return Row(sourced(cells, sources), where["dataset"], where["model"], where["method"])
 
 
 def _picture(path: str, part: pandas.DataFrame) -> Picture:
@@ -55,6 +113,7 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
     pruned = f"pruned to {100 * kept[ALIGNED] / kept[DENSE]:.0f} %, " if {ALIGNED, DENSE} <= set(kept.index) else ""
     title = f"{MODELS.get(first['model'], first['model'])}, {pruned}{counted(first['batch'], 'image')} at a time, "
     title += f"{counted(first['threads'], 'thread')}, {first['weights']} weights"
+    title += f", on {first['instructions']}" if first.get("instructions") else ", instruction sets not recorded"
     alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['latency_ms']:.1f} ms; from {path}."
     name = slug("-".join([path, *(str(first[key]) for key in ("model", "batch", "threads", "weights"))]))
     return Picture(name, title, alt, charts.latency(data), PRECISIONS, "", str(first["model"]))

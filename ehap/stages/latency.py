@@ -1,7 +1,5 @@
 """Stage latency: a deployed network and the dense one in ONNX Runtime, in FP32 and in INT8, in turns."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
 from ehap.quantization import pack_on_noise, unpack
 from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx
 from ehap.records import Job, Value, read_record, write_record
-from ehap.runtime import choose_device, instruction_sets, logger, write_atomically
+from ehap.runtime import choose_device, logger
 from ehap.settings import Latency, Machine
 from ehap.stages.dense import load_dense
 from ehap.stages.pruned import check_order, load_model
@@ -31,12 +29,11 @@ def run(
     onnx: Path,
     deployed: Path,
     record: Path,
-    table: Path,
     job: Job,
     settings: Latency,
     machine: Machine,
 ) -> None:
-    """Time {dense, pruned} × {FP32, INT8} in ONNX Runtime on the CPU; a record, and a table as the benchmark writes it.
+    """Time {dense, pruned} × {FP32, INT8} in ONNX Runtime on the CPU.
 
     In FP32 the pruned network has the same form as its integers in the file ``onnx``: plain sums, and the widths of
     ``deployed``, the record of that file. The dense network's integers are calibrated on noise: its time does not
@@ -57,35 +54,10 @@ def run(
         (PRUNED, INT8): onnx.read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
-    values: dict[str, Value] = {}
-    rows: list[dict[str, object]] = []
-    executed = {DENSE: parameters(whole), PRUNED: parameters(prune(whole, wide))}
-    left = {DENSE: parameters(whole), PRUNED: parameters(compact)}
+    values = {"executed_parameters": Value(parameters(prune(whole, wide)), "parameters")}
     for batch in settings.batches:
         images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.seed))
-        times = in_turns(calls, images, settings.rounds)
-        values |= _values(times, batch)
-        for (network, precision), milliseconds in times.items():
-            rows.append(
-                {
-                    "model": job.model,
-                    "batch": batch,
-                    "engine": "onnxruntime",
-                    "network": DENSE if network == DENSE else f"{job.method}, plain sums, widened",
-                    "precision": precision,
-                    "threads": settings.threads,
-                    "instructions": instruction_sets(),
-                    "weights": "trained",
-                    "latency_ms": round(milliseconds, 4),
-                    "executed_parameters": executed[network],
-                    "kept_parameters": left[network],
-                }
-            )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(table, text.getvalue().encode())
+        values |= _values(in_turns(calls, images, settings.rounds), batch)
     write_record(record, job, values, settings, device)
 
 

@@ -111,6 +111,8 @@ def gathered(
         frames["precisions"] = tables.precisions(values, found)
     if (values["stage"] == "deploy").any():
         frames["deployed"] = tables.deployed(values)
+    if (values["stage"] == "latency").any():
+        frames["timed"] = tables.timed(values, found)
     return Material(
         name=name,
         commit=_commit(),
@@ -129,7 +131,7 @@ def gathered(
         printed=printed,
         printed_raw=pandas.read_csv(paper, keep_default_na=False, na_values={"value": [""]}),
         printed_settings=printed_settings,
-        benches=_own_benches(read) | _benches(measurements, read.values()),
+        benches=_benches(measurements, read.values()),
     )
 
 
@@ -240,12 +242,6 @@ def _benches(measurements: Path, read: Any) -> dict[str, pandas.DataFrame]:
     devices = sorted({slug(str(record.get("device", ""))) for record in read} - {""})
     files = [file for device in devices for kind in BENCHES for file in sorted((measurements / device).glob(kind))]
     return {str(file): _bench(file) for file in files}
-
-
-def _own_benches(read: Mapping[Path, Mapping[str, Any]]) -> dict[str, pandas.DataFrame]:
-    """Return what the run itself has timed."""
-    files = [path.with_name("bench_latency.csv") for path, record in read.items() if record["stage"] == "latency"]
-    return {str(file): _bench(file) for file in files if file.exists()}
 
 
 def _bench(file: Path) -> pandas.DataFrame:

@@ -20,7 +20,6 @@ BESIDE = {
     "finetune": "history.csv",
     "quantize": "history.csv",
     "prune": "plan.json",
-    "latency": "bench_latency.csv",
 }
 """Stage to what the page of results shows beside its record."""
 

@@ -14,6 +14,7 @@ from ehap.report.overview import networks_section
 from ehap.report.page import about
 from ehap.report.paper import paper_section
 from ehap.report.verdict import verdict
+from ehap.tables.latency import NETWORKS
 from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, evaluated, write
 from tests.report.reading import row_of, table_of, texts
 
@@ -102,7 +103,7 @@ def test_no_latency_of_a_processor_with_other_instructions_is_shown(
 
 def test_latencies_of_one_name_with_other_instructions_are_no_mean(gather: Gather, results: Path) -> None:
     for seed, sets in enumerate(("avx2", "avx2, avx512_vnni")):
-        times = {f"latency_64.{name}": (10.0 + 10 * seed, "ms") for name in ("dense_FP32", "pruned_INT8")}
+        times = {f"latency_64.{name}": (10.0 + 10 * seed, "ms") for name in NETWORKS}
         write(results, "latency", times, seed=seed, method="hap", scheme="qat8", instructions=sets)
     material = gather(replace(SETTINGS, timed=SETTINGS.deployed))
     tile = headlines(material, networks(material))[0].tiles[-1]

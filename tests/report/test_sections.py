@@ -95,6 +95,36 @@ def test_benchmarks_are_those_of_the_device_of_the_records(gather: Gather, bench
     assert "ONNX Runtime: plain sums, aligned, INT8, 16.0 ms" in picture.alt
 
 
+def test_what_the_run_has_timed_is_one_picture_of_all_its_networks(gather: Gather, results: Path) -> None:
+    for seed in (0, 1):
+        times = {"dense_FP32": 40.0, "dense_INT8": 20.0, "pruned_FP32": 10.0, "pruned_INT8": 24.0 + 2 * seed}
+        for method in ("hap", "other"):
+            where = {"method": method, "scheme": "qat8", "instructions": "avx2", "settings": {"threads": 1}}
+            values = {f"latency_64.{name}": (each, "ms") for name, each in times.items()}
+            write(results, "latency", values, seed=seed, **where)
+    networks = ("cifar10/resnet32/hap/qat8", "cifar10/resnet32/other/qat8")
+    material = gather(replace(SETTINGS, methods=("hap", "other"), timed=networks))
+    section = latency_section(material)
+    (picture,) = (block for block in section.blocks if isinstance(block, Picture))
+    assert picture.title == "ResNet-32 on CIFAR-10, 64 images at a time, 1 thread, on avx2"
+    assert picture.alt.endswith("means over seeds; the fastest is hap, qat8, FP32, 10.0 ms.")
+    assert json.dumps(picture.spec).count('"latency_ms": ') == 2 * (1 + 2)
+    table = table_of(section, "timed")
+    assert [column.lstrip("#") for column in table.columns[5:9]] == [
+        "dense FP32",
+        "dense INT8",
+        "pruned FP32",
+        "pruned INT8",
+    ]
+    row = row_of(table, "hap, qat8")
+    assert texts(row)[5:13] == [
+        *("40.00 ± 0.00 ms", "20.00 ± 0.00 ms", "10.00 ± 0.00 ms", "25.00 ± 1.41 ms"),
+        *("1.60", "0.80", "dense INT8, pruned FP32", "2"),
+    ]
+    assert row.cells[11].tone == "below"
+    assert {material.records[number][1]["stage"] for number in row.cells[5].sources} == {"latency"}
+
+
 def test_without_benchmarks_the_page_says_how_to_get_them(gather: Gather) -> None:
     (missing,) = latency_section(gather()).blocks
     assert isinstance(missing, Missing)

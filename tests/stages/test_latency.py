@@ -1,6 +1,5 @@
 """The latency stage: four networks in turns, their record, and the tables that show it."""
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from ehap.records import Job
 from ehap.settings import Deploy, Latency, Machine, Qat
 from ehap.stages import deploy, latency, qat
 from ehap.stages.dense import architecture, save_model
-from ehap.stages.report import LATENCY_COLUMNS
 from ehap.tables.collect import COLUMNS, collect
 from ehap.tables.latency import timed, timed_markdown
 from tests.conftest import enliven_
@@ -58,28 +56,20 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
     qat.run(tmp_path / "data", tmp_path / "pruned", *outputs, replace(JOB, stage="qat"), settings, MACHINE)
     files = [tmp_path / name for name in ("data", "weights", "trained", "model.onnx", "deployed")]
     deploy.run(*files, replace(JOB, stage="deploy"), Deploy(round_to=16), MACHINE)
-    names = ("dense", "pruned", "model.onnx", "deployed", "record", "bench_latency.csv")
+    names = ("dense", "pruned", "model.onnx", "deployed", "record")
     latency.run(*(tmp_path / name for name in names), JOB, Latency(batches=(1, 3), rounds=3), MACHINE)
     record = json.loads((tmp_path / "record").read_text())
     assert record["settings"] == {"batches": [1, 3], "rounds": 3, "threads": 1}
     assert record["device"]
     values = {name: item["value"] for name, item in record["values"].items()}
-    assert len(values) == 2 * (4 + 3)
+    assert len(values) == 2 * (4 + 3) + 1
+    left = sum(weight.numel() for weight in prune(dense, kept).parameters())
+    assert left < values["executed_parameters"] < sum(weight.numel() for weight in dense.parameters())
     for batch in (1, 3):
         ours = values[f"latency_{batch}.pruned_INT8"]
         for name in ("dense_FP32", "dense_INT8", "pruned_FP32"):
             expected = values[f"latency_{batch}.{name}"] / ours
             assert values[f"times_as_fast_{batch}.{name}"] == pytest.approx(expected)
-    with (tmp_path / "bench_latency.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert set(rows[0]) - set(LATENCY_COLUMNS) == {"instructions"}
-    assert [(row["network"][:5], row["precision"]) for row in rows[:4]] == [
-        ("dense", "FP32"),
-        ("dense", "INT8"),
-        ("quart", "FP32"),
-        ("quart", "INT8"),
-    ]
-    assert int(rows[3]["kept_parameters"]) < int(rows[3]["executed_parameters"]) < int(rows[0]["executed_parameters"])
     table = timed(*collect([tmp_path / "record", tmp_path / "deployed"]))
     assert table[["batch", "threads", "n"]].to_numpy().tolist() == [[1, 1, 1], [3, 1, 1]]
     assert table["accuracy"].notna().all()
