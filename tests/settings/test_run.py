@@ -240,6 +240,7 @@ def test_a_selector_repairs_and_deploys_where_it_says_so_only(demo: dict[str, An
     config["methods"]["random"]["qat"] = {"bits": 4}
     config["reconstruct"] = {"resnet20": {"images": 64}}
     config["deploy"] = {"all": {}}
+    del config["latency"]
     run = Run(config)
     assert run.reconstructed() == ("digits/resnet20/hap", "digits/resnet20/random")
     assert run.deployed() == ("digits/resnet20/hap/qat8", "digits/resnet32/hap/qat8")
