@@ -1,4 +1,4 @@
-"""A packed network in ONNX Runtime: integer kernels, the packed integers, and the answers of the simulation."""
+"""A packed network in engines: integer kernels, the packed integers, and the answers of the simulation."""
 
 import copy
 from pathlib import Path
@@ -10,8 +10,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from ehap.data import DATASETS, normalise
-from ehap.errors import ArchitectureError, CheckpointError, DataError, SettingsError
+from ehap.data import normalise
+from ehap.errors import ArchitectureError, CheckpointError, SettingsError
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import expanded, layer_weights, placements, prune
 from ehap.pruning.channels import channel_graph
@@ -27,14 +27,9 @@ from ehap.quantization.deployment import (
 )
 from ehap.quantization.inductor import InductorNetwork
 from ehap.settings import Deploy, Qat
+from tests.quantization.images import INFO, SHAPE, random_images
 
-SHAPE = (3, 8, 8)
 SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
-INFO = DATASETS["digits"]
-
-
-def _images(count: int) -> Tensor:
-    return torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def _kept(model: nn.Module) -> dict[str, list[int]]:
@@ -46,7 +41,7 @@ def _kept(model: nn.Module) -> dict[str, list[int]]:
 def _packed(model: nn.Module) -> tuple[nn.Module, Packed]:
     small = prune(model, _kept(model)).eval()
     simulated = simulate(small, SETTINGS, SHAPE)
-    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    calibrate_(simulated, random_images(64), INFO, 64, seed=0)
     return small, pack(simulated, small)
 
 
@@ -59,7 +54,7 @@ def _deployed(model: nn.Module, packed: Packed, round_to: int) -> bytes:
 
 def test_wider_integers_with_zeros_compute_the_same(tiny: nn.Module) -> None:
     small, packed = _packed(tiny)
-    inputs = normalise(_images(200), INFO)
+    inputs = normalise(random_images(200), INFO)
     with torch.no_grad():
         narrow = unpack(packed, small, SETTINGS, SHAPE)(inputs)
         for round_to in (1, 16):
@@ -77,7 +72,7 @@ def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.M
     assert left_in_float(operators) == {}
     assert (operators["QLinearConv"], operators["QLinearAdd"], operators["QGemm"]) == (6, 2, 1)
     assert in_integers(operators) == 10  # with the pooling
-    inputs = normalise(_images(500), INFO)
+    inputs = normalise(random_images(500), INFO)
     with torch.no_grad():
         simulated, found = unpack(packed, small, SETTINGS, SHAPE)(inputs), OnnxNetwork(content)(inputs)
     step = (found - simulated).abs().max() / simulated.abs().max()
@@ -89,7 +84,7 @@ def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.M
 def test_a_network_trained_with_live_norms_is_deployed_like_any_other(tiny: nn.Module) -> None:
     small = prune(tiny, _kept(tiny)).eval()
     simulated = simulate(small, Qat(epochs=1, learning_rate=0.01, norms="live"), SHAPE)
-    inputs = normalise(_images(500), INFO)
+    inputs = normalise(random_images(500), INFO)
     for part in inputs.split(50):
         simulated(part)
     packed = pack(simulated, small)
@@ -131,10 +126,10 @@ class _Common(nn.Module):
 @pytest.mark.parametrize("mean", [False, True])
 def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
     torch.manual_seed(0)
-    model, inputs = _Common(mean), normalise(_images(300), INFO)
+    model, inputs = _Common(mean), normalise(random_images(300), INFO)
     model(inputs)
     simulated = simulate(model.eval(), SETTINGS, SHAPE)
-    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    calibrate_(simulated, random_images(64), INFO, 64, seed=0)
     packed = pack(simulated, model)
     content = to_onnx(unpack(packed, model, SETTINGS, SHAPE), SHAPE)
     operators = audit(content)
@@ -150,12 +145,12 @@ def test_common_parts_of_other_networks_run_as_integers_too(mean: bool) -> None:
 
 def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulation() -> None:
     torch.manual_seed(0)
-    model, inputs = _Common(mean=False), normalise(_images(300), INFO)
+    model, inputs = _Common(mean=False), normalise(random_images(300), INFO)
     model(inputs)
     # With 7 bits in weights no processor's kernels saturate: two products are at most 2 · 63 · 255 < 2^15.
     settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=7, activation_bits=8)
     simulated = simulate(model.eval(), settings, SHAPE)
-    calibrate_(simulated, _images(64), INFO, 64, seed=0)
+    calibrate_(simulated, random_images(64), INFO, 64, seed=0)
     packed = pack(simulated, model)
     onnx_runtime = OnnxNetwork(to_onnx(unpack(packed, model, settings, SHAPE), SHAPE))
     inductor = InductorNetwork(unpack(packed, model, settings, SHAPE), inputs)
@@ -173,61 +168,6 @@ def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulat
         inductor.integer_operators = 4
         with pytest.raises(ArchitectureError, match=r"expected 4 convolutions and linear layers .* Inductor, got 3;"):
             inductor(inputs[:7])
-
-
-class _OverChannels(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(1, keepdim=True)
-
-
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        (nn.AdaptiveAvgPool2d(3), r"expected windows of equal size, got a map of \(8, 8\) to be pooled to \(3, 3\)"),
-        (
-            nn.Conv2d(3, 3, 2, padding="same"),
-            r"expected as much padding on both sides; take an odd kernel, or give the padding in pixels",
-        ),
-        (nn.Dropout(0.5), "expected dropout in eval mode; call eval"),
-        (_OverChannels(), r"expected a mean over height and width, got one over \[1\]"),
-        (nn.Hardtanh(-1, 1), "hardtanh: expected ReLU6 or the like, which begins at 0, got one that begins at -1"),
-    ],
-)
-def test_what_no_integer_kernel_computes_is_refused_before_training(part: nn.Module, message: str) -> None:
-    with pytest.raises(ArchitectureError, match=message):
-        simulate(nn.Sequential(nn.Conv2d(3, 3, 1), part), SETTINGS, SHAPE)
-
-
-class _CalledTwice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.conv(x).relu())
-
-
-class _Function(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-        self.weight = nn.Parameter(torch.ones(3, 3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.conv2d(self.conv(x).relu(), self.weight)
-
-
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (_CalledTwice(), "conv: expected layers that are called once in a forward pass, got more calls"),
-        (_Function(), r"expected convolutions .* as modules .*, got 2 of them .* but only the modules \['conv'\]"),
-    ],
-)
-def test_a_layer_that_has_no_name_of_its_own_is_refused_before_training(model: nn.Module, message: str) -> None:
-    with pytest.raises(ArchitectureError, match=message):
-        simulate(model, SETTINGS, SHAPE)
 
 
 @pytest.mark.parametrize("name", ["resnet32", "resnet56", "wrn28_8"])
@@ -277,7 +217,7 @@ def test_biases_far_above_their_step_and_rows_that_died_away_are_no_obstacle(tin
         tiny.block1.bn1.bias[1] = 0.9
     small, packed = _packed(tiny)
     assert packed["block1.conv1.bias"].abs().max() > 10**6
-    inputs = normalise(_images(200), INFO)
+    inputs = normalise(random_images(200), INFO)
     with torch.no_grad():
         simulated = unpack(packed, small, SETTINGS, SHAPE)(inputs)
         found = OnnxNetwork(_deployed(tiny, packed, 1))(inputs)
@@ -292,7 +232,7 @@ def test_a_bias_beside_dead_weights_leaves_room_for_the_products(tiny: nn.Module
     small, packed = _packed(tiny)
     most = packed["conv1.bias"].long().abs() + 255 * packed["conv1.weight"].long().abs().sum((1, 2, 3))
     assert 2**29 < most.max() < 2**31
-    inputs = normalise(_images(200), INFO)
+    inputs = normalise(random_images(200), INFO)
     with torch.no_grad():
         simulated = unpack(packed, small, SETTINGS, SHAPE)(inputs)
         found = OnnxNetwork(_deployed(tiny, packed, 1))(inputs)
@@ -320,26 +260,6 @@ def test_what_is_no_onnx_file_is_refused(tiny: nn.Module) -> None:
     for content in (b"", b"no network", _deployed(tiny, packed, 1)[:-2000]):
         with pytest.raises(CheckpointError, match="expected an ONNX file that ONNX Runtime can execute"):
             OnnxNetwork(content)
-
-
-def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> None:
-    simulated = simulate(tiny, SETTINGS, SHAPE)
-    with pytest.raises(DataError, match=r"qat.calibration_images: expected at most the 8 training images, got 9"):
-        calibrate_(simulated, _images(8), INFO, 9, seed=0)
-
-
-def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
-    dark = _images(192) // 8
-    dark[130] = 255  # in the third batch
-    simulated = simulate(tiny, SETTINGS, SHAPE)
-    calibrate_(simulated, dark, INFO, 192, seed=0)
-    order = torch.randperm(192, generator=torch.Generator().manual_seed(0))
-    lows = [normalise(part, INFO).min() for part in dark[order].split(64)]
-    highs = [normalise(part, INFO).max() for part in dark[order].split(64)]
-    observer = simulated.activation_quantizers()[0].activation_post_process
-    torch.testing.assert_close(observer.max_val, torch.stack(highs).mean())
-    torch.testing.assert_close(observer.min_val, torch.stack(lows).mean())
-    assert observer.averaging_constant == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ehap.quantization.mixed import LayerCost
 from ehap.quantization.packed_file import halved
 from ehap.records import write_tensors
 from ehap.settings import Prune, Qat
-from tests.quantization.test_deployment import INFO, _images
+from tests.quantization.images import INFO, random_images
 
 Batch = tuple[Tensor, Tensor]
 SHAPE = (3, 8, 8)
@@ -104,7 +104,7 @@ def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> Non
     bits = {name: 4 if "conv1" in name else 8 for name in layers}
     settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, mix=(4, 8), size=0.7)
     network = simulate(tiny, settings, SHAPE, bits)
-    calibrate_(network, _images(64), INFO, 64, seed=0)
+    calibrate_(network, random_images(64), INFO, 64, seed=0)
     packed = pack(network, tiny)
     for name in layers:
         limit = 7 if bits[name] == 4 else 127

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 
-from ehap.data import DATASETS
-from ehap.errors import ArchitectureError, CheckpointError, DataError, NumericsError, SettingsError
+from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.models.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
 from ehap.pruning.channels import channel_graph
-from ehap.quantization import SimulatedNetwork, calibrate_, joined, layer_names, pack, separated, simulate, unpack
+from ehap.quantization import SimulatedNetwork, joined, layer_names, pack, separated, simulate, unpack
 from ehap.quantization.affine import dequantize, quantize
 from ehap.records import read_tensors, write_tensors
 from ehap.settings import Qat
@@ -241,30 +240,6 @@ def test_live_norms_are_folded_into_the_same_file_and_it_answers_as_the_simulati
     assert not torch.allclose(frozen(batch[0]), expected, atol=0.1 * expected.abs().max().item())
 
 
-def test_calibration_leaves_live_norms_alone(tiny: nn.Module) -> None:
-    networks = [simulate(tiny, _settings(norms=norms), SHAPE) for norms in ("live", "frozen")]
-    images = torch.randint(256, (64, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    for network in networks:
-        calibrate_(network, images, DATASETS["digits"], 64, seed=0)
-        assert network.training
-    norms = [module for module in networks[0].modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(norms) == 6
-    assert all(norm.training for norm in norms)
-    assert torch.equal(norms[0].running_mean, tiny.bn1.running_mean)
-    live, frozen = ([item.activation_post_process for item in each.activation_quantizers()] for each in networks)
-    for one, other in zip(live, frozen, strict=True):
-        torch.testing.assert_close(one.max_val, other.max_val, rtol=1e-2, atol=0)
-
-
-def test_norms_without_statistics_cannot_go_on_living() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
-    for norms in ("live", "frozen"):
-        with pytest.raises(ArchitectureError, match="expected BatchNorm2d with running statistics"):
-            simulate(model, _settings(norms=norms), SHAPE)
-    with pytest.raises(SettingsError, match="norms must be frozen where epochs is 0: only a training moves statistics"):
-        Qat(epochs=0, learning_rate=0.01, calibration_images=64, norms="live")
-
-
 def test_both_inputs_of_every_add_are_quantized(tiny: nn.Module, batch: Batch) -> None:
     graph = simulate(tiny, _settings(), SHAPE).graph_module
     adds = [
@@ -312,19 +287,6 @@ def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -
     assert pack(network, tiny)
 
 
-@pytest.mark.parametrize("name", ["block1.conv2.weight", "bn1.running_var", "fc.bias"])
-@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
-def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_layer(
-    tiny: nn.Module, name: str, value: float
-) -> None:
-    tiny.state_dict()[name].view(-1)[1] = value
-    count = tiny.state_dict()[name].numel()
-    with pytest.raises(
-        NumericsError, match=f"{name}: expected finite numbers to quantize, got NaN or Inf in 1 of {count}"
-    ):
-        simulate(tiny, _settings(), SHAPE)
-
-
 @pytest.mark.parametrize("norms", ["frozen", "live"])
 def test_a_network_that_broke_down_in_training_is_not_packed(
     tiny: nn.Module, batch: Batch, norms: Literal["frozen", "live"]
@@ -345,10 +307,3 @@ def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> 
     packed["conv1.weight"] = packed["conv1.weight"][:2]
     with pytest.raises(CheckpointError, match=r"expected conv1.weight of shape \(4, 3, 3, 3\), got \(2, 3, 3, 3\)"):
         unpack(packed, tiny, _settings(), SHAPE)
-
-
-def test_an_operation_that_the_scheme_does_not_cover_is_named() -> None:
-    with pytest.raises(ArchitectureError, match=r"aten\.sigmoid\.default is not an operation that quantization covers"):
-        simulate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), _settings(), SHAPE)
-    with pytest.raises(ArchitectureError, match="expected a BatchNorm directly behind a convolution of its own"):
-        simulate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), _settings(), SHAPE)
