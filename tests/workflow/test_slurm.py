@@ -84,7 +84,10 @@ def _runs() -> Iterator[Callable[..., Run]]:
         command = [sys.executable, "-m", "snakemake", *arguments, *PROFILE, *OFTEN]
         environment = os.environ | {"PYTHONPATH": str(folder)}
         with (folder / "said.txt").open("w") as said:
+            # A suite that a script has put into the background ignores Ctrl-C, and so would what it starts.
+            kept = signal.signal(signal.SIGINT, signal.SIG_DFL)
             started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said))
+            signal.signal(signal.SIGINT, kept)
         return started[-1]
 
     try:
