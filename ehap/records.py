@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from ehap.runtime import device_name, instruction_sets, write_atomically
 
 CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
+ENGINES = ("onnx", "onnxruntime")  # said by the jobs that load them
 QUANTITIES = {
     "accuracy": "accuracy, last epoch",
     "best_accuracy": "accuracy, best epoch (the paper's protocol)",
@@ -80,7 +82,7 @@ def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: An
         "code": job.code,
         "device": device_name(device),
         **({"instructions": instruction_sets()} if device.type == "cpu" else {}),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in (*LIBRARIES, *filter(sys.modules.__contains__, ENGINES))},
         "duration_s": round(time.monotonic() - job.started, 3),
     }
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())

@@ -1,7 +1,9 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -27,6 +29,18 @@ def test_a_record_says_value_unit_settings_seed_code_device_and_versions(tmp_pat
     assert ("avx2" in record["instructions"]) == torch.cpu._is_avx2_supported()
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert record["duration_s"] >= 0
+
+
+def test_a_job_that_has_loaded_an_engine_says_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> dict[str, str]:
+        write_record(tmp_path / "record.json", Job(stage="deploy", dataset="digits"), {}, None, CPU)
+        versions: dict[str, str] = json.loads((tmp_path / "record.json").read_text())["versions"]
+        return versions
+
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert "onnxruntime" not in said()
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    assert said()["onnxruntime"] == version("onnxruntime")
 
 
 def test_a_value_that_is_not_finite_is_refused(tmp_path: Path) -> None:
