@@ -9,7 +9,7 @@ import pandas
 
 from ehap.report.blocks import Cell, Missing, Table
 from ehap.report.material import Material
-from ehap.report.text import counted, number
+from ehap.report.text import counted, dataset_title, model_title, number
 
 MACHINE = ("device", "instruction sets")
 LAST = -1e300  # what a cell without a number is sorted by
@@ -20,6 +20,11 @@ def number_cell(
 ) -> Cell:
     """Return a cell with a number; an empty one for NaN. The arguments are those of ``number``, and the records."""
     return Cell("", LAST) if isnan(value) else Cell(number(value, unit, spread, sign), value, sources)
+
+
+def network_cells(dataset: object, model: object) -> tuple[Cell, Cell]:
+    """Return the cells of the columns dataset and model."""
+    return Cell(dataset_title(dataset)), Cell(model_title(model))
 
 
 def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]:

@@ -1,9 +1,8 @@
 """Quantized networks as engines execute them: the audit of integers."""
 
 from ehap.report.blocks import Cell, Row, Section, Table
-from ehap.report.cells import narrow, nothing, number_cell, rows_of, sourced
+from ehap.report.cells import narrow, network_cells, nothing, number_cell, rows_of, sourced
 from ehap.report.material import Material
-from ehap.settings.names import DATASETS, MODELS
 
 
 def integers_section(material: Material) -> Section:
@@ -22,8 +21,7 @@ def integers_section(material: Material) -> Section:
         where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device", "instructions")}
         sources = material.sources(stage="deploy", **where)
         cells = (
-            Cell(DATASETS.get(where["dataset"], where["dataset"])),
-            Cell(MODELS.get(where["model"], where["model"])),
+            *network_cells(where["dataset"], where["model"]),
             Cell(f"{where['method']}, {where['scheme']}"),
             Cell(where["instructions"]),
             number_cell(row["simulated_accuracy"], "percent", row["simulated_accuracy_std"]),

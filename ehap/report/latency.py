@@ -6,12 +6,12 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import narrow, number_cell, parts, rows_of, sourced
+from ehap.report.cells import narrow, network_cells, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
-from ehap.report.text import cell_name, counted
+from ehap.report.text import cell_name, counted, model_title
 from ehap.report.tiles import ALIGNED, TIMED
 from ehap.runtime import slug
-from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.names import DENSE
 
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
 PRECISIONS = {"FP32": 0, "INT8": 1}
@@ -86,8 +86,7 @@ def _own_picture(part: pandas.DataFrame) -> Picture:
 def _own_row(material: Material, row: dict[str, Any]) -> Row:
     where = {key: str(row[key]) for key in ("dataset", "model", "method", "scheme", "device", "instructions")}
     cells = (
-        Cell(DATASETS.get(where["dataset"], where["dataset"])),
-        Cell(MODELS.get(where["model"], where["model"])),
+        *network_cells(where["dataset"], where["model"]),
         Cell(f"{where['method']}, {where['scheme']}"),
         *(Cell(str(row[key]), row[key]) for key in ("batch", "threads")),
         Cell(where["instructions"]),
@@ -111,7 +110,7 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
     best = data.sort_values("latency_ms").iloc[0]
     kept = part.drop_duplicates("network").set_index("network")["kept_parameters"]
     pruned = f"pruned to {100 * kept[ALIGNED] / kept[DENSE]:.0f} %, " if {ALIGNED, DENSE} <= set(kept.index) else ""
-    title = f"{MODELS.get(first['model'], first['model'])}, {pruned}{counted(first['batch'], 'image')} at a time, "
+    title = f"{model_title(first['model'])}, {pruned}{counted(first['batch'], 'image')} at a time, "
     title += f"{counted(first['threads'], 'thread')}, {first['weights']} weights"
     title += f", on {first['instructions']}" if first.get("instructions") else ", instruction sets not recorded"
     alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['latency_ms']:.1f} ms; from {path}."
@@ -121,7 +120,7 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
 
 def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
     cells = (
-        *(Cell(MODELS.get(row["model"], row["model"])), Cell(_engine(row["engine"]))),
+        *(Cell(model_title(row["model"])), Cell(_engine(row["engine"]))),
         *(Cell(str(row["network"])), Cell(str(row["precision"]))),
         Cell(str(row["batch"]), row["batch"]),
         Cell(str(row["threads"]), row["threads"]),

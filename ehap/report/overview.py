@@ -7,12 +7,12 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
-from ehap.report.cells import narrow, nothing, number_cell, sourced
+from ehap.report.cells import narrow, network_cells, nothing, number_cell, sourced
 from ehap.report.colours import colours_of
 from ehap.report.material import Material
 from ehap.report.networks import Network, against, dense_of
 from ehap.report.text import cell_name, family
-from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.names import DENSE
 
 
 def networks_section(material: Material, networks: Sequence[Network]) -> Section:
@@ -44,8 +44,7 @@ def _network_row(material: Material, network: Network, dense: Network) -> Row:
     both = tuple(dict.fromkeys((*network.sources, *dense.sources)))
     counted = tuple(dict.fromkeys((*network.size_sources, *dense.size_sources)))
     cells = (
-        Cell(DATASETS.get(network.dataset, network.dataset)),
-        Cell(MODELS.get(network.model, network.model)),
+        *network_cells(network.dataset, network.model),
         Cell(network.method + _how(network, material)),
         number_cell(network.accuracy, "percent", network.spread, network.sources),
         Cell("") if network.method == DENSE else number_cell(change, "percentage points", sources=both, sign=True),

@@ -6,10 +6,10 @@ from typing import Any
 
 from ehap.records import quantity_name
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
-from ehap.report.cells import rows_of, sourced
+from ehap.report.cells import network_cells, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import number
-from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.names import DENSE
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,7 @@ def _row(
     theirs = material.printed_sources(line["index"])
     network = line["subject"] + (f", {line['scheme']}" if line["scheme"] else "")
     cells = (
-        Cell(DATASETS.get(line["dataset"], line["dataset"])),
-        Cell(MODELS.get(line["model"], line["model"])),
+        *network_cells(line["dataset"], line["model"]),
         Cell(network),
         Cell(quantity_name(quantity)),
         Cell(number(mean, unit, spread), mean) if mine else Cell("not yet", -1, (), "missing"),

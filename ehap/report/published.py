@@ -18,8 +18,8 @@ from ehap.report.published_traces import (
     items_finding,
     sample_weights_finding,
 )
-from ehap.report.text import counted, network_name, number
-from ehap.settings.names import DENSE, MODELS
+from ehap.report.text import counted, model_title, network_name, number
+from ehap.settings.names import DENSE
 
 FLOAT_BYTES = 4
 ROUNDING = 1e-6  # of a ratio times a whole number
@@ -261,7 +261,7 @@ def _gain_row(material: Material, costs: pandas.DataFrame) -> Row:
     agree = abs(follows - printed) < PRINTED_ROUNDING
     cells = (
         Cell(table),
-        Cell(MODELS.get(model, model)),
+        Cell(model_title(model)),
         Cell(number(printed, "percent"), printed),
         Cell(number(follows, "percent"), follows),
         Cell("follows" if agree else "does not follow", None, (), "within" if agree else "below"),

@@ -6,12 +6,12 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import narrow, number_cell, parts, rows_of, sourced
+from ehap.report.cells import narrow, network_cells, number_cell, parts, rows_of, sourced
 from ehap.report.material import SNAKEMAKE, Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import cell_name
 from ehap.runtime import slug
-from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.names import DENSE
 
 REPAIR = {
     "pruned_accuracy": "as pruned",
@@ -99,8 +99,7 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
     dense = material.sources(stage="evaluate", dataset=dataset, model=model, method=DENSE, device=device)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
-        Cell(DATASETS.get(dataset, dataset)),
-        Cell(MODELS.get(model, model)),
+        *network_cells(dataset, model),
         Cell(method),
         Cell(f"{of['images']:,.0f}", of["images"]),
         Cell(f"{of['steps']:.0f}", of["steps"]),

@@ -6,11 +6,10 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
-from ehap.report.cells import LAST, narrow, nothing, number_cell, parts, rows_of, sourced
+from ehap.report.cells import LAST, narrow, network_cells, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import cell_name
 from ehap.runtime import slug
-from ehap.settings.names import DATASETS, MODELS
 from ehap.settings.qat import FLOAT
 
 WIDTHS = {"activations of 8 bits": 1, "activations of fewer bits": 3}
@@ -48,8 +47,7 @@ def _row(material: Material, row: dict[str, object]) -> Row:
     quantized = material.sources(stage="qat", **where)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
     cells = (
-        Cell(DATASETS.get(where["dataset"], where["dataset"])),
-        Cell(MODELS.get(where["model"], where["model"])),
+        *network_cells(where["dataset"], where["model"]),
         Cell(where["method"]),
         Cell(where["scheme"]),
         *(_whole(of[name], quantized) for name in ("weight_bits", "activation_bits", "epochs")),

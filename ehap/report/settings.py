@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import pandas
 
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
+from ehap.report.cells import network_cells
 from ehap.report.material import Material
 from ehap.report.text import MISSING
-from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.names import DENSE
 
 SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quantization-aware training"}
 
@@ -44,7 +45,8 @@ def _setting_rows(material: Material, mine: pandas.DataFrame, table: str) -> lis
             equal = printed != MISSING and _equal(printed, str(value))
             tone = "" if printed == MISSING else "within" if equal else "below"
             cells = (
-                *(Cell(stage), Cell(DATASETS.get(dataset, dataset)), Cell(MODELS.get(model, model))),
+                Cell(stage),
+                *network_cells(dataset, model),
                 Cell(setting.replace("_", " ")),
                 Cell(str(value), None, _having(material, same, setting, str(value))),
                 Cell(printed, None, _printed(material, [table, stage, model, setting], dataset)),

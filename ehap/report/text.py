@@ -44,9 +44,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if seconds < AN_HOUR else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def cell_name(dataset: str, model: str) -> str:
+def dataset_title(dataset: object) -> str:
+    """Return a dataset's name as people write it, e.g. ``CIFAR-10``; one that is not known as it is."""
+    return DATASETS.get(str(dataset), str(dataset))
+
+
+def model_title(model: object) -> str:
+    """Return a model's name as people write it, e.g. ``ResNet-20``; one that is not known as it is."""
+    return MODELS.get(str(model), str(model))
+
+
+def cell_name(dataset: object, model: object) -> str:
     """Return what a network is and sees, e.g. ``ResNet-20 on CIFAR-10``."""
-    return f"{MODELS.get(model, model)} on {DATASETS.get(dataset, dataset)}"
+    return f"{model_title(model)} on {dataset_title(dataset)}"
 
 
 def family(method: str) -> str:
@@ -61,4 +71,4 @@ def pooled(method: str) -> str:
 
 def network_name(dataset: object, model: object) -> str:
     """Return the same in short, e.g. ``ResNet-20, CIFAR-10``."""
-    return f"{MODELS.get(str(model), model)}, {DATASETS.get(str(dataset), dataset)}"
+    return f"{model_title(model)}, {dataset_title(dataset)}"

@@ -6,10 +6,10 @@ import pandas
 
 from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
-from ehap.report.cells import narrow, nothing, number_cell, parts, rows_of, sourced
+from ehap.report.cells import narrow, network_cells, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
+from ehap.report.text import model_title
 from ehap.runtime import slug
-from ehap.settings.names import DATASETS, MODELS
 
 BENCH_SAMPLES = 300
 
@@ -70,7 +70,7 @@ def _trace_picture(path: str, judged: pandas.DataFrame) -> Picture:
         f"{exact:,.0f} s, the best Hutchinson estimate, {best['estimator']} with {best['samples']}, "
         f"{best['seconds']:,.0f} s for {best['overlap']:.2f}. From {path}."
     )
-    model = MODELS.get(first["model"], first["model"])
+    model = model_title(first["model"])
     title = f"{model}, {int(first['classes'])} classes, {int(first['batch'])} images"
     name = slug(f"{path}-{title}")
     return Picture(name, title, alt, charts.traces(points, key), key, "", str(first["model"]))
@@ -80,7 +80,7 @@ def _bench_row(material: Material, path: str, row: dict[str, Any]) -> Row:
     samples = int(row["samples_run"])
     cells = (
         Cell(str(row["contender"])),
-        Cell(MODELS.get(row["model"], row["model"])),
+        Cell(model_title(row["model"])),
         Cell(str(row["classes"]), row["classes"]),
         Cell(str(row["batch"]), row["batch"]),
         Cell(str(samples) if samples else "exact", samples),
@@ -101,8 +101,7 @@ def _trace_row(material: Material, part: pandas.DataFrame) -> Row:
     sources = material.sources(stage="trace", dataset=dataset, model=model, curvature=curvature, device=first["device"])
     seconds = part[part["quantity"] == "trace_time"].iloc[0]
     cells = (
-        Cell(DATASETS.get(dataset, dataset)),
-        Cell(MODELS.get(model, model)),
+        *network_cells(dataset, model),
         Cell(curvature),
         Cell(f"{means['samples']:.0f}" if means["samples"] else "exact", means["samples"]),
         Cell(f"{means['hessian_batch']:.0f}", means["hessian_batch"]),
