@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ehap.models import BasicBlock
 
-torch.set_num_threads(1)  # two test workers share two cores: more threads would wait for each other
+torch.set_num_threads(1)  # test workers share the cores: more threads would wait for each other
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
