@@ -1,6 +1,6 @@
 """Cells and blocks that many sections have."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isnan, nan
 from typing import Any, cast
@@ -35,13 +35,18 @@ def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]
     )
 
 
-def narrow(table: Table) -> Table:
-    """Return a table without columns that are empty in every row, and without those of MACHINE where all rows agree."""
+def narrow(table: Table, always: Sequence[str] = ()) -> Table:
+    """Return a table without columns that are empty in every row, and without those of MACHINE where all rows agree.
+
+    Args:
+        table: With columns of any kind.
+        always: Those of MACHINE that stay although all rows agree.
+    """
     told = [{row.cells[index].text for row in table.rows} for index in range(len(table.columns))]
     shown = [
         index
         for index, (column, texts) in enumerate(zip(table.columns, told, strict=True))
-        if texts - {""} and (column not in MACHINE or len(texts) > 1)
+        if texts - {""} and (column not in MACHINE or column in always or len(texts) > 1)
     ]
     rows = [replace(row, cells=tuple(row.cells[index] for index in shown)) for row in table.rows]
     return replace(table, columns=tuple(table.columns[index] for index in shown), rows=rows)

@@ -230,22 +230,21 @@ def schemes(points: pandas.DataFrame, colours: Mapping[str, int]) -> dict[str, A
     return _spec(altair.layer(*layers).properties(height=260))
 
 
-def latency(rows: pandas.DataFrame) -> dict[str, Any]:
-    """Return milliseconds a batch, a bar each network, precision and engine.
+def latency(rows: pandas.DataFrame, what: str = "milliseconds a batch") -> dict[str, Any]:
+    """Return times, a bar each network, precision and engine.
 
     Args:
-        rows: label, precision, latency_ms, said.
+        rows: label, precision, time, said.
+        what: The unit of time.
     """
     base = altair.Chart(rows).encode(
         y=altair.Y("label:N", title=None, sort=list(rows["label"]), axis=altair.Axis(labelLimit=260)),
-        x=altair.X("latency_ms:Q", title="milliseconds a batch", scale=altair.Scale(nice=False, padding=0)),
-        tooltip=["label:N", _shown("latency_ms", ",.2f", "milliseconds"), "said:N"],
+        x=altair.X("time:Q", title=what, scale=altair.Scale(nice=False, padding=0)),
+        tooltip=["label:N", _shown("time", ",.2f", what), "said:N"],
     )
     hue = _colour("precision", {"FP32": 0, "INT8": 1})
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.68}).encode(hue)
-    words = base.mark_text(align="left", dx=6, color="var(--text)").encode(
-        text=altair.Text("latency_ms:Q", format=",.1f")
-    )
+    words = base.mark_text(align="left", dx=6, color="var(--text)").encode(text=altair.Text("time:Q", format=",.1f"))
     return _spec((bars + words).properties(height=25 * len(rows)))
 
 

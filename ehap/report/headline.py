@@ -8,7 +8,7 @@ from ehap.report.material import Material
 from ehap.report.networks import Network, against, best_first, dense_of
 from ehap.report.text import cell_name, duration, number
 from ehap.report.tiles import Stop, Tile, latency
-from ehap.report.verdict import SHOWN, verdict
+from ehap.report.verdict import times_smaller, verdict
 from ehap.settings.names import DENSE
 
 MOST_APART = 0.1  # points between an engine's accuracy and the simulated one, or one image
@@ -110,7 +110,7 @@ def _size(title: str, unit: str, whole: float, left: float, dense: Network, netw
 def _file(network: Network, dense: Network) -> Tile:
     def stop(label: str, size: float, sources: tuple[int, ...]) -> Stop:
         return Stop(
-            label, number(size, "bytes"), _times_smaller(dense.file_size / size), () if isnan(size) else sources
+            label, number(size, "bytes"), times_smaller(dense.file_size / size, "×"), () if isnan(size) else sources
         )
 
     first = Stop("dense", number(dense.file_size, "bytes"), "", dense.sources)
@@ -120,14 +120,6 @@ def _file(network: Network, dense: Network) -> Tile:
     ]
     note = f"float32 weights; INT8 ({network.scheme}): one byte a weight" if network.scheme else "float32 weights"
     return Tile("File as written", _of(network, [first, *rest]), note)
-
-
-def _times_smaller(times: float) -> str:
-    if isnan(times):
-        return ""
-    if abs(times - 1) < SHOWN:
-        return "as large"
-    return f"{times:.1f}× smaller" if times > 1 else f"{1 / times:.1f}× larger"
 
 
 def _of(network: Network, stops: Sequence[Stop]) -> Sequence[Stop]:

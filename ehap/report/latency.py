@@ -15,6 +15,7 @@ from ehap.settings.names import DENSE
 
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
 PRECISIONS = {"FP32": 0, "INT8": 1}
+BASE, IN_TURNS = "dense_FP32", "in turns in ONNX Runtime"
 OWN = (
     *("dataset", "model", "network", "#images", "#threads", "instruction sets"),
     *("#dense FP32", "#dense INT8", "#pruned FP32", "#pruned INT8", "#× dense FP32", "#× dense INT8"),
@@ -40,11 +41,12 @@ def latency_section(material: Material) -> Section:
         blocks += [_picture(path, part) for part in parts(mine, ["model", "batch", "threads", "weights"])]
         rows += [_row(material, path, row) for row in rows_of(mine.reset_index())]
     if rows:
-        blocks.append(narrow(Table("latencies", "Benchmarks of latency", COLUMNS, rows, folded=True)))
+        table = Table("latencies", "Benchmarks of latency", COLUMNS, rows, folded=True)
+        blocks.append(narrow(table, always=("instruction sets",)))
     elif not blocks:
         named = " ".join(sorted(models)) or "resnet56"
         text = "No latency has been measured on this device for a model of this run."
-        blocks.append(Missing(text, f'make bench-latency ARGS="--models {named}"'))
+        blocks.append(Missing(text, f'make bench-latency ARGS="--models {named} --name bench_latency_{slug(named)}"'))
     return Section("latency", "Latency", lead, blocks)
 
 
@@ -64,23 +66,30 @@ def _own(material: Material) -> list[Block]:
 
 
 def _own_picture(part: pandas.DataFrame) -> Picture:
-    """Return the bars of the dense network and of all that were made from it, means over seeds."""
+    """Return the bars of the dense network and of all that were made from it, each beside the dense one of its own job.
+
+    Only what took turns in one job can be compared in milliseconds.
+    """
     first = part.iloc[0]
-    bars = [("dense", precision, part[f"dense_{precision}"].mean()) for precision in PRECISIONS]
+    bars = [("dense", precision, (part[f"dense_{precision}"] / part[BASE]).mean()) for precision in PRECISIONS]
     for row in rows_of(part):
         name = f"{row['method']}, {row['scheme']}"
-        bars += [(name, precision, row[f"pruned_{precision}"]) for precision in PRECISIONS]
-    data = pandas.DataFrame(bars, columns=["network", "precision", "latency_ms"])
-    data = data.assign(label=data["network"] + ", " + data["precision"], said="in ONNX Runtime")
-    best = data.sort_values("latency_ms").iloc[0]
+        bars += [(name, precision, row[f"pruned_{precision}"] / row[BASE]) for precision in PRECISIONS]
+    data = pandas.DataFrame(bars, columns=["network", "precision", "share"])
+    data = data.assign(label=data["network"] + ", " + data["precision"], time=100 * data["share"], said=IN_TURNS)
+    best = data.sort_values("time").iloc[0]
     title = f"{cell_name(first['dataset'], first['model'])}, {counted(first['batch'], 'image')} at a time, "
     title += f"{counted(first['threads'], 'thread')}" + (
         f", on {first['instructions']}" if first["instructions"] else ""
     )
-    alt = f"Milliseconds of {title}, means over seeds; the fastest is {best['label']}, {best['latency_ms']:.1f} ms."
-    name = slug("-".join(["timed", *map(str, part[["dataset", "model", "device", "instructions", "batch"]].iloc[0])]))
-    drawn = data[["label", "precision", "latency_ms", "said"]]
-    return Picture(name, title, alt, charts.latency(drawn), PRECISIONS, str(first["dataset"]), str(first["model"]))
+    alt = (
+        f"Time of {title}, in % of what dense FP32 took in the same job, {IN_TURNS}; means over seeds. The shortest is "
+        f"{best['label']}, {best['time']:.0f} %."
+    )
+    keys = ["dataset", "model", "device", "instructions", "batch", "threads"]
+    name = slug("-".join(["timed", *map(str, part[keys].iloc[0])]))
+    chart = charts.latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job")
+    return Picture(name, title, alt, chart, PRECISIONS, str(first["dataset"]), str(first["model"]))
 
 
 def _own_row(material: Material, row: dict[str, Any]) -> Row:
@@ -106,14 +115,14 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
     ordered = part.sort_values(["engine", "network", "precision"])
     label = ordered["engine"].map(_engine) + ": " + ordered["network"] + ", " + ordered["precision"]
     said = [f"{size:,.0f} parameters executed" for size in ordered["executed_parameters"]]
-    data = ordered.assign(label=label, said=said)[["label", "precision", "latency_ms", "said"]]
-    best = data.sort_values("latency_ms").iloc[0]
+    data = ordered.assign(label=label, said=said, time=ordered["latency_ms"])[["label", "precision", "time", "said"]]
+    best = data.sort_values("time").iloc[0]
     kept = part.drop_duplicates("network").set_index("network")["kept_parameters"]
     pruned = f"pruned to {100 * kept[ALIGNED] / kept[DENSE]:.0f} %, " if {ALIGNED, DENSE} <= set(kept.index) else ""
     title = f"{model_title(first['model'])}, {pruned}{counted(first['batch'], 'image')} at a time, "
     title += f"{counted(first['threads'], 'thread')}, {first['weights']} weights"
     title += f", on {first['instructions']}" if first.get("instructions") else ", instruction sets not recorded"
-    alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['latency_ms']:.1f} ms; from {path}."
+    alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['time']:.1f} ms; from {path}."
     name = slug("-".join([path, *(str(first[key]) for key in ("model", "batch", "threads", "weights"))]))
     return Picture(name, title, alt, charts.latency(data), PRECISIONS, "", str(first["model"]))
 

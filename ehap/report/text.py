@@ -17,14 +17,14 @@ def number(value: float, unit: str, spread: float = math.nan, sign: bool = False
 
     Args:
         value: In ``unit``: that of a record, or ``memory`` for bytes of memory.
-        unit: Whole numbers where it counts something.
+        unit: Where it counts something, whole numbers have no decimals.
         spread: In the same unit; not shown for NaN.
         sign: Whether a plus is shown.
     """
     if math.isnan(value):
         return MISSING
     shown, factor = SCALES.get(unit, (unit, 1.0))
-    digits = DIGITS.get(shown, 0)
+    digits = DIGITS.get(shown, 0 if float(value).is_integer() else 1)  # a mean of counts need not be whole
     text = f"{value / factor:{'+' if sign else ''},.{digits}f}".replace("-", "−")
     if not math.isnan(spread):
         text += f" ± {spread / factor:,.{digits}f}"

@@ -62,14 +62,14 @@ def latency(material: Material, network: Network) -> Tile:
     for path, bench in material.bench("bench_latency").items():
         rows = bench[(bench["model"] == network.model) & (bench["engine"] == ENGINE)]
         if "instructions" in rows:
-            rows = rows[rows["instructions"].fillna("").isin(here)]
+            rows = rows[rows["instructions"].isin(here)]
         elif "" not in here:  # where it was measured nobody knows
             continue
         if len(rows) and f"/{slug(network.device)}/" in path:
             batch = int(rows["batch"].iloc[0])
             return _latency(material, rows[rows["batch"] == batch], batch, path)
-    command = f'make bench-latency ARGS="--models {network.model}"'
-    return Tile("Latency", (), "not measured on this device", command=command)
+    command = f'make bench-latency ARGS="--models {network.model} --name bench_latency_{network.model}"'
+    return Tile("Latency", (), "not measured on a processor with these instruction sets", command=command)
 
 
 def _timed(material: Material, network: Network) -> Tile | None:

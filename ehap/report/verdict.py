@@ -17,16 +17,19 @@ def verdict(network: Network, dense: Network) -> str:
     form = f", INT8 ({network.scheme})" if network.scheme else ""
     size = network.int8_file_size if network.scheme else network.file_size
     accuracy = network.int8_by_seed if network.scheme else network.by_seed
-    said = [_smaller(dense.file_size / size), _accurate(against(accuracy, dense.by_seed))]
+    said = [f"file {times_smaller(dense.file_size / size)}", _accurate(against(accuracy, dense.by_seed))]
     if isnan(dense.file_size / size):
         said[0] = _fewer(dense.parameters / network.parameters)
     return f"{name}, {network.method}{form}: " + (", ".join(filter(None, said)) or "nothing to compare with yet")
 
 
-def _smaller(times: float) -> str:
+def times_smaller(times: float, word: str = " times") -> str:
+    """Return how many times as small a file is, e.g. ``12.8 times smaller``; nothing for NaN."""
+    if isnan(times):
+        return ""
     if abs(times - 1) < SHOWN:
-        return "file as large"
-    return f"file {times:.1f} times smaller" if times > 1 else f"file {1 / times:.1f} times larger"
+        return "as large"
+    return f"{times:.1f}{word} smaller" if times > 1 else f"{1 / times:.1f}{word} larger"
 
 
 def _fewer(times: float) -> str:

@@ -63,7 +63,9 @@ def number(value: float, *rest: float | str, sign: bool = False) -> str:
     *spreads, unit = rest
     unit, factor = UNITS.get(str(unit), (str(unit), 1.0))
     digits = (
-        0
+        1
+        if unit in ("images", "operators") and not float(value).is_integer()
+        else 0
         if unit in ("parameters", "samples", "images", "operators")
         else 3
         if unit == "GB"

@@ -91,8 +91,8 @@ def test_no_latency_of_a_processor_with_other_instructions_is_shown(
     for path in results.rglob("record.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"instructions": "avx2"}))
     assert (tile().note, tile().command) == (
-        "not measured on this device",
-        'make bench-latency ARGS="--models resnet32"',
+        "not measured on a processor with these instruction sets",
+        'make bench-latency ARGS="--models resnet32 --name bench_latency_resnet32"',
     )
     bench = benches / "a-cpu/bench_latency.csv"
     head, *rows = bench.read_text().splitlines()
@@ -171,7 +171,10 @@ def test_two_devices_are_told_apart(gather: Gather, results: Path, benches: Path
     shown = headlines(material, found)
     devices = ["A CPU", "NVIDIA H200"]
     assert [one.name for one in shown] == [f"ResNet-32 on CIFAR-10, hap, {device}" for device in devices]
-    assert [one.tiles[-1].note for one in shown] == ["64 images in ONNX Runtime", "not measured on this device"]
+    assert [one.tiles[-1].note for one in shown] == [
+        "64 images in ONNX Runtime",
+        "not measured on a processor with these instruction sets",
+    ]
     table = table_of(paper_section(material)[0], "table-I")
     mine = [texts(row)[-1] for row in table.rows if {"hap", "accuracy, last epoch", "ResNet-32"} <= set(texts(row))]
     assert mine == devices

@@ -18,6 +18,7 @@ from ehap.report.text import duration, family, number
         ((1_107_300.0, "bytes"), "1,107.3 KB"),
         ((334_868_480.0, "memory"), "335 MB"),
         ((272_474.0, ""), "272,474"),
+        ((0.5, "", 0.7), "0.5 ± 0.7"),
     ],
 )
 def test_numbers_are_written_with_their_unit(arguments: tuple[float, str], text: str) -> None:

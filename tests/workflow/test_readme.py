@@ -217,7 +217,7 @@ def test_make_knows_what_to_do(command: str, shipped: Path) -> None:
     assert plan.says in _typed_in(shipped, f"{command} --dry-run")
 
 
-@pytest.mark.parametrize("script", ["train", "trace", "prune", "latency"])
+@pytest.mark.parametrize("script", ["train", "trace", "prune", "latency", "widths"])
 def test_a_benchmark_explains_itself(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,6 +145,7 @@ function described(record) {
   const settings = Object.entries(record.settings ?? {}).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : value]);
   const seconds = record.duration_s === undefined ? undefined : `${record.duration_s} s`;
   const known = [...cell.map((key) => [key, record[key]]), ...Object.entries(record.said ?? {}), ["device", record.device],
+    ["instruction sets", record.instructions || undefined],
     ["versions", versions || undefined], ["code digest", record.code], ["duration", seconds]].filter(([, text]) => text !== undefined);
   const folded = element("details", null, element("summary", `${settings.length} settings`), list(settings));
   folded.open = settings.length > 0 && settings.length < 30;
