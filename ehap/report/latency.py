@@ -16,6 +16,7 @@ from ehap.settings.names import DENSE
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
 PRECISIONS = {"FP32": 0, "INT8": 1}
 BASE, IN_TURNS = "dense_FP32", "in turns in ONNX Runtime"
+ONE_PICTURE = ["dataset", "model", "device", "instructions", "batch", "threads"]
 OWN = (
     *("dataset", "model", "network", "#images", "#threads", "instruction sets"),
     *("#dense FP32", "#dense INT8", "#pruned FP32", "#pruned INT8", "#× dense FP32", "#× dense INT8"),
@@ -55,14 +56,13 @@ def _own(material: Material) -> list[Block]:
     frame = material.frames.get("timed")
     if frame is None or frame.empty:
         return []
-    keys = ["dataset", "model", "device", "instructions", "batch", "threads"]
     table = Table(
         "timed",
         "Networks of this run; ×: how many times as fast pruned INT8 is",
         OWN,
         [_own_row(material, row) for row in rows_of(frame)],
     )
-    return [*(_own_picture(part) for part in parts(frame, keys)), narrow(table)]
+    return [*(_own_picture(part) for part in parts(frame, ONE_PICTURE)), narrow(table)]
 
 
 def _own_picture(part: pandas.DataFrame) -> Picture:
@@ -86,8 +86,7 @@ def _own_picture(part: pandas.DataFrame) -> Picture:
         f"Time of {title}, in % of what dense FP32 took in the same job, {IN_TURNS}; means over seeds. The shortest is "
         f"{best['label']}, {best['time']:.0f} %."
     )
-    keys = ["dataset", "model", "device", "instructions", "batch", "threads"]
-    name = slug("-".join(["timed", *map(str, part[keys].iloc[0])]))
+    name = slug("-".join(["timed", *map(str, first[ONE_PICTURE])]))
     chart = charts.latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job")
     return Picture(name, title, alt, chart, PRECISIONS, str(first["dataset"]), str(first["model"]))
 

@@ -5,9 +5,10 @@ import pandas
 from ehap.tables.collect import over_seeds
 from ehap.tables.paper import ORIGINAL, beside_paper
 
+SHARES = ("compression_ratio", "flops_ratio")
 COMPARED = [
     *("pruned_accuracy", "recalibrated_accuracy", "accuracy"),
-    *("compression_ratio", "flops_ratio", "parameters", "flops"),
+    *(*SHARES, "parameters", "flops"),
 ]
 
 
@@ -85,7 +86,9 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
     keys = ["dataset", "model", "method", "device"]
     table = rows.pivot_table(index=keys, columns="column", values="value", aggfunc=["mean", "std"], sort=False)
     names = [(str(pair[0]), str(pair[1])) for pair in table.columns.to_flat_index()]
-    table.columns = pandas.Index([name if kind == "mean" else f"{name}_std" for kind, name in names], dtype="str")
+    found = [name if kind == "mean" else f"{name}_std" for kind, name in names]
+    table.columns = pandas.Index(found, dtype="str")
+    table = table.reindex(columns=list(dict.fromkeys([*found, *SHARES])))  # none where the dense network is not tested
     counts = rows[rows["column"] == "accuracy"].groupby(keys, sort=False).size().rename("n")
     return table.join(counts).reset_index()
 

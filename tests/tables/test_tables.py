@@ -205,6 +205,13 @@ def test_the_overview_has_one_row_a_network(values: pandas.DataFrame) -> None:
     assert "after qat8" in text
 
 
+def test_without_the_dense_network_an_overview_leaves_shares_open(values: pandas.DataFrame) -> None:
+    frame = tables.overview(values[values["method"] != "dense"])
+    assert frame["compression_ratio"].isna().all()
+    (row,) = [line for line in tables.overview_markdown(frame).splitlines() if "| hap " in line]
+    assert [cell.strip() for cell in row.split("|")].count("") >= 2 + 2  # at both ends, and the shares
+
+
 def test_markdown_carries_the_papers_numbering_and_notes(values: pandas.DataFrame) -> None:
     text = tables.markdown("Pruned", tables.pruned_accuracy(values, PAPER), {"cifar10": "I"}, ["A note."])
     assert "## Table I, CIFAR-10" in text
