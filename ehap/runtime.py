@@ -1,6 +1,7 @@
 """Device, threads, progress and memory: what a job meets on the machine it runs on."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import platform
@@ -21,6 +22,7 @@ from ehap.settings.checks import Precision
 Item = TypeVar("Item")
 logger = logging.getLogger("ehap")
 SECONDS_BETWEEN_LINES = 10.0
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 INTEGER_SETS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
 DTYPES: dict[Precision, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -119,6 +121,19 @@ def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         if done == total or now - last >= SECONDS_BETWEEN_LINES:
             logger.info("%s: %d of %d, %.0f s", label, done, total, now - start)
             last = now
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep for itself what it frees, where its C library is glibc; elsewhere nothing happens.
+
+    Each step of a training asks again for the megabytes that the one before has freed. If they went back to the system
+    in between, it would hand them out page by page, filled with zeros: a tenth to a fifth of a step's time on a CPU.
+    Source: mallopt(3).
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # no such function or library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)  # no block has pages of its own, that go with it
+        mallopt(M_TRIM_THRESHOLD, -1)  # nor does the end of the heap
 
 
 class PeakMemory:

@@ -1,7 +1,32 @@
+rule deploy_dense:
+    """The dense network as ONNX files, beside which every pruned one of its cell is timed."""
+    input:
+        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+    output:
+        fp32=temp(f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx"),
+        int8=temp(f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx"),
+    log:
+        f"{LOGS}/deploy/{CELL}/{DENSE}.log",
+    benchmark:
+        f"{BENCHMARKS}/deploy/{CELL}/{DENSE}.tsv"
+    threads: RUN.machine.threads
+    resources:
+        gpu=0,
+        gpu_percent=0,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        code=digest("deploy_dense.py"),
+    shell:
+        "{PYTHON} {SCRIPTS}/deploy_dense.py --checkpoint {input.checkpoint}"
+        " --fp32 {output.fp32} --int8 {output.int8}" + JOB
+
+
 rule latency:
     """Dense and pruned, FP32 and INT8, timed in turns in ONNX Runtime."""
     input:
-        dense=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+        dense_fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
+        dense_int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
         checkpoint=f"{RESULTS}/finetune/{CELL}/{{method}}/model.safetensors",
         onnx=f"{RESULTS}/deploy/{CELL}/{{method}}/{{scheme}}/model.onnx",
         deployed=f"{RESULTS}/deploy/{CELL}/{{method}}/{{scheme}}/record.json",
@@ -22,7 +47,7 @@ rule latency:
         settings=settings_of("latency"),
         code=digest("latency.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/latency.py --dense {input.dense} --checkpoint {input.checkpoint} --onnx {input.onnx}"
-        " --deployed {input.deployed} --record {output.record}"
+        "{PYTHON} {SCRIPTS}/latency.py --dense-fp32 {input.dense_fp32} --dense-int8 {input.dense_int8}"
+        " --checkpoint {input.checkpoint} --onnx {input.onnx} --deployed {input.deployed} --record {output.record}"
         " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
         + JOB

@@ -3,12 +3,13 @@
 from ehap.settings import Latency
 from ehap.workflow.script import arguments, logged
 
-args = arguments("dense", "checkpoint", "onnx", "deployed", "record", settings=Latency)
+args = arguments("dense_fp32", "dense_int8", "checkpoint", "onnx", "deployed", "record", settings=Latency)
 with logged(args):
     from ehap.stages import latency  # only now: torchao starts CUDA, which settles what GPU it sees
 
     latency.run(
-        args.dense,
+        args.dense_fp32,
+        args.dense_int8,
         args.checkpoint,
         args.onnx,
         args.deployed,

@@ -16,7 +16,7 @@ from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
 from ehap.models import channels_last_
 from ehap.records import Job, Value, write_record
-from ehap.runtime import logger, write_atomically
+from ehap.runtime import keep_freed_memory, logger, write_atomically
 from ehap.settings import Machine, Qat, Training
 from ehap.settings.machine import Step
 from ehap.stages.prepared import Data
@@ -50,6 +50,8 @@ def fit_and_record(
     resume = Resume(states, job, settings, inputs, device, seconds, known)
     if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
         channels_last_(network)
+    else:
+        keep_freed_memory()
     test = partial(accuracy, test=data.test, info=data.info)
     step: Step = "eager" if machine.step == "graphs" and isinstance(settings, Qat) else machine.step
     if step != machine.step:

@@ -12,9 +12,10 @@ from ehap.errors import CheckpointError
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
+from ehap.quantization.deployment import audit, left_in_float
 from ehap.records import Job
 from ehap.settings import Deploy, Latency, Machine, Qat
-from ehap.stages import deploy, latency, qat
+from ehap.stages import deploy, deploy_dense, latency, qat
 from ehap.stages.dense import architecture, save_model
 from ehap.tables.collect import COLUMNS, collect
 from ehap.tables.latency import timed, timed_markdown
@@ -56,7 +57,11 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
     qat.run(tmp_path / "data", tmp_path / "pruned", *outputs, replace(JOB, stage="qat"), settings, MACHINE)
     files = [tmp_path / name for name in ("data", "weights", "trained", "model.onnx", "deployed")]
     deploy.run(*files, replace(JOB, stage="deploy"), Deploy(round_to=16), MACHINE)
-    names = ("dense", "pruned", "model.onnx", "deployed", "record")
+    deploy_dense.run(tmp_path / "dense", tmp_path / "fp32", tmp_path / "int8", JOB, MACHINE)
+    for name, in_float in (("fp32", True), ("int8", False)):
+        operators = audit((tmp_path / name).read_bytes())
+        assert bool(left_in_float(operators)) == in_float
+    names = ("fp32", "int8", "pruned", "model.onnx", "deployed", "record")
     latency.run(*(tmp_path / name for name in names), JOB, Latency(batches=(1, 3), rounds=3), MACHINE)
     record = json.loads((tmp_path / "record").read_text())
     assert record["settings"] == {"batches": [1, 3], "rounds": 3, "threads": 1}

@@ -251,6 +251,7 @@ def test_quantized_networks_become_files_that_an_engine_executes(project: Path) 
     write_config(project, config)
     jobs = planned(project)
     assert (jobs["deploy"], jobs["latency"]) == (2, 2)  # engines take 8 bits
+    assert jobs["deploy_dense"] == 1
     result = snakemake_in(project)
     assert result.returncode == 0, result.stdout + result.stderr
     for scheme in ("qat8", "ptq8"):
@@ -263,6 +264,7 @@ def test_quantized_networks_become_files_that_an_engine_executes(project: Path) 
         assert values["onnx_size"]["value"] == onnx_file.stat().st_size
     assert read_record(project, f"quantize/{CELL}/hap/ptq8")["settings"]["epochs"] == 0
     assert not (project / f"results/small/deploy/{CELL}/hap/qat4").exists()
+    assert not list(project.glob(f"results/small/deploy/{CELL}/dense/*"))  # to be timed only
     with (project / "results/small/further/deployment.csv").open() as file:
         assert [row["scheme"] for row in csv.DictReader(file)] == ["qat8", "ptq8"]
     assert "| hap | qat8 |" in " ".join((project / "results/small/further/deployment.md").read_text().split())

@@ -1,0 +1,27 @@
+"""Stage deploy_dense: the dense network as ONNX files, beside which every pruned one of its cell is timed."""
+
+from pathlib import Path
+
+from ehap.data import DATASETS
+from ehap.models import INPUT_SHAPE
+from ehap.models.folding import fuse_norms
+from ehap.quantization import pack_on_noise, unpack
+from ehap.quantization.deployment import exported, to_onnx
+from ehap.records import Job
+from ehap.runtime import choose_device, write_atomically
+from ehap.settings import Machine
+from ehap.stages.dense import load_dense
+
+
+def run(checkpoint: Path, fp32: Path, int8: Path, job: Job, machine: Machine) -> None:
+    """Write the dense network as an ONNX file in FP32 and as one in INT8.
+
+    The integers are calibrated on noise: their time does not depend on their values, so this is no file to deploy.
+    """
+    choose_device("cpu", machine.threads)
+    network = load_dense(checkpoint, job).eval()
+    in_floats = exported(fuse_norms(network), INPUT_SHAPE).SerializeToString()
+    packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.dataset])
+    in_integers = to_onnx(unpack(packed, network, settings, INPUT_SHAPE), INPUT_SHAPE)
+    write_atomically(fp32, in_floats)
+    write_atomically(int8, in_integers)
