@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-prune bench-latency bench-widths test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-prune bench-reconstruct bench-latency bench-widths test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, some twenty minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -60,6 +60,9 @@ bench-trace: $(READY) ## cost and fidelity of channel traces beside other librar
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
 	PYTHONPATH=.peers python workflow_scripts/bench_prune.py $(ARGS)
+
+bench-reconstruct: $(READY) ## seconds and peak memory of a repair's least squares, each model, into measurements/<device>/
+	python workflow_scripts/bench_reconstruct.py $(ARGS)
 
 bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, into measurements/<device>/
 	python workflow_scripts/bench_latency.py $(ARGS)

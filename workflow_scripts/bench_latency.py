@@ -35,6 +35,9 @@ from ehap.settings.names import MODELS
 from ehap.tables.curves import svg
 
 ALIGNED = 16
+PLANS = {"": 1, f"planned in {ALIGNED}s, ": ALIGNED}
+SUMS = {"plain sums": 1, "plain sums, aligned": ALIGNED}
+NETWORKS = ("dense", *(plan + form for plan in PLANS for form in ("pruned", *SUMS)))
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet32", "resnet56", "wrn28_8"])
 parser.add_argument("--checkpoint", type=Path, help="a trained network, as pretrain leaves it; else new weights")
@@ -45,6 +48,7 @@ parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
 parser.add_argument(
     "--engines", nargs="+", choices=["eager", "inductor", "onnxruntime"], default=["eager", "inductor", "onnxruntime"]
 )
+parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="dense is always one of them")
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--threads", type=int, default=1, help="0: all")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
@@ -67,7 +71,7 @@ def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dic
     every = {name: list(range(len(weight))) for name, weight in weights.items()}
     found = {"dense": (dense, every, every)}
     planner = Planner(dense, INPUT_SHAPE)
-    for prefix, round_to in (("", 1), (f"planned in {ALIGNED}s, ", ALIGNED)):
+    for prefix, round_to in PLANS.items():
         chosen = Prune(criterion="magnitude", normalise="lamp", params=args.params, flops=args.flops, round_to=round_to)
         try:
             kept = planner(magnitude(weights), chosen).kept
@@ -75,13 +79,13 @@ def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dic
             print(f"{model}, {prefix}left out: {error}", file=sys.stderr)
             continue
         found[f"{prefix}pruned"] = prune(dense, kept).eval(), kept, kept
-        for label, width in (("plain sums", 1), ("plain sums, aligned", ALIGNED)):
+        for label, width in SUMS.items():
             wide = expanded(dense, kept, width)
             masked = build_model(model, 10)
             masked.load_state_dict(dense.state_dict())
             mask_(masked, kept)
             found[f"{prefix}{label}"] = prune(masked, wide).eval(), kept, wide
-    return found
+    return {name: each for name, each in found.items() if name == "dense" or name in args.networks}
 
 
 def in_float(network: nn.Module, engine: str, images: Tensor) -> Call:

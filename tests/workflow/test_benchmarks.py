@@ -85,3 +85,22 @@ def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> N
             assert 50 < float(row["QLinearConv_percent"]) < 100
             assert float(row["QLinearConv_percent"]) + float(row["QLinearAdd_percent"]) <= 100
     assert table.with_suffix(".md").read_text() in said
+
+
+def test_a_repair_costs_memory_by_its_images_model_by_model(tmp_path: Path) -> None:
+    script = [sys.executable, "-W", "error", str(ROOT / "workflow_scripts/bench_reconstruct.py"), "--device", "cpu"]
+    costs = {}
+    for images in ("8", "64"):
+        what = ["--models", "resnet20", "resnet32", "--images", images]
+        said = run_in(ROOT, *script, *what, "--folder", str(tmp_path / images))
+        (table,) = (tmp_path / images).rglob("bench_reconstruct.csv")
+        with table.open() as file:
+            rows = {row["model"]: row for row in csv.DictReader(file)}
+        assert list(rows) == ["resnet20", "resnet32"]
+        assert table.with_suffix(".md").read_text() in said
+        assert "Unfinished" not in said
+        for row in rows.values():
+            assert 59 < float(row["parameters_kept_percent"]) <= 60
+            assert 500 < int(row["most_unknowns"]) <= 64 * 9 + 1
+        costs[images] = {name: float(row["peak_memory_gb"]) for name, row in rows.items()}
+    assert all(0 < costs["8"][name] < costs["64"][name] < 0.5 for name in ("resnet20", "resnet32"))

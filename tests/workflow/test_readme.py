@@ -81,6 +81,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make lock": Recipe("uv pip compile pyproject.toml"),
     "make install": Recipe("-r envs/dev.txt"),
     "make bench-train": Recipe("python workflow_scripts/bench_train.py"),
+    "make bench-reconstruct": Recipe("python workflow_scripts/bench_reconstruct.py"),
     "make bench-latency": Recipe("python workflow_scripts/bench_latency.py"),
     "make bench-widths": Recipe("python workflow_scripts/bench_widths.py"),
     "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
@@ -217,7 +218,7 @@ def test_make_knows_what_to_do(command: str, shipped: Path) -> None:
     assert plan.says in _typed_in(shipped, f"{command} --dry-run")
 
 
-@pytest.mark.parametrize("script", ["train", "trace", "prune", "latency", "widths"])
+@pytest.mark.parametrize("script", ["train", "trace", "prune", "reconstruct", "latency", "widths"])
 def test_a_benchmark_explains_itself(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
