@@ -3,8 +3,8 @@ rule deploy_dense:
     input:
         checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
     output:
-        fp32=temp(f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx"),
-        int8=temp(f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx"),
+        fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
+        int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
     log:
         f"{LOGS}/deploy/{CELL}/{DENSE}.log",
     benchmark:

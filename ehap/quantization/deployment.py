@@ -26,6 +26,8 @@ MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity",
 """What changes no value."""
 EXACT_SUMS = "session.x64quantprecision"
 """A session's option without which sums of products saturate at 16 bits on processors that have no VNNI."""
+REST_AFTER_CALLS = "session.force_spinning_stop"
+"""A session's option without which its idle threads go on spinning, and slow down whatever runs next."""
 
 
 class Placed(Protocol):
@@ -198,6 +200,7 @@ def _fixed(scale: Tensor, zero_point: Tensor) -> Any:
 
 def _session(content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     options.add_session_config_entry(EXACT_SUMS, "1")
+    options.add_session_config_entry(REST_AFTER_CALLS, "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # it raises classes of its own, which it does not export

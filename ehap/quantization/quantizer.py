@@ -88,7 +88,7 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
 
     def _output(self, node: fx.Node, norms: Set[fx.Node]) -> QuantizationSpecBase | None:
         if not _covered(node):
-            raise ArchitectureError(f"{node.name}: {_reason(node)}.")
+            raise ArchitectureError(f"{_place(node)}: {_reason(node)}.")
         if node.op == "placeholder":
             return self.signed
         if node.target in RELU or node.target in POOL:
@@ -145,6 +145,12 @@ def _covered(node: fx.Node) -> bool:
     if node.target in HARDTANH:
         return _lowest(node) == 0
     return node.op != "call_function" or node.target in (*WEIGHTED, *RELU, *ADD, *POOL, *MOVED)
+
+
+def _place(node: fx.Node) -> str:
+    """Return the layer that an operation belongs to, and the operation: ``block7.act (silu)``."""
+    modules = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+    return f"{modules[-1]} ({node.name})" if modules and modules[-1] else node.name
 
 
 def _reason(node: fx.Node) -> str:

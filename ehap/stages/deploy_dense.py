@@ -6,7 +6,7 @@ from ehap.data import DATASETS
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.quantization import pack_on_noise, unpack
-from ehap.quantization.deployment import exported, to_onnx
+from ehap.quantization.deployment import audit, check_declared, exported, left_in_float, to_onnx
 from ehap.records import Job
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine
@@ -17,11 +17,15 @@ def run(checkpoint: Path, fp32: Path, int8: Path, job: Job, machine: Machine) ->
     """Write the dense network as an ONNX file in FP32 and as one in INT8.
 
     The integers are calibrated on noise: their time does not depend on their values, so this is no file to deploy.
+
+    Raises:
+        ArchitectureError: An operator would be executed in floating point.
     """
     choose_device("cpu", machine.threads)
     network = load_dense(checkpoint, job).eval()
     in_floats = exported(fuse_norms(network), INPUT_SHAPE).SerializeToString()
     packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.dataset])
     in_integers = to_onnx(unpack(packed, network, settings, INPUT_SHAPE), INPUT_SHAPE)
+    check_declared(left_in_float(audit(in_integers)), declared=())
     write_atomically(fp32, in_floats)
     write_atomically(int8, in_integers)
