@@ -1,4 +1,5 @@
 import json
+import platform
 import subprocess
 import sys
 from importlib.metadata import version
@@ -119,6 +120,7 @@ def test_peak_memory_counts_what_a_block_holds() -> None:
     assert 190e6 < int(found.stdout) < 260e6
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's")
 def test_memory_that_is_kept_comes_without_page_faults_the_second_time() -> None:
     # In a process of its own: nothing takes the setting back.
     code = (

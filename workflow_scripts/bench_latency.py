@@ -77,6 +77,7 @@ def networks(model: str) -> dict[str, tuple[nn.Module, dict[str, list[int]], dic
             kept = planner(magnitude(weights), chosen).kept
         except PlanError as error:  # thin networks have no such plan
             print(f"{model}, {prefix}left out: {error}", file=sys.stderr)
+            left_out.add(f"{model}, {prefix}".strip(", "))
             continue
         found[f"{prefix}pruned"] = prune(dense, kept).eval(), kept, kept
         for label, width in SUMS.items():
@@ -202,6 +203,7 @@ def drawn(table: pandas.DataFrame) -> bytes:
 
 
 rows: list[dict[str, object]] = []
+left_out: set[str] = set()
 folder = args.folder / slug(device_name(torch.device("cpu")))
 folder.mkdir(parents=True, exist_ok=True)
 plan = [(model, batch) for model in (["files"] if args.onnx else args.models) for batch in args.batches]
@@ -220,6 +222,8 @@ for number, (model, batch) in enumerate(plan, 1):
         shares = f"{100 * args.params:g} % of parameters"
         shares += f" and {100 * args.flops:g} % of FLOPs" if args.flops else ""
         about += f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, at most {shares} kept."
+    if left_out:
+        about += f" Left out, for too few parameters are to be kept: {'; '.join(sorted(left_out))}."
     if plan[number:]:
         left = ", ".join(f"{model} with batch {batch}" for model, batch in plan[number:])
         about += f" **Unfinished: {left} not measured yet.**"
