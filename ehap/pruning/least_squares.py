@@ -56,7 +56,13 @@ class Fitter:
         trained, shift = _folded(module, norm)
         biased = norm is not None or module.bias is not None
         gram, right, squares, wanted, equations = _sums(self._rows(module, norm, pairs, groups, biased))
-        solution, fallen = _ridge_solution(gram, right, self._ridge, biased)
+        try:
+            solution, fallen = _ridge_solution(gram, right, self._ridge, biased)
+        except torch.linalg.LinAlgError:
+            raise NumericsError(
+                f"{name}: expected a ridge that settles the weights which the images leave open, got {self._ridge:g}; "
+                "raise it (the default is 0.01), or give more images."
+            ) from None
         solution = solution.to(trained.dtype)  # (groups, unknowns, outputs of a group)
         if not solution.isfinite().all():
             raise NumericsError(f"{name}: its inputs or what they should give hold NaN or Inf; are the networks whole?")
