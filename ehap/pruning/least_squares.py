@@ -58,7 +58,7 @@ class Fitter:
         gram, right, squares, wanted, equations = _sums(self._rows(module, norm, pairs, groups, biased))
         try:
             solution, fallen = _ridge_solution(gram, right, self._ridge, biased)
-        except torch.linalg.LinAlgError:
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # documented, but not in its __all__
             raise NumericsError(
                 f"{name}: expected a ridge that settles the weights which the images leave open, got {self._ridge:g}; "
                 "raise it (the default is 0.01), or give more images."
