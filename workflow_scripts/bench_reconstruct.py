@@ -20,9 +20,9 @@ from ehap.settings import Prune
 from ehap.settings.names import MODELS
 
 
-def measured(model: str, images: int, params: float, device_name: str, threads: int) -> dict[str, object]:
+def measured(model: str, images: int, params: float, where: str, threads: int) -> dict[str, object]:
     """Return the row of a model."""
-    device = choose_device(device_name, threads)
+    device = choose_device(where, threads)
     dense = build_model(model, 10, seed=0).eval()
     chosen = Prune(criterion="magnitude", normalise="lamp", params=params)
     kept = Planner(dense, INPUT_SHAPE)(magnitude(layer_weights(dense)), chosen).kept
