@@ -32,6 +32,7 @@ from ehap.records import read_record, read_tensors, write_tensors
 from ehap.runtime import device_name, instruction_sets, slug, write_atomically
 from ehap.settings import Prune
 from ehap.settings.names import MODELS
+from ehap.tables.benchmark import write_benchmark
 from ehap.tables.curves import svg
 
 ALIGNED = 16
@@ -205,15 +206,12 @@ def drawn(table: pandas.DataFrame) -> bytes:
 rows: list[dict[str, object]] = []
 left_out: set[str] = set()
 folder = args.folder / slug(device_name(torch.device("cpu")))
-folder.mkdir(parents=True, exist_ok=True)
 plan = [(model, batch) for model in (["files"] if args.onnx else args.models) for batch in args.batches]
 for number, (model, batch) in enumerate(plan, 1):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows += measured_files(batch) if args.onnx else measured(model, batch)
     table = pandas.DataFrame(rows)
-    write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
-    command = " ".join(["python", "workflow_scripts/bench_latency.py", *sys.argv[1:]])
     about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
     about += f", instruction sets: {instruction_sets()}"
     if args.onnx:
@@ -224,12 +222,9 @@ for number, (model, batch) in enumerate(plan, 1):
         about += f", BatchNorm folded, {'trained' if args.checkpoint else 'new'} weights, at most {shares} kept."
     if left_out:
         about += f" Left out, for too few parameters are to be kept: {'; '.join(sorted(left_out))}."
-    if plan[number:]:
-        left = ", ".join(f"{model} with batch {batch}" for model, batch in plan[number:])
-        about += f" **Unfinished: {left} not measured yet.**"
-    title = f"# Latency on {device_name(torch.device('cpu'))}"
-    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
-    write_atomically(folder / f"{args.name}.md", text.encode())
+    left = [f"{model} with batch {batch}" for model, batch in plan[number:]]
+    title = f"Latency on {device_name(torch.device('cpu'))}"
+    page = write_benchmark(folder, {args.name: table}, title, about, left)
     if not args.onnx:
         write_atomically(folder / f"{args.name}.svg", drawn(table))
-print((folder / f"{args.name}.md").read_text())
+print(page)

@@ -22,9 +22,10 @@ from ehap.pruning import Planner, layer_weights, magnitude, prune, random_scores
 from ehap.pruning.channels import Kept
 from ehap.pruning.peers import PEERS, Pruner
 from ehap.records import read_tensors
-from ehap.runtime import choose_device, device_name, slug, write_atomically
+from ehap.runtime import choose_device, device_name, slug
 from ehap.settings import Finetune, Prune, Reconstruct
 from ehap.stages.prune import scores_from
+from ehap.tables.benchmark import write_benchmark
 from ehap.training import RECALIBRATION_IMAGES, distill, fit, recalibrate_
 
 OURS = {
@@ -146,31 +147,17 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
     return row
 
 
-def write(rows: list[dict[str, object]]) -> Path:
-    """Write CSV and Markdown and return the Markdown's path."""
-    folder = args.folder / slug(device_name(device))
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pandas.DataFrame(rows)
-    write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
-    command = " ".join(["python", "workflow_scripts/bench_prune.py", *sys.argv[1:]])
-    title = f"# Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
-    about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
-    path: Path = folder / f"{args.name}.md"
-    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.astype(object).fillna('').to_markdown(index=False)}\n"
-    write_atomically(path, text.encode())
-    return path
-
-
+folder = args.folder / slug(device_name(device))
+title = f"Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
+about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
 rows: list[dict[str, object]] = []
-for kept in args.params:
-    pruners: dict[str, Callable[[], tuple[nn.Module, Kept | None]]] = {
-        label: partial(theirs, peer, kept) for label, peer in PEERS.items()
-    }
-    pruners |= {label: partial(ours, label, kept) for label in OURS}
-    for label, pruner in pruners.items():
-        if label.startswith(tuple(args.pruners)):
-            rows.append(row := measured(kept, label, pruner))
-            if args.match and label in PEERS and not row["note"]:
-                shares = [int(str(row[name])) / of for name, of in zip(("parameters", "flops"), whole, strict=True)]
-                rows += [measured(kept, f"{name}, as {label}", partial(ours, name, *shares)) for name in OURS]
-            print(write(rows).read_text())
+pruners = [label for label in (*PEERS, *OURS) if label.startswith(tuple(args.pruners))]
+plan = [(share, label) for share in args.params for label in pruners]
+for number, (share, label) in enumerate(plan, 1):
+    pruner = partial(theirs, PEERS[label], share) if label in PEERS else partial(ours, label, share)
+    rows.append(row := measured(share, label, pruner))
+    if args.match and label in PEERS and not row["note"]:
+        shares = [int(str(row[name])) / of for name, of in zip(("parameters", "flops"), whole, strict=True)]
+        rows += [measured(share, f"{name}, as {label}", partial(ours, name, *shares)) for name in OURS]
+    left = [f"{label} at {share:g}" for share, label in plan[number:]]
+    print(write_benchmark(folder, {args.name: pandas.DataFrame(rows)}, title, about, left))

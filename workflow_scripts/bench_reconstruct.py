@@ -4,7 +4,6 @@ New weights, pruned by L2 balanced over layers, and noise for images: neither ch
 """
 
 import argparse
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,9 +14,10 @@ import torch
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, layer_weights, magnitude, prune, reconstruct
-from ehap.runtime import PeakMemory, choose_device, device_name, slug, write_atomically
+from ehap.runtime import PeakMemory, choose_device, device_name, slug
 from ehap.settings import Prune
 from ehap.settings.names import MODELS
+from ehap.tables.benchmark import write_benchmark
 
 
 def measured(model: str, images: int, params: float, where: str, threads: int) -> dict[str, object]:
@@ -61,19 +61,12 @@ def main() -> None:
         with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
             work = fresh.submit(measured, model, args.images, args.params, args.device, args.threads)
             rows.append(work.result())
-        table = pandas.DataFrame(rows)
-        command = " ".join(["python", "workflow_scripts/bench_reconstruct.py", *sys.argv[1:]])
         about = (
             "Memory beyond networks and images. Layers have as many unknowns as inputs, and a bias; new weights, noise."
         )
-        if args.models[number:]:
-            about += f" **Unfinished: {', '.join(args.models[number:])} not measured yet.**"
-        text = (
-            f"# Least squares of a repair on {device}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
-        )
-        write_atomically(folder / "bench_reconstruct.csv", table.to_csv(index=False).encode())
-        write_atomically(folder / "bench_reconstruct.md", text.encode())
-    print((folder / "bench_reconstruct.md").read_text())
+        tables, title = {"bench_reconstruct": pandas.DataFrame(rows)}, f"Least squares of a repair on {device}"
+        page = write_benchmark(folder, tables, title, about, args.models[number:])
+    print(page)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from ehap.curvature.stability import jaccard
 from ehap.data import DATASETS, hessian_batch
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.records import read_tensors
-from ehap.runtime import choose_device, device_name, slug, write_atomically
+from ehap.runtime import choose_device, device_name, slug
 from ehap.settings import Trace
 from ehap.settings.names import MODELS
 from ehap.settings.trace import Until
 from ehap.stages.until import planner_of
+from ehap.tables.benchmark import write_benchmark
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet32", "resnet56", "wrn28_8"])
@@ -207,17 +209,18 @@ def main() -> None:
     folder = args.folder / slug(device_name(device))
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for classes in args.classes:
-        for model, batch in zip(args.models, batches, strict=True):
-            with tempfile.TemporaryDirectory() as scratch:
-                rows += compare(model, classes, batch, Path(scratch))
-            write(pandas.DataFrame(rows), folder)  # what is measured is not lost if a later model fails
-    print((folder / f"{args.name}.md").read_text())
+    page = ""
+    plan = [(classes, *cell) for classes in args.classes for cell in zip(args.models, batches, strict=True)]
+    for number, (classes, model, batch) in enumerate(plan, 1):
+        with tempfile.TemporaryDirectory() as scratch:
+            rows += compare(model, classes, batch, Path(scratch))
+        left = [f"{model} with {classes} classes" for classes, model, _ in plan[number:]]
+        page = write(pandas.DataFrame(rows), folder, left)
+    print(page)
 
 
-def write(table: pandas.DataFrame, folder: Path) -> None:
-    """Write CSV, Markdown, and for a trained network the picture."""
-    write_atomically(folder / f"{args.name}.csv", table.to_csv(index=False).encode())
+def write(table: pandas.DataFrame, folder: Path, unfinished: Sequence[str]) -> str:
+    """Write CSV, Markdown, and for a trained network the picture; return the Markdown."""
     if args.checkpoint:
         picture(table, folder / f"{args.name}.svg")
     clock = "of processor time of one thread, " if alone else ""
@@ -226,10 +229,9 @@ def write(table: pandas.DataFrame, folder: Path) -> None:
         "takes), or for the exact traces. Spearman and overlap (Jaccard, of the channels kept at 10 % of the "
         "parameters) are with exact fp32, on the samples that were run; only of a trained network."
     )
-    command = " ".join(["python", "workflow_scripts/bench_trace.py", *sys.argv[1:]])
     weights = "a trained network" if args.checkpoint else "new weights"
-    text = f"# Cost and fidelity of channel traces on {device_name(device)}, {weights}\n\n`{command}`\n\n{note}\n\n"
-    write_atomically(folder / f"{args.name}.md", (text + table.to_markdown(index=False) + "\n").encode())
+    title = f"Cost and fidelity of channel traces on {device_name(device)}, {weights}"
+    return write_benchmark(folder, {args.name: table}, title, note, unfinished)
 
 
 if args.one:

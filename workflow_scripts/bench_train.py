@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas
 
-from ehap.runtime import choose_device, device_name, slug, write_atomically
+from ehap.runtime import choose_device, device_name, slug
 from ehap.settings.names import MODELS
+from ehap.tables.benchmark import write_benchmark
 from ehap.training import benchmark
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -76,10 +77,4 @@ for model in args.models:
 
 folder = args.folder / slug(device_name(device))
 tables = {"bench_train": speed, "bench_train_cells": pandas.DataFrame(packed)}
-for name, table in tables.items():
-    if len(table):
-        write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
-text = f"# Training speed on {device_name(device)}\n\n`{' '.join(['python', *sys.argv])}`\n\n"
-text += "\n\n".join(table.to_markdown(index=False) for table in tables.values() if len(table)) + "\n"
-write_atomically(folder / "bench_train.md", text.encode())
-print(text)
+print(write_benchmark(folder, tables, f"Training speed on {device_name(device)}"))

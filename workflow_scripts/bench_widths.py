@@ -7,7 +7,6 @@ it is and with widths padded to multiples of 16; beside the latency stands what 
 
 import argparse
 import json
-import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -25,8 +24,9 @@ from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, layer_weights, placements, prune
 from ehap.quantization import pack_on_noise, unpack
 from ehap.quantization.deployment import EXACT_SUMS, OnnxNetwork, exported, to_onnx, widen
-from ehap.runtime import device_name, instruction_sets, slug, write_atomically
+from ehap.runtime import device_name, instruction_sets, slug
 from ehap.settings.names import MODELS
+from ehap.tables.benchmark import write_benchmark
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet32", "resnet56", "wrn28_8"])
@@ -115,21 +115,15 @@ def measured(model: str) -> list[dict[str, object]]:
 rows: list[dict[str, object]] = []
 device = device_name(torch.device("cpu"))
 folder = args.folder / slug(device)
-folder.mkdir(parents=True, exist_ok=True)
 for number, model in enumerate(args.models, 1):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows += measured(model)
-    table = pandas.DataFrame(rows)
-    write_atomically(folder / "bench_widths.csv", table.to_csv(index=False).encode())
-    command = " ".join(["python", "workflow_scripts/bench_widths.py", *sys.argv[1:]])
     about = (
         f"Milliseconds for {args.batch} images, medians over {args.rounds} interleaved rounds, {args.threads} thread(s)"
     )
     about += f", ONNX Runtime with exact sums, BatchNorm folded, new weights; instruction sets: {instruction_sets()}."
-    if args.models[number:]:
-        about += f" **Unfinished: {', '.join(args.models[number:])} not measured yet.**"
-    title = f"# Latency of evenly thinned networks on {device}"
-    text = f"{title}\n\n`{command}`\n\n{about}\n\n{table.to_markdown(index=False)}\n"
-    write_atomically(folder / "bench_widths.md", text.encode())
-print((folder / "bench_widths.md").read_text())
+    tables = {"bench_widths": pandas.DataFrame(rows)}
+    title = f"Latency of evenly thinned networks on {device}"
+    page = write_benchmark(folder, tables, title, about, args.models[number:])
+print(page)

@@ -57,8 +57,8 @@ def run(
         if fitted is None:
             values = {"images": Value(len(images), "images")}
             if settings.ridge is not None:
-                keeper = _Part(resume, "fit", state.get("fit"), {})
-                network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed, keeper)
+                part = _Part(resume, "fit", state.get("fit"), {}, device)
+                network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed, part)
                 values |= of_fit
             fitted = _Fitted(
                 network={name: tensor.clone() for name, tensor in network.state_dict().items()},
@@ -70,8 +70,8 @@ def run(
             values = {name: Value(*pair) for name, pair in fitted["values"].items()}
         epochs: list[Epoch] = []
         if settings.distill_steps:
-            keeper = _Part(resume, "distillation", state.get("distillation"), State(fitted=fitted))
-            epochs, of_steps = _distilled(dense, network, images, loaded, settings, job.seed, keeper, machine)
+            part = _Part(resume, "distillation", state.get("distillation"), State(fitted=fitted), device)
+            epochs, of_steps = _distilled(dense, network, images, loaded, settings, job.seed, part, machine)
             values |= of_steps
     times = [values[name].value for name in ("reconstruct_time", "distill_time") if name in values]
     peaks = [values.pop(name).value for name in ("reconstruct_memory", "distill_memory") if name in values]
@@ -89,26 +89,37 @@ class _Fitted(TypedDict):
     values: dict[str, tuple[float, str]]
 
 
+class _OfPart(TypedDict):
+    """The state of a part of the work, and the most memory, in bytes, that it has held so far."""
+
+    state: Any
+    peak: int
+
+
 class State(TypedDict, total=False):
     """What a repair needs to go on.
 
     fit: Of the least squares, where they are under way. fitted: What is known after them. distillation: Its state.
     """
 
-    fit: Any
+    fit: _OfPart
     fitted: _Fitted
-    distillation: Any
+    distillation: _OfPart
 
 
 class _Part:
-    """The Keeper of a part of the work: its states lie, under its name, beside what is known from before it."""
+    """The Keeper of a part of the work, and the meter of its memory, over all its breaks.
 
-    def __init__(self, keeper: Keeper, name: str, state: Any | None, beside: State) -> None:
-        self._keeper, self._name, self._state, self._beside = keeper, name, state, beside
+    Its states lie, under its name, beside what is known from before it.
+    """
+
+    def __init__(self, keeper: Keeper, name: str, found: _OfPart | None, beside: State, device: torch.device) -> None:
+        self._keeper, self._name, self._found, self._beside = keeper, name, found, beside
+        self.memory = PeakMemory(device)
 
     def read(self) -> Any | None:
         """Return the state of this part."""
-        return self._state
+        return None if self._found is None else self._found["state"]
 
     def due(self) -> bool:
         """Return whether a state should be kept now."""
@@ -116,7 +127,14 @@ class _Part:
 
     def write(self, state: Any) -> None:
         """Keep a state of this part."""
-        self._keeper.write({**self._beside, self._name: state})
+        self._keeper.write({**self._beside, self._name: _OfPart(state=state, peak=self._peak(self.memory.so_far()))})
+
+    def peak(self) -> Value:
+        """Return the most memory that was held, after the block of ``memory``."""
+        return Value(self._peak(self.memory.bytes), "bytes")
+
+    def _peak(self, now: int) -> int:
+        return now if self._found is None else max(now, self._found["peak"])
 
 
 def _drawn(images: Tensor, settings: Reconstruct, seed: int) -> Tensor:
@@ -139,13 +157,13 @@ def _fitted(
     loaded: Data,
     settings: Reconstruct,
     seed: int,
-    keeper: Keeper,
+    part: _Part,
 ) -> tuple[nn.Module, Values]:
     """Return the network with its layers fitted by least squares, and what it took and gave."""
     assert settings.ridge is not None
-    with PeakMemory(images.device) as memory:
+    with part.memory:
         inputs = normalise(images, loaded.info)
-        found = reconstruct(dense, network, kept, inputs, settings.ridge, settings.positions or None, seed, keeper)
+        found = reconstruct(dense, network, kept, inputs, settings.ridge, settings.positions or None, seed, part)
         del inputs
     for fit in found.fits:
         logger.info(
@@ -154,7 +172,7 @@ def _fitted(
         )
     return found.network, {
         "reconstruct_time": Value(found.seconds, "s"),
-        "reconstruct_memory": Value(memory.bytes, "bytes"),
+        "reconstruct_memory": part.peak(),
         "reconstructed_accuracy": Value(accuracy(found.network, loaded.test, loaded.info), "percent"),
         **_of_fits(found.fits),
     }
@@ -183,17 +201,17 @@ def _distilled(
     loaded: Data,
     settings: Reconstruct,
     seed: int,
-    keeper: Keeper,
+    part: _Part,
     machine: Machine,
 ) -> tuple[list[Epoch], Values]:
     """Train the network, in place, towards the dense one's answers; return the history, and what it took and gave."""
     for module in (dense, network):
         channels_last_(module)
-    with PeakMemory(images.device) as memory, unions_by_matrix(network):
-        epochs = distill(dense, network, images, loaded.info, settings, seed, keeper, machine.step)
+    with part.memory, unions_by_matrix(network):
+        epochs = distill(dense, network, images, loaded.info, settings, seed, part, machine.step)
     return epochs, {
         "distill_time": Value(sum(epoch.seconds for epoch in epochs), "s"),
-        "distill_memory": Value(memory.bytes, "bytes"),
+        "distill_memory": part.peak(),
         "distilled_accuracy": Value(accuracy(network, loaded.test, loaded.info), "percent"),
         "agreement": Value(agreement(dense, network, images, loaded.info), "percent"),
     }

@@ -1,5 +1,6 @@
 """What the reconstruct stage refuses, and what it says of too few images."""
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ehap.errors import CheckpointError, DataError
+from ehap.errors import CheckpointError, DataError, StoppedError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, prune
 from ehap.records import Job
+from ehap.runtime import PeakMemory
 from ehap.settings import Machine, Reconstruct
 from ehap.stages import reconstruct
 from ehap.stages.dense import architecture, save_model
+from ehap.stages.resume import Resume
 from tests.stages.conftest import write_images
 
 JOB = Job(stage="reconstruct", dataset="digits", model="resnet20", seed=0, method="half")
@@ -52,6 +55,27 @@ def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
     _run(files, Reconstruct(images=20, positions=0, distill_steps=0))
     values = json.loads(files["record"].read_text())["values"]
     assert values["underdetermined_layers"]["value"] == 1
+
+
+def test_peak_memory_is_that_of_all_parts_of_a_repair_that_was_cut_off(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, machine = Reconstruct(images=20, distill_steps=2), Machine(device="cpu", seconds_between_states=0)
+    kept = Resume.write
+    for stop_after, held in ((3, 7_000_000_000), (10**6, 1000)):
+        written: list[object] = []
+
+        def write(self: Resume, state: object, left: int = stop_after, seen: list[object] = written) -> None:
+            kept(self, state)
+            seen.append(state)
+            if len(seen) == left:
+                raise StoppedError("stopped by the test")
+
+        monkeypatch.setattr(Resume, "write", write)
+        monkeypatch.setattr(PeakMemory, "so_far", lambda self, bytes_=held: bytes_)
+        with contextlib.suppress(StoppedError):
+            reconstruct.run(**files, job=JOB, settings=settings, machine=machine, states=tmp_path / "states")
+    assert json.loads(files["record"].read_text())["values"]["peak_memory"]["value"] == 7_000_000_000
 
 
 def test_other_draws_and_seeds_see_other_images() -> None:
