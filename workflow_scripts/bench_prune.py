@@ -71,7 +71,8 @@ planner, whole = Planner(dense, INPUT_SHAPE), (parameters(dense), flops(dense, I
 
 def ours(name: str, share: float, of_flops: float | None = None) -> tuple[nn.Module, Kept]:
     """Return what one of our methods leaves, and its plan."""
-    chosen = Prune(params=share, flops=of_flops, **OURS[name])  # type: ignore[arg-type]
+    fill = "both" if of_flops else "first"
+    chosen = Prune(params=share, flops=of_flops, fill=fill, **OURS[name])  # type: ignore[arg-type]
     if chosen.criterion == "magnitude":
         kept = planner(magnitude(layer_weights(dense)), chosen).kept
     elif chosen.criterion == "random":

@@ -30,12 +30,15 @@ class Counter:
         model: The dense network.
         graph: Its channel graph.
         input_shape: (C, H, W) of an image.
+
+    Attributes:
+        places: Layer name to the positions of its output map.
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> None:
         self._graph = graph
         self._modules = {step.module: model.get_submodule(step.module) for step in graph.steps if step.module}
-        self._places = _output_places(model, graph, input_shape)
+        self.places = _output_places(model, graph, input_shape)
 
     def __call__(self, kept: Kept) -> Size:
         """Return the size under ``kept``."""
@@ -51,7 +54,7 @@ class Counter:
                     source = step.sources[0]
                     per_row = per_row * len(carried[source]) // self._graph.dense[source]
                 parameters += rows * (per_row + (module.bias is not None))
-                flops += 2 * rows * per_row * self._places[step.module]
+                flops += 2 * rows * per_row * self.places[step.module]
         return Size(parameters, flops)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from ehap.pruning.counting import Counter, Size
 from ehap.pruning.sensitivity import lamp
 from ehap.settings import Prune
 
+MOST_TILT, TILT_STEP = 1.0, 2.0**-9
 TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
 
 
@@ -70,7 +71,9 @@ class Planner:
         if settings.rule == "as_published":
             kept = _as_published(self._graph, values, settings)
         else:
-            kept = self._planned(self._units(values, settings, before), settings)
+            units = self._units(values, settings, before)
+            tilt = self._filling(units, settings) if settings.fill == "both" else 0.0
+            kept = self._planned(self._tilted(units, tilt), settings)
         size = self._count(kept)
         return PruningPlan(
             kept=kept,
@@ -99,6 +102,30 @@ class Planner:
             floor = len(sums) if set(group) & set(final) else min(least, most)
             units.append(_Unit(group, sums, best_first, floor, most))
         return units
+
+    def _filling(self, units: Sequence[_Unit], settings: Prune) -> float:
+        """Return the power of the maps' positions by which scores are divided so that both budgets are used up.
+
+        The more layers of large maps are thinned, the fewer FLOPs go with the same parameters. Where no power within
+        the limits does, the limit at which the smaller part of a budget is left.
+        """
+        alone = replace(settings, flops=None, fill="first")
+        low, high = -MOST_TILT, MOST_TILT
+        while high - low > TILT_STEP:
+            middle = (low + high) / 2
+            if self._within(self._count(self._planned(self._tilted(units, middle), alone)), settings):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def _tilted(self, units: Sequence[_Unit], tilt: float) -> list[_Unit]:
+        """Return the units with scores divided by a power of the positions of their maps."""
+        factors = [self._count.places[unit.layers[0]] ** -tilt for unit in units]
+        return [
+            replace(unit, values=[factor * value for value in unit.values])
+            for unit, factor in zip(units, factors, strict=True)
+        ]
 
     def _planned(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
         owners = numpy.repeat(numpy.arange(len(units)), [len(unit.values) for unit in units])

@@ -28,6 +28,9 @@ class Prune:
         tied = all writers of a stream keep the same channels, their scores are added (dependency-graph pruners').
     prune_ratio: Share of the channels in the global ranking that is removed (the paper's way to say how much).
     params, flops: Budgets: what remains / what there was. Give prune_ratio, or one budget, or both budgets.
+    fill: first = of two budgets the one that the ranking meets last ends it, the other is left with room; both = the
+        scores of a layer are divided by a power, between -1 and 1, of the positions of its map, such that both budgets
+        are used up as nearly as that power lets them.
     prune_ratio_limit: A layer loses at most this share of its channels.
     min_channels: A layer keeps at least so many channels, or all that it has.
     round_to: Widths of layers are rounded up to multiples of it, as far as a layer has channels. With residual union a
@@ -47,6 +50,7 @@ class Prune:
     prune_ratio: float | None = None
     params: float | None = None
     flops: float | None = None
+    fill: Literal["first", "both"] = "first"
     prune_ratio_limit: float = 0.95
     min_channels: int = 1
     round_to: int = 1
@@ -67,6 +71,8 @@ class Prune:
                 "give either prune_ratio (share of channels removed) or a budget, params, flops or both (shares kept), "
                 f"got prune_ratio={self.prune_ratio}, params={self.params} and flops={self.flops}."
             )
+        if self.fill == "both" and (self.params is None or self.flops is None):
+            raise SettingsError("fill both is about two budgets; give params and flops, or leave it out.")
         if self.rounds > 1 and self.criterion not in FROM_CURVATURE:
             raise SettingsError(
                 f"rounds: the scores of criterion {self.criterion} stay what they are; expected 1, got {self.rounds}."

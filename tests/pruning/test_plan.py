@@ -1,5 +1,6 @@
 import re
 from bisect import bisect_left
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,38 @@ def test_a_budget_is_met_to_within_one_channel(name: str, wanted: tuple[str, ...
         }
         assert all(sizes[key][0] <= budget * sizes[key][2] for key in wanted), budget
         assert any(sizes[key][1] > budget * sizes[key][2] for key in wanted), budget
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("budgets", [(0.5, 0.5), (0.3, 0.2), (0.2, 0.3)])
+def test_both_budgets_are_used_up_by_weighing_large_maps_against_small_ones(
+    name: str, budgets: tuple[float, float]
+) -> None:
+    model = build_model(name, 10, seed=0)
+    planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
+    both = Prune(criterion="magnitude", normalise="lamp", params=budgets[0], flops=budgets[1])
+    first, filled = planner(scores, both), planner(scores, replace(both, fill="both"))
+    used = [
+        (chosen.parameters / chosen.dense_parameters / budgets[0], chosen.flops / chosen.dense_flops / budgets[1])
+        for chosen in (first, filled)
+    ]
+    assert min(used[0]) < 0.95
+    assert 0.97 < min(used[1]) <= max(used[1]) <= 1
+    for layer, kept in filled.kept.items():  # of every layer the best
+        assert layer == "fc" or set(kept) == set(scores[layer].argsort(descending=True)[: len(kept)].tolist())
+
+
+def test_budgets_too_far_apart_are_filled_as_far_as_sensible() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
+    far = Prune(criterion="magnitude", normalise="lamp", params=0.9, flops=0.15)
+    first, filled = planner(scores, far), planner(scores, replace(far, fill="both"))
+    assert first.parameters < filled.parameters < 0.8 * filled.dense_parameters
+    assert 0.14 * filled.dense_flops < filled.flops <= 0.15 * filled.dense_flops
+    with pytest.raises(SettingsError, match="fill both is about two budgets; give params and flops"):
+        replace(far, params=None, fill="both")
+    with pytest.raises(PlanError, match=r"flops 0.001 asks for at most \d+ of"):
+        planner(scores, replace(far, flops=0.001, fill="both"))
 
 
 @pytest.mark.parametrize("settings", [{"params": 0.1}, {"flops": 0.2}, {"prune_ratio": 0.6, "residual": "tied"}])

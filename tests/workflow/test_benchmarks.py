@@ -28,7 +28,7 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     assert len(matched) == 5
     for row in matched.values():
         shares = [float(row[size]) / float(rows[names[0]][size]) for size in ("parameters", "flops")]
-        assert 0.9 < max(shares) <= 1  # one of the two budgets stops it
+        assert 0.9 < min(shares) <= max(shares) <= 1  # it has both, to within some channels
     assert "make bench-prune installs it" in rows["model-compression-toolkit"]["note"]
     for name in (names[0], names[2]):
         assert 40 < float(rows[name]["parameters_kept_percent"]) <= 50, name
