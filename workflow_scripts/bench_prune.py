@@ -40,7 +40,7 @@ parser.add_argument("--checkpoint", type=Path, required=True, help="a trained ne
 parser.add_argument("--data", type=Path, required=True, help="its images, as prepare leaves them")
 parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
 parser.add_argument("--pruners", nargs="+", default=[""], help="those whose names begin so; all where left out")
-parser.add_argument("--match", action="store_true", help="ours again, with the parameters and FLOPs of each library's")
+parser.add_argument("--match", action="store_true", help="ours, using up each library's parameters and FLOPs")
 parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
 parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning; 0: none")
 parser.add_argument("--repair-images", type=int, default=0, help="repair on so many images without labels, too")
@@ -151,6 +151,8 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
 folder = args.folder / slug(device_name(device))
 title = f"Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
 about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
+if args.match:
+    about += ' Rows with "as" use up the parameters and the FLOPs of that library\'s network (`fill: both`).'
 rows: list[dict[str, object]] = []
 pruners = [label for label in (*PEERS, *OURS) if label.startswith(tuple(args.pruners))]
 plan = [(share, label) for share in args.params for label in pruners]

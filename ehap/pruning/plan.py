@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median_low
 
 import numpy
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from ehap.pruning.counting import Counter, Size
 from ehap.pruning.sensitivity import lamp
 from ehap.settings import Prune
 
-MOST_TILT, TILT_STEP = 1.0, 2.0**-9
+MOST_TILT, TILT_STEP = 1.0, 2.0**-8  # a score by parameters and one by FLOPs differ by the power 1
 TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
 
 
@@ -72,8 +73,7 @@ class Planner:
             kept = _as_published(self._graph, values, settings)
         else:
             units = self._units(values, settings, before)
-            tilt = self._filling(units, settings) if settings.fill == "both" else 0.0
-            kept = self._planned(self._tilted(units, tilt), settings)
+            kept = (self._filled if settings.fill == "both" else self._planned)(units, settings)
         size = self._count(kept)
         return PruningPlan(
             kept=kept,
@@ -103,11 +103,12 @@ class Planner:
             units.append(_Unit(group, sums, best_first, floor, most))
         return units
 
-    def _filling(self, units: Sequence[_Unit], settings: Prune) -> float:
-        """Return the power of the maps' positions by which scores are divided so that both budgets are used up.
+    def _filled(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
+        """Return what stays when both budgets are used up as nearly as a power of the maps' positions lets them.
 
-        The more layers of large maps are thinned, the fewer FLOPs go with the same parameters. Where no power within
-        the limits does, the limit at which the smaller part of a budget is left.
+        The more the channels of large maps are thinned, the fewer FLOPs stay with the same parameters: the power is
+        searched by bisection. Of the plans at both its ends, and of that without a power, the one that leaves the
+        least of a budget.
         """
         alone = replace(settings, flops=None, fill="first")
         low, high = -MOST_TILT, MOST_TILT
@@ -117,15 +118,25 @@ class Planner:
                 high = middle
             else:
                 low = middle
-        return high
+        plans = [self._planned(self._tilted(units, tilt), settings) for tilt in (0.0, high, low)]
+        return max(plans, key=lambda kept: self._used(self._count(kept), settings))
 
     def _tilted(self, units: Sequence[_Unit], tilt: float) -> list[_Unit]:
-        """Return the units with scores divided by a power of the positions of their maps."""
-        factors = [self._count.places[unit.layers[0]] ** -tilt for unit in units]
-        return [
-            replace(unit, values=[factor * value for value in unit.values])
-            for unit, factor in zip(units, factors, strict=True)
-        ]
+        """Return the units with scores divided by a power of the positions of their maps; negative ones multiplied."""
+        found = []
+        for unit in units:
+            # Writers of one stream have one map, but for a pooling between them.
+            factor = median_low(self._count.places[layer] for layer in unit.layers) ** tilt
+            values = [value / factor if value >= 0 else value * factor for value in unit.values]
+            found.append(replace(unit, values=values))
+        return found
+
+    def _used(self, size: Size, settings: Prune) -> float:
+        """Return which share of two budgets is used, of the one of which more is left."""
+        assert settings.params is not None  # see Prune
+        assert settings.flops is not None
+        parameters = size.parameters / (settings.params * self._dense.parameters)
+        return min(parameters, size.flops / (settings.flops * self._dense.flops))
 
     def _planned(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
         owners = numpy.repeat(numpy.arange(len(units)), [len(unit.values) for unit in units])
@@ -188,7 +199,9 @@ def plan(
     fewest that bring parameters and FLOPs to at most the wanted shares of the original. A layer always keeps its
     max(min_channels, C − floor(prune_ratio_limit · C)) best channels and the final layer all its rows; those count in
     the ranking but never go. Ties break by layer order, then by channel index. With residual "tied" all writers of a
-    stream stand in the ranking as one layer, whose scores are the sums of theirs.
+    stream stand in the ranking as one layer, whose scores are the sums of theirs. With fill "both" scores are first
+    divided by a power of the positions of their layer's map (negative ones multiplied; a linear layer has one
+    position), searched so that neither budget is left with room while the other is used up.
 
     Args:
         model: The dense network.

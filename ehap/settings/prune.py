@@ -11,6 +11,7 @@ Criterion = Literal[
     "trace", "diagonal", "block", "gate", "fisher", "taylor", "magnitude", "bn-scale", "random"
 ]  # those of Curvature, and three that need no images
 BUDGETS = ("prune_ratio", "params", "flops")  # the ways to say how much; one kind replaces another
+HOW_MUCH = (*BUDGETS, "fill")
 FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 
 
@@ -28,9 +29,10 @@ class Prune:
         tied = all writers of a stream keep the same channels, their scores are added (dependency-graph pruners').
     prune_ratio: Share of the channels in the global ranking that is removed (the paper's way to say how much).
     params, flops: Budgets: what remains / what there was. Give prune_ratio, or one budget, or both budgets.
-    fill: first = of two budgets the one that the ranking meets last ends it, the other is left with room; both = the
-        scores of a layer are divided by a power, between -1 and 1, of the positions of its map, such that both budgets
-        are used up as nearly as that power lets them.
+    fill: Of two budgets. first = channels go in the order of the ranking until both are met, which usually leaves room
+        in one of them; both = scores of a layer are divided by a power, between -1 and 1, of the positions of its map,
+        such that both are used up, or nearly: with a positive power large maps lose more, and FLOPs go rather than
+        parameters. A block that names a budget of its own names its fill, too.
     prune_ratio_limit: A layer loses at most this share of its channels.
     min_channels: A layer keeps at least so many channels, or all that it has.
     round_to: Widths of layers are rounded up to multiples of it, as far as a layer has channels. With residual union a
@@ -72,7 +74,10 @@ class Prune:
                 f"got prune_ratio={self.prune_ratio}, params={self.params} and flops={self.flops}."
             )
         if self.fill == "both" and (self.params is None or self.flops is None):
-            raise SettingsError("fill both is about two budgets; give params and flops, or leave it out.")
+            raise SettingsError(
+                f"fill both is about two budgets, got params={self.params} and flops={self.flops}; give both, or say "
+                "fill: first."
+            )
         if self.rounds > 1 and self.criterion not in FROM_CURVATURE:
             raise SettingsError(
                 f"rounds: the scores of criterion {self.criterion} stay what they are; expected 1, got {self.rounds}."

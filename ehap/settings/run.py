@@ -13,7 +13,7 @@ from ehap.settings.latency import Latency
 from ehap.settings.machine import Machine
 from ehap.settings.names import STAGES, Grid, check_names, is_name
 from ehap.settings.prepare import Prepare
-from ehap.settings.prune import BUDGETS, Prune, Rounds
+from ehap.settings.prune import BUDGETS, HOW_MUCH, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.sweeps import with_sweeps
@@ -220,7 +220,7 @@ class Run:
             *overrides
         ]:
             if any(budget in layer for budget in BUDGETS):  # a more specific budget replaces one of the other kind
-                merged = {key: value for key, value in merged.items() if key not in BUDGETS}
+                merged = {key: value for key, value in merged.items() if key not in HOW_MUCH}
             merged.update(layer)
             origins.update(dict.fromkeys(layer, name))
             where = name if layer else where

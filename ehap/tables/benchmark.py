@@ -31,7 +31,7 @@ def write_benchmark(
     for name, table in shown.items():
         write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
     left = ", ".join(unfinished)
-    script = f"{Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name}"
+    script = "/".join(Path(sys.argv[0]).resolve().parts[-2:])
     parts = [
         f"# {title}",
         f"`{shlex.join(['python', script, *sys.argv[1:]])}`",

@@ -52,6 +52,9 @@ def test_a_method_overrides_and_a_budget_replaces_one_of_the_other_kind(demo: di
         None,
     )
     assert run.prune("digits", "resnet20", "hap").params == 0.3
+    demo["prune"] = {"all": {"params": 0.3, "flops": 0.4, "fill": "both"}}
+    assert Run(demo).prune("digits", "resnet20", "hap").fill == "both"
+    assert Run(demo).prune("digits", "resnet20", "random").fill == "first"
     assert run.finetune("digits", "resnet20", "random").epochs == 9
     assert run.finetune("digits", "resnet20", "hap").epochs == 2
 
