@@ -156,11 +156,20 @@ if args.match:
 rows: list[dict[str, object]] = []
 pruners = [label for label in (*PEERS, *OURS) if label.startswith(tuple(args.pruners))]
 plan = [(share, label) for share in args.params for label in pruners]
+
+
+def add(row: dict[str, object], left: list[str]) -> None:
+    """Add a row and write what there is."""
+    rows.append(row)
+    print(write_benchmark(folder, {args.name: pandas.DataFrame(rows)}, title, about, left))
+
+
 for number, (share, label) in enumerate(plan, 1):
     pruner = partial(theirs, PEERS[label], share) if label in PEERS else partial(ours, label, share)
-    rows.append(row := measured(share, label, pruner))
-    if args.match and label in PEERS and not row["note"]:
-        shares = [int(str(row[name])) / of for name, of in zip(("parameters", "flops"), whole, strict=True)]
-        rows += [measured(share, f"{name}, as {label}", partial(ours, name, *shares)) for name in OURS]
-    left = [f"{label} at {share:g}" for share, label in plan[number:]]
-    print(write_benchmark(folder, {args.name: pandas.DataFrame(rows)}, title, about, left))
+    row = measured(share, label, pruner)
+    left = [f"{later} at {of:g}" for of, later in plan[number:]]
+    matched = [f"{name}, as {label}" for name in OURS] if args.match and label in PEERS and not row["note"] else []
+    add(row, [*matched, *left])
+    for done, name in enumerate(OURS if matched else (), 1):
+        shares = [int(str(row[size])) / of for size, of in zip(("parameters", "flops"), whole, strict=True)]
+        add(measured(share, f"{name}, as {label}", partial(ours, name, *shares)), [*matched[done:], *left])
