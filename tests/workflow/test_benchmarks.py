@@ -28,12 +28,18 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     assert len(matched) == 5
     for row in matched.values():
         shares = [float(row[size]) / float(rows[names[0]][size]) for size in ("parameters", "flops")]
-        assert 0.9 < min(shares) <= max(shares) <= 1  # it has both, to within some channels
+        assert 0.8 < min(shares) <= max(shares) <= 1  # it has both, as nearly as the weights of maps may go
+        assert max(shares) > 0.97
     assert "make bench-prune installs it" in rows["model-compression-toolkit"]["note"]
     for name in (names[0], names[2]):
         assert 40 < float(rows[name]["parameters_kept_percent"]) <= 50, name
         assert 0 <= float(rows[name]["recalibrated"]) <= 100
     assert table.with_suffix(".md").read_text() in said
+
+
+def _rounding(dense: float, other: float) -> float:
+    """By how much dense / other may differ from what a table says: it rounds times to 0.001, ratios to 0.01."""
+    return 0.0051 + (0.0005 + 0.0005 * dense / other) / other
 
 
 def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished: Path, tmp_path: Path) -> None:
@@ -49,8 +55,9 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
     assert rows.keys() == {(name, "FP32", engine) for name in names for engine in ("eager", "onnxruntime")} | integers
     for (name, precision, engine), row in rows.items():
         dense = float(rows["dense", precision, engine]["latency_ms"])
-        faster = dense / float(row["latency_ms"])  # both rounded, as is the ratio
-        assert float(row[f"times_faster_than_dense_{precision}"]) == pytest.approx(faster, abs=0.006)
+        faster = dense / float(row["latency_ms"])
+        said_faster = float(row[f"times_faster_than_dense_{precision}"])
+        assert said_faster == pytest.approx(faster, abs=_rounding(dense, float(row["latency_ms"])))
         share = float(row["kept_parameters_percent"])
         assert share == 100 if name == "dense" else 11 < share <= 12
         if precision == "INT8":
@@ -79,8 +86,10 @@ def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> N
         ("INT8", 25, "16"),
     ]
     for row in rows:
-        faster = float(rows[0]["latency_ms"]) / float(row["latency_ms"])
-        assert float(row["times_faster_than_dense_FP32"]) == pytest.approx(faster, abs=0.006)
+        dense = float(rows[0]["latency_ms"])
+        faster = dense / float(row["latency_ms"])
+        said_faster = float(row["times_faster_than_dense_FP32"])
+        assert said_faster == pytest.approx(faster, abs=_rounding(dense, float(row["latency_ms"])))
         thin = row["channels_percent"] == "25.0"
         assert float(row["parameters_percent"]) == (pytest.approx(100 * 0.25**2, abs=0.5) if thin else 100)
         if row["precision"] == "INT8":
