@@ -57,24 +57,25 @@ def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
     assert values["underdetermined_layers"]["value"] == 1
 
 
+@pytest.mark.parametrize("stop_after", [3, 25], ids=["while fitting", "while distilling"])
 def test_peak_memory_is_that_of_all_parts_of_a_repair_that_was_cut_off(
-    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
-    settings, machine = Reconstruct(images=20, distill_steps=2), Machine(device="cpu", seconds_between_states=0)
-    kept = Resume.write
-    for stop_after, held in ((3, 7_000_000_000), (10**6, 1000)):
-        written: list[object] = []
+    settings, machine = Reconstruct(images=20, distill_steps=3), Machine(device="cpu", seconds_between_states=0)
+    kept, written = Resume.write, list[dict[str, object]]()
 
-        def write(self: Resume, state: object, left: int = stop_after, seen: list[object] = written) -> None:
-            kept(self, state)
-            seen.append(state)
-            if len(seen) == left:
-                raise StoppedError("stopped by the test")
+    def write(self: Resume, state: dict[str, object]) -> None:
+        kept(self, state)
+        written.append(state)
+        if len(written) == stop_after:
+            raise StoppedError("stopped by the test")
 
-        monkeypatch.setattr(Resume, "write", write)
-        monkeypatch.setattr(PeakMemory, "so_far", lambda self, bytes_=held: bytes_)
+    monkeypatch.setattr(Resume, "write", write)
+    monkeypatch.setattr(PeakMemory, "so_far", lambda self: 7_000_000_000 if len(written) == stop_after - 1 else 1000)
+    for _ in range(2):
         with contextlib.suppress(StoppedError):
             reconstruct.run(**files, job=JOB, settings=settings, machine=machine, states=tmp_path / "states")
+    assert ("fit" if stop_after == 3 else "distillation") in written[stop_after - 1]
     assert json.loads(files["record"].read_text())["values"]["peak_memory"]["value"] == 7_000_000_000
 
 
