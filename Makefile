@@ -59,7 +59,7 @@ bench-trace: $(READY) ## cost and fidelity of channel traces beside other librar
 
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
-	PYTHONPATH=.peers python workflow_scripts/bench_prune.py $(ARGS)
+	python workflow_scripts/bench_prune.py $(ARGS)
 
 bench-reconstruct: $(READY) ## seconds and peak memory of a repair's least squares, each model, into measurements/<device>/
 	python workflow_scripts/bench_reconstruct.py $(ARGS)

@@ -14,7 +14,8 @@ FURTHER = (
     *(("precisions",) if len(GRID.schemes) > 1 else ()),
 )
 FURTHER_PICTURES = (
-    *(("training_free", "training_free_images") if RUN.reconstructed() else ()),
+    *(("training_free",) if RUN.reconstructed() else ()),
+    *(("training_free_images",) if len(RUN.repair_images()) > 1 else ()),
     *(("precisions",) if len(GRID.schemes) > 1 else ()),
 )
 

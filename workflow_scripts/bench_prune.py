@@ -51,6 +51,7 @@ parser.add_argument("--threads", type=int, default=0, help="0: all")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
 parser.add_argument("--name", default="bench_prune")
 args = parser.parse_args()
+sys.path.insert(0, str(Path(__file__).parents[1] / ".peers"))  # where `make bench-prune` puts the other libraries
 device = choose_device(args.device, args.threads or len(os.sched_getaffinity(0)))
 settings = Finetune(epochs=args.epochs, learning_rate=0.05, weight_decay=1e-3, precision=args.precision)
 

@@ -16,12 +16,15 @@ class LayerFit:
     """How one layer was fitted.
 
     layer: Its name. unknowns: Weights of one output, with its bias. equations: For one output; fewer than unknowns
-    leave the rest to the ridge. before, after: Mean squared error / mean square of what was aimed at, on the equations.
+    leave the rest to the ridge. images: That they are of; where they are fewer than unknowns, the equations may be too
+    much alike to be enough, since positions of one image resemble each other. before, after: Mean squared error / mean
+    square of what was aimed at, on the equations.
     """
 
     layer: str
     unknowns: int
     equations: int
+    images: int
     before: float
     after: float
 
@@ -47,8 +50,9 @@ class Fitter:
         module: nn.Conv2d | nn.Linear,
         norm: nn.BatchNorm2d | None,
         pairs: Iterator[tuple[Tensor, Tensor]],
+        images: int,
     ) -> LayerFit:
-        """Fit a layer, in place, to (inputs, wanted outputs of the layer and its BatchNorm).
+        """Fit a layer, in place, to (inputs, wanted outputs of the layer and its BatchNorm) of so many images.
 
         The BatchNorm is left with what it adds and multiplies; see ``_normalised_`` for its statistics.
         """
@@ -72,7 +76,7 @@ class Fitter:
         fitted = trained + solution.mT.reshape(trained.shape)
         _put_back_(module, norm, fitted, shift)
         scale = max(wanted, torch.finfo(torch.float64).tiny)
-        return LayerFit(name, gram.shape[1], equations, squares / scale, max(0.0, squares - fallen) / scale)
+        return LayerFit(name, gram.shape[1], equations, images, squares / scale, max(0.0, squares - fallen) / scale)
 
     def _rows(
         self,

@@ -48,6 +48,7 @@ class Walk:
     ) -> None:
         self._dense, self._pruned, self._fitter = dense, pruned, fitter
         self._graph, self._kept, self._carried = graph, kept, graph.carried(kept)
+        self._images = len(images)
         self._steps = {step.name: step for step in graph.steps}
         self._nodes = {node.name: node for node in trace_forward(dense).graph.nodes}
         self._readers = Counter(source for step in graph.steps for source in step.sources)
@@ -165,7 +166,7 @@ class Walk:
         if layer.module in self._state["fits"]:
             self._put_back(layer.module, module, norm)
         else:
-            fit = self._fitter(layer.module, module, norm, pairs())
+            fit = self._fitter(layer.module, module, norm, pairs(), self._images)
             self._keep(fit, module, norm)
         self.fits.append(LayerFit(**self._state["fits"][layer.module]))
         raw = self._had.mapped(module, layer.sources)

@@ -128,6 +128,11 @@ class Run:
         cells = product(self.grid.datasets, self.grid.models, self.grid.methods)
         return tuple("/".join(cell) for cell in cells if self.reconstruct(*cell).images)
 
+    def repair_images(self) -> tuple[int, ...]:
+        """Return the numbers of images, in rising order, on which networks of the grid are repaired."""
+        cells = (self.reconstruct(*name.split("/")).images for name in self.reconstructed())
+        return tuple(sorted(set(cells)))
+
     def finetune(self, dataset: str, model: str, method: str) -> Finetune:
         """Return how the pruned network is trained on: from new weights, as in pretraining, for the epochs of both."""
         override = self._override(method, "finetune")

@@ -187,9 +187,17 @@ def _of_fits(fits: Sequence[LayerFit]) -> Values:
             "alone (%s); more images would help",
             *(len(few), len(fits), ", ".join(fit.layer for fit in few[:4])),
         )
+    alike = [fit for fit in fits if fit.images < fit.unknowns <= fit.equations]
+    if alike:
+        logger.warning(
+            "%d of %d layers have enough equations, but more unknowns than there are images, whose positions resemble "
+            "each other (%s); more images may help",
+            *(len(alike), len(fits), ", ".join(fit.layer for fit in alike[:4])),
+        )
     return {
         "underdetermined_layers": Value(len(few), "layers"),
         "least_equations_per_unknown": Value(min(fit.equations / fit.unknowns for fit in fits), "equations"),
+        "least_images_per_unknown": Value(min(fit.images / fit.unknowns for fit in fits), "images"),
         "last_layer_error": Value(100 * fits[-1].after, "percent"),
     }
 

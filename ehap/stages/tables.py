@@ -67,7 +67,8 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
         _write_csv(further / "training_free.csv", repaired)
         write_atomically(further / "training_free.md", tables.repaired_markdown(repaired).encode())
         write_atomically(further / "training_free.svg", tables.repair_by_size(repaired))
-        write_atomically(further / "training_free_images.svg", tables.repair_by_images(repaired))
+        if repaired["images"].nunique() > 1:
+            write_atomically(further / "training_free_images.svg", tables.repair_by_images(repaired))
     if (values["stage"] == "deploy").any():
         deployed = tables.deployed(values)
         _write_csv(further / "deployment.csv", deployed)

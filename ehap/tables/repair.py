@@ -125,11 +125,15 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
 
 
 def repair_by_images(frame: pandas.DataFrame) -> bytes:
-    """Return an SVG: accuracy of reconstructed and distilled networks against images, a panel for each size."""
+    """Return an SVG: accuracy of reconstructed and distilled networks against images, a panel for each size.
+
+    Args:
+        frame: As ``repaired`` returns it. Where a ranking and size was repaired on one number of images only, there is
+            nothing to compare and no panel, unless this is so of all.
+    """
     counts = usual_steps(frame).assign(size=lambda part: part["compression_ratio"].round().astype(int))
-    panels = list(counts.groupby(["dataset", "model", "ranking", "size", "device"], sort=False))
-    most = max(part["images"].nunique() for _, part in panels)
-    panels = [(key, part) for key, part in panels if part["images"].nunique() == most]
+    every = list(counts.groupby(["dataset", "model", "ranking", "size", "device"], sort=False))
+    panels = [(key, part) for key, part in every if part["images"].nunique() > 1] or every
     figure, axes = _panels(
         [f"{ranking}, {size} %\n{model} on {dataset}" for (dataset, model, ranking, size, _), _ in panels]
     )

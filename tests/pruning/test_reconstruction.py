@@ -252,6 +252,7 @@ def test_fewer_equations_than_unknowns_are_seen_and_stay_near_the_trained_weight
     assert few == {"block2.conv1", "block2.conv2", "fc"}
     last = found.fits[-1]
     assert (last.layer, last.unknowns, last.equations) == ("fc", 25, 2)
+    assert {fit.images for fit in found.fits} == {2}  # of which many positions give equations
     assert 0 < last.after < last.before  # the bias is not pulled
     torch.testing.assert_close(found.network.fc.weight, tiny.fc.weight, rtol=1e-3, atol=1e-4)
 

@@ -167,11 +167,13 @@ def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str
     config["methods"]["random"] = {"criterion": "random", "reconstruct": {"images": [64, 256], "ridge": "1e-3"}}
     run = Run(config)
     assert run.reconstructed() == ("digits/resnet20/random-images64", "digits/resnet20/random-images256")
+    assert run.repair_images() == (64, 256)
     repair = run.reconstruct("digits", "resnet20", "random-images256")
     assert (repair.images, repair.ridge, repair.distill_steps) == (256, 1e-3, 300)
     assert run.reconstruct("digits", "resnet20", "hap").images == 0
     config["methods"]["random"]["reconstruct"] = {"images": 64, "draw": [0, 1]}
     assert [name.rsplit("/", 1)[1] for name in Run(config).reconstructed()] == ["random-draw0", "random-draw1"]
+    assert Run(config).repair_images() == (64,)
     config["reconstruct"] = {"digits": {"images": 128}}
     assert Run(config).reconstruct("digits", "resnet20", "hap").images == 128
 

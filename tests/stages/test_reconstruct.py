@@ -55,6 +55,10 @@ def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
     _run(files, Reconstruct(images=20, positions=0, distill_steps=0))
     values = json.loads(files["record"].read_text())["values"]
     assert values["underdetermined_layers"]["value"] == 1
+    assert values["least_equations_per_unknown"]["value"] == 20 / 65
+    assert "fewer equations than unknowns, and stay near their trained weights by the ridge alone (fc)" in caplog.text
+    assert "layers have enough equations, but more unknowns than there are images" in caplog.text
+    assert values["least_images_per_unknown"]["value"] < 20 / 65  # positions of 20 images resemble each other
 
 
 @pytest.mark.parametrize("stop_after", [3, 25], ids=["while fitting", "while distilling"])

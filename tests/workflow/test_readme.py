@@ -85,7 +85,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make bench-latency": Recipe("python workflow_scripts/bench_latency.py"),
     "make bench-widths": Recipe("python workflow_scripts/bench_widths.py"),
     "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
-    "make bench-prune": Recipe("PYTHONPATH=.peers python workflow_scripts/bench_prune.py"),
+    "make bench-prune": Recipe("python workflow_scripts/bench_prune.py"),
     ".venv/bin/snakemake -n": Planned("pretrain"),
     ".venv/bin/snakemake --cores 8 results/paper/evaluate/cifar10/resnet32/seed0/hap/qat8/record.json": Planned("qat"),
     ".venv/bin/snakemake --cores all --until evaluate_dense evaluate_pruned": Planned("evaluate_pruned"),

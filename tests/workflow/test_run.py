@@ -223,6 +223,7 @@ def _check_repairs(project: Path) -> None:
         "reconstructed_accuracy",
         "underdetermined_layers",
         "least_equations_per_unknown",
+        "least_images_per_unknown",
         "last_layer_error",
     }
     with (project / f"results/small/reconstruct/{CELL}/repaired/history.csv").open() as file:
