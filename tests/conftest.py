@@ -13,7 +13,8 @@ torch.set_num_threads(1)  # test workers share the cores: more threads would wai
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs a GPU where there is none."""
+    """Begin with what takes longest, and leave out what needs a GPU where there is none."""
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

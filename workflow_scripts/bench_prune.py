@@ -49,9 +49,10 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 parser.add_argument("--threads", type=int, default=0, help="0: all")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
+parser.add_argument("--peers", type=Path, default=Path(".peers"), help="where `make bench-prune` puts the libraries")
 parser.add_argument("--name", default="bench_prune")
 args = parser.parse_args()
-sys.path.insert(0, str(Path(__file__).parents[1] / ".peers"))  # where `make bench-prune` puts the other libraries
+sys.path.insert(0, str(args.peers.resolve()))
 device = choose_device(args.device, args.threads or len(os.sched_getaffinity(0)))
 settings = Finetune(epochs=args.epochs, learning_rate=0.05, weight_decay=1e-3, precision=args.precision)
 

@@ -17,9 +17,8 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     names = ["torch-pruning, group L2, global", "model-compression-toolkit", "ours, L2 + lamp"]
     what = ["--params", "0.5", "--epochs", "0", "--match", "--pruners", *names]
     script = [sys.executable, "-W", "error", str(ROOT / "workflow_scripts/bench_prune.py")]
-    said = run_in(
-        ROOT, *script, *network, *images, *what, "--device", "cpu", "--threads", "1", "--folder", str(tmp_path)
-    )
+    where = ["--device", "cpu", "--threads", "1", "--folder", str(tmp_path), "--peers", str(tmp_path / "none")]
+    said = run_in(ROOT, *script, *network, *images, *what, *where)
     (table,) = tmp_path.rglob("bench_prune.csv")
     with table.open() as file:
         rows = {row["pruner"]: row for row in csv.DictReader(file)}

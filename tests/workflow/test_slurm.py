@@ -28,6 +28,7 @@ HANGS = 3000  # seconds: what takes longer is taken to hang, however busy the ma
 Run = subprocess.Popen[bytes]
 
 
+@pytest.mark.minutes
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
     """One test, so that there is one Slurm; two runs in it side by side, because a time limit is at least a minute."""
