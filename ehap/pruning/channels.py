@@ -174,9 +174,11 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
     """Read off a network which layers write, carry and read which channels.
 
     Raises:
-        ArchitectureError: An operation is met that pruning does not know, with its name.
+        ArchitectureError: An operation is met that pruning does not know, with its name, or one that overwrites a
+            tensor which another operation reads afterwards: the graph's edges would not say what that one reads.
     """
     traced = trace_forward(model)
+    _check_nothing_is_read_after_it_was_overwritten(traced)
     steps: list[Step] = []
     dense: dict[str, int] = {}
     owners: dict[int, str] = {}
@@ -221,6 +223,27 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
         f"{node.name}: {what} is not an operation that pruning knows; expected convolutions, linear layers, "
         "BatchNorm2d, adds of two feature maps, flatten(1), ReLU-like activations and pooling."
     )
+
+
+def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
+    """Return whether an operation writes its result over the first tensor that it reads."""
+    if module is not None:
+        return bool(getattr(module, "inplace", False))
+    return bool(node.kwargs.get("inplace", False))  # fx names it, however it was given
+
+
+def _check_nothing_is_read_after_it_was_overwritten(traced: fx.GraphModule) -> None:
+    seen: dict[fx.Node, fx.Node] = {}  # what has been overwritten, to the operation that did so
+    for node in traced.graph.nodes:
+        for source in node.all_input_nodes:
+            if source in seen:
+                raise ArchitectureError(
+                    f"{node.name}: reads {source.name} after {seen[source].name} has overwritten it; let "
+                    f"{seen[source].name} give a new tensor (inplace=False)."
+                )
+        module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if node.all_input_nodes and overwrites(node, module):
+            seen[node.all_input_nodes[0]] = node
 
 
 def _sources(node: fx.Node) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def reconstruct(
         dense: The trained network.
         pruned: What ``prune(dense, plan)`` has returned, or the same trained on.
         plan: The plan, or what it keeps.
-        images: (N, C, H, W), as the networks take them (normalised), N ≥ 2, on the networks' device.
+        images: (N, C, H, W), as the networks take them (normalised), N ≥ 2, float32 or float64, on their device.
         ridge: Above 0. Small values fit better, but leave cancelling weights, by which later training diverges.
         positions: Of each map, drawn anew for every chunk of images, that give equations; None takes all.
         seed: Of their draw.
@@ -96,9 +96,11 @@ def _check_images(
     if positions is not None and positions < 1:
         raise PlanError(f"expected at least 1 position of each map, got {positions}.")
     channels = graph.dense[graph.steps[0].name]
-    if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():  # noqa: PLR2004
+    exact = images.dtype in (torch.float32, torch.float64)  # in half the digits the products of rows drown the ridge
+    if images.ndim != 4 or images.shape[1] != channels or not exact:  # noqa: PLR2004
         raise DataError(
-            f"expected normalised images of shape (N, {channels}, H, W), got {tuple(images.shape)} of {images.dtype}."
+            f"expected normalised images of shape (N, {channels}, H, W) in float32 or float64, got "
+            f"{tuple(images.shape)} of {images.dtype}."
         )
     shape, planned = tuple(images.shape[1:]), tuple(plan.input_shape) if isinstance(plan, PruningPlan) else ()
     if planned not in ((), shape):

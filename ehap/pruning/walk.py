@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import NumericsError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Step, positions, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Step, overwrites, positions, trace_forward
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.union import UnionAdd
 from ehap.runtime import Keeper, logger, track
@@ -112,8 +112,10 @@ class Walk:
 
         def call(*inputs: Tensor) -> Tensor:
             values = dict(zip(step.sources, inputs, strict=True))
+            if overwrites(node, None):  # another reader may be still to come
+                values[step.sources[0]] = values[step.sources[0]].clone()
             arguments, named = fx.node.map_arg((node.args, dict(node.kwargs)), lambda item: values[item.name])
-            result: Tensor = target(*arguments, **named | ({"inplace": False} if "inplace" in named else {}))
+            result: Tensor = target(*arguments, **named)
             return result
 
         return call

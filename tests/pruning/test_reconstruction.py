@@ -312,7 +312,11 @@ def test_the_result_is_saved_loaded_and_exported(enliven: Callable[[nn.Module], 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"images": torch.zeros(4, 1, 8, 8)}, DataError, r"images of shape \(N, 3, H, W\), got \(4, 1, 8, 8\)"),
+        (
+            {"images": torch.zeros(4, 1, 8, 8)},
+            DataError,
+            r"images of shape \(N, 3, H, W\) in float32 or float64, got \(4, 1, 8, 8\)",
+        ),
         ({"images": torch.zeros(4, 3, 8, 8, dtype=torch.uint8)}, DataError, "normalised images .* of torch.uint8"),
         ({"images": torch.zeros(1, 3, 8, 8)}, DataError, "at least 2 images to fit layers to, got 1"),
         ({"images": torch.full((4, 3, 8, 8), torch.nan)}, NumericsError, "the images hold NaN or Inf"),
@@ -356,32 +360,42 @@ def test_a_network_of_another_plan_is_refused_and_one_that_is_broken(tiny: nn.Mo
 class _Inplace(nn.Module):
     """A shortcut that is read before an activation overwrites its input, and added after it."""
 
-    def __init__(self, inplace: bool) -> None:
+    def __init__(self, inplace: bool, function: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 6, 3, padding=1)
         self.projection = nn.Conv2d(6, 5, 1)
         self.relu = nn.ReLU(inplace=inplace)
         self.inner = nn.Conv2d(6, 5, 3, padding=1)
-        self.inplace = inplace
+        self.overwriting, self.function = inplace, function
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(5, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
         shortcut = self.projection(x)
-        total = shortcut + self.inner(self.relu(x))
-        return self.fc(torch.flatten(self.pool(torch.nn.functional.relu(total, inplace=self.inplace)), 1))
+        active = torch.nn.functional.relu(x, self.overwriting) if self.function else self.relu(x)
+        total = shortcut + self.inner(active)
+        return self.fc(torch.flatten(self.pool(torch.nn.functional.relu(total, inplace=self.overwriting)), 1))
 
 
-def test_activations_that_overwrite_their_input_change_nothing() -> None:
+@pytest.mark.parametrize("function", [False, True], ids=["module", "function"])
+def test_activations_that_overwrite_their_input_change_nothing(function: bool) -> None:
     torch.manual_seed(0)
-    plain = _Inplace(inplace=False).double().eval()
-    overwriting = _Inplace(inplace=True).double().eval()
+    plain = _Inplace(inplace=False, function=function).double().eval()
+    overwriting = _Inplace(inplace=True, function=function).double().eval()
     overwriting.load_state_dict(plain.state_dict())
     kept, images = _everything(plain) | {"first": [0, 1, 3, 4]}, _images(20)
     expected, found = (reconstruct(each, prune(each, kept), kept, images).network for each in (plain, overwriting))
     assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in expected.state_dict().items())
-    assert found.relu.inplace
+    assert function or found.relu.inplace
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_the_digits_are_refused(tiny: nn.Module, half: torch.dtype) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1]}
+    tiny.to(half)
+    with pytest.raises(DataError, match=r"in float32 or float64, got \(4, 3, 8, 8\) of torch\.b?float16"):
+        reconstruct(tiny, prune(tiny, kept), kept, _images(4).to(half))
 
 
 def test_batchnorm_without_statistics_is_refused_and_counts_anew(tiny: nn.Module) -> None:

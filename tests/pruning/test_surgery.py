@@ -246,6 +246,11 @@ class _Adds(nn.Module):
         (_Adds(lambda x, y: torch.flatten(x, 1) + torch.flatten(y, 1)), "expected an add of two feature maps"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), r"Flatten\(start_dim=2, end_dim=-1\) is not an operation"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), "at least one convolution"),
+        (_Adds(lambda x, y: torch.nn.functional.relu(x, True) + y + x), r"add_1: reads \w+ after relu has overwritten"),
+        (
+            _Adds(lambda x, y: nn.functional.relu(x, inplace=True) + y + x),
+            r"add_1: reads \w+ after relu has overwritten",
+        ),
     ],
 )
 def test_what_would_not_prune_right_is_refused(model: nn.Module, message: str) -> None:
