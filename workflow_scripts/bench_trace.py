@@ -21,6 +21,7 @@ import pandas
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import update_bn
 
 from ehap.curvature import benchmark
 from ehap.curvature.stability import jaccard
@@ -70,7 +71,10 @@ def network_and_batch(model: str, classes: int, batch: int) -> tuple[torch.nn.Mo
         tensors, metadata = read_tensors(args.data)
         info = DATASETS[metadata["dataset"]]
         images, labels = hessian_batch(tensors["train_images"], tensors["train_labels"], info, batch, seed=0)
-    return network.to(device), images.to(device), labels.to(device)
+    network, images, labels = network.to(device), images.to(device), labels.to(device)
+    if not args.checkpoint:  # with statistics of its own: else activations double from block to block, beyond FP16
+        update_bn([images], network)
+    return network, images, labels
 
 
 def run_one(spec: dict[str, Any]) -> None:

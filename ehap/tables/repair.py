@@ -48,10 +48,10 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
     table["distilled_accuracy"] = table["distilled_accuracy"].where(fitted)
     last = table["distilled_accuracy"].fillna(table["distilled_only_accuracy"]).fillna(table["reconstructed_accuracy"])
     cell = ["dataset", "model", "seed"]
-    dense = values[
-        (values["stage"] == "evaluate") & (values["method"] == ORIGINAL) & (values["quantity"] == "accuracy")
-    ]
-    dense = dense.drop_duplicates([*cell, "device"])[[*cell, "device", "value"]]
+    known = values[values["quantity"] == "accuracy"]
+    evaluated = known[(known["stage"] == "evaluate") & (known["method"] == ORIGINAL)]
+    trained = known[known["stage"] == "pretrain"]  # its last epoch is the same network, should no evaluation be there
+    dense = pandas.concat([evaluated, trained]).drop_duplicates([*cell, "device"])[[*cell, "device", "value"]]
     table["change"] = last - table.merge(dense, on=[*cell, "device"], how="left")["value"]
     table = table.merge(_rankings(settings), on=[*cell, "method"], how="left").fillna({"ranking": ""})
     table = table.merge(_steps(settings), on=[*KEYS, "seed"], how="left")

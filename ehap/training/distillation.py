@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ehap.data import DatasetInfo, plain_batches
-from ehap.errors import DataError
+from ehap.data import DatasetInfo, normalise, plain_batches
+from ehap.errors import DataError, NumericsError, SettingsError
 from ehap.runtime import KEEP_NOTHING, Keeper, logger
 from ehap.settings import Reconstruct, Training
 from ehap.settings.machine import Step
@@ -45,8 +45,9 @@ def distill(
         tested. See ``agreement`` for the network at the end.
 
     Raises:
-        DataError: There are fewer than two images, or they are of another form.
-        NumericsError: The loss is NaN or infinite.
+        DataError: There are fewer than two images, they are of another form, or the networks tell other classes apart.
+        NumericsError: The answers of the dense network or the loss are NaN or infinite.
+        SettingsError: There is no step to take.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:  # noqa: PLR2004
         raise DataError(
@@ -54,6 +55,9 @@ def distill(
         )
     if len(images) < 2:  # noqa: PLR2004
         raise DataError(f"expected at least 2 images to learn from, got {len(images)}.")
+    if not settings.distill_steps:
+        raise SettingsError("distill_steps must be at least 1 to distill, got 0.")
+    _check_alike(dense.eval(), network.eval(), normalise(images[:2], info))
     objective = Distillation(dense, 1.0, settings.temperature, settings.precision)
     training = passes(settings, len(images))
     if settings.warmup and not training.warmup_epochs:
@@ -99,6 +103,24 @@ def passes(settings: Reconstruct, images: int) -> Training:
         precision=settings.precision,
         warmup_epochs=min(math.ceil(settings.warmup * epochs), epochs - 1),
     )
+
+
+@torch.no_grad()
+def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
+    """Refuse a pair of networks of which one can't learn from the other, before any step is taken."""
+    try:
+        wanted, found = dense(images), network(images)
+    except RuntimeError as error:
+        raise DataError(
+            f"expected networks that take images of shape {tuple(images.shape[1:])}, but {error}"
+        ) from error
+    if wanted.shape != found.shape:
+        raise DataError(
+            f"expected networks that tell the same classes apart, got {wanted.shape[1]} of the dense one and "
+            f"{found.shape[1]} of the other."
+        )
+    if not wanted.isfinite().all():
+        raise NumericsError("expected a dense network to learn from, but its answers are NaN or infinite.")
 
 
 @torch.no_grad()

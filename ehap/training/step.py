@@ -88,6 +88,8 @@ class Stepper:
     def _capture(self, inputs: Tensor) -> None:
         """Capture forward and backward; the warm-up passes leave no trace in the model's buffers."""
         before = copy.deepcopy(self._model.state_dict())
+        # Captured on a stream of their own, whose place autograd remembers; it waits for it, and would warn of it.
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         with torch.autocast(
             "cuda",
             dtype=torch.float16 if self._settings.precision == "fp16" else torch.bfloat16,

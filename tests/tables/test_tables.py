@@ -341,6 +341,33 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     assert ">gate + lamp, 60 %<" not in picture  # one number of images
 
 
+def test_a_repair_is_compared_with_the_training_where_the_dense_network_was_not_evaluated(
+    values: pandas.DataFrame, tmp_path: Path
+) -> None:
+    paths = []
+    for dataset in ("cifar10", "cifar100"):
+        where = {"dataset": dataset, "seed": 0}
+        sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
+        repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
+        how = {"criterion": "magnitude", "normalise": "lamp", "residual": "union"}
+        paths += [
+            _record(tmp_path, f"t{dataset}", {"accuracy": (92.0, "percent")}, stage="pretrain", **where),
+            _record(
+                tmp_path,
+                f"r{dataset}",
+                repaired,
+                stage="reconstruct",
+                settings={"distill_steps": 1},
+                method="l2",
+                **where,
+            ),
+            _record(tmp_path, f"p{dataset}", sizes, stage="prune", settings=how, method="l2", **where),
+        ]
+    added, settings = tables.collect(paths)
+    frame = tables.repaired(pandas.concat([values, added]), settings)
+    assert [_row(frame, dataset=name)["change"] for name in ("cifar10", "cifar100")] == [-3, -2]  # 93 when evaluated
+
+
 def test_of_several_numbers_of_images_or_steps_the_usual_one_is_shown() -> None:
     frame = pandas.DataFrame({"images": [64, 64, 2000, 2000, 16], "steps": [0, 0, 0, 900, 300]})
     assert list(tables.usual_images(frame)["images"]) == [2000, 2000]  # of equally frequent ones the largest

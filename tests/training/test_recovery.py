@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.data import DATASETS, augment, draw_augmentation, normalise
-from ehap.errors import DataError
+from ehap.errors import DataError, NumericsError, SettingsError
 from ehap.settings import Finetune, Reconstruct, Training
 from ehap.training import Distillation, agreement, distill, fit, recalibrate_, true_labels
 from ehap.training.distillation import passes
@@ -142,6 +142,25 @@ def test_the_learning_rate_grows_in_the_warmup_and_falls_after_it() -> None:
 def test_images_of_another_form_are_not_learnt_from(tiny: nn.Module, images: Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):
         distill(tiny, copy.deepcopy(tiny), images, INFO, Reconstruct(images=2), seed=0)
+
+
+def test_networks_that_can_not_learn_from_each_other_are_refused_before_any_step(tiny: nn.Module) -> None:
+    def refused(error: type[Exception], message: str, images: Tensor, **settings: int) -> None:
+        weights = copy.deepcopy(student.state_dict())
+        with pytest.raises(error, match=message):
+            distill(tiny, student, images, INFO, Reconstruct(images=4, **settings), seed=0)
+        assert all(torch.equal(weights[name], value) for name, value in student.state_dict().items())
+
+    student = copy.deepcopy(tiny)
+    refused(SettingsError, "distill_steps must be at least 1 to distill, got 0", _images(4), distill_steps=0)
+    larger = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+    refused(DataError, r"expected networks that take images of shape \(3, 16, 16\), but .*mat1 and mat2", larger)
+    student.fc = nn.Linear(24, 7)
+    refused(DataError, "the same classes apart, got 5 of the dense one and 7 of the other", _images(4))
+    student = copy.deepcopy(tiny)
+    with torch.no_grad():
+        tiny.fc.bias[0] = torch.nan
+    refused(NumericsError, "its answers are NaN or infinite", _images(4))
 
 
 class _Never(Memory):
