@@ -114,9 +114,11 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
     """Return an SVG: accuracy at each step of the repair against parameters kept, a panel for each ranking and device.
 
     Args:
-        frame: As ``repaired`` returns it.
+        frame: As ``repaired`` returns it. Where a ranking was repaired at one size only, there is no curve and no panel,
+            unless this is so of all.
     """
-    panels = list(usual_steps(usual_images(frame)).groupby(["dataset", "model", "ranking", "device"], sort=False))
+    every = list(usual_steps(usual_images(frame)).groupby(["dataset", "model", "ranking", "device"], sort=False))
+    panels = [(key, part) for key, part in every if part["compression_ratio"].nunique() > 1] or every
     figure, axes = _panels([f"{ranking}\n{model} on {dataset}" for (dataset, model, ranking, _), _ in panels])
     for axis, (_, part) in zip(axes, panels, strict=True):
         _lines(axis, part, "compression_ratio")
@@ -205,7 +207,9 @@ def _lines(axis: Axes, part: pandas.DataFrame, size: str, steps: Sequence[str] =
         if len(points):
             look: dict[str, Any] = {"color": f"C{index}", "marker": "osD^v"[index], "ms": 4, "lw": 1.2, "capsize": 2}
             axis.errorbar(points[size], points[name], points[f"{name}_std"].fillna(0), label=STEPS[name], **look)
-    ticks = sorted(part[size].round(3).unique())
+    ticks: list[float] = []
+    for value in sorted(part[size].round(3).unique()):  # labels of neighbours would lie on each other
+        ticks += [value] if not ticks or value > 1.1 * ticks[-1] else []
     axis.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], fontsize="small")
 
 

@@ -334,6 +334,12 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     picture = tables.repair_by_size(frame).decode()
     assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))
     assert ">gate + lamp<" not in picture  # 64 images are not the usual number
+    alone = frame[frame["method"] == "gate-60"].assign(images=2000)
+    assert ">gate + lamp<" in tables.repair_by_size(pandas.concat([frame, alone])).decode()
+    smaller = frame[frame["method"] == "l2-60"].assign(compression_ratio=25.0)
+    picture = tables.repair_by_size(pandas.concat([frame, alone, smaller])).decode()
+    assert ">magnitude + lamp<" in picture
+    assert ">gate + lamp<" not in picture  # one size, where others have two
     assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()  # nothing to compare: all panels
     fewer = frame[frame["method"] == "l2-60"].assign(images=256)
     picture = tables.repair_by_images(pandas.concat([frame, fewer])).decode()
