@@ -114,8 +114,8 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
     """Return an SVG: accuracy at each step of the repair against parameters kept, a panel for each ranking and device.
 
     Args:
-        frame: As ``repaired`` returns it. Where a ranking was repaired at one size only, there is no curve and no panel,
-            unless this is so of all.
+        frame: As ``repaired`` returns it. Where a ranking was repaired at one size only, there is no curve and no
+            panel, unless this is so of all.
     """
     every = list(usual_steps(usual_images(frame)).groupby(["dataset", "model", "ranking", "device"], sort=False))
     panels = [(key, part) for key, part in every if part["compression_ratio"].nunique() > 1] or every
