@@ -156,6 +156,8 @@ def _check_runs(which: str, network: nn.Module, images: Tensor) -> None:
         raise ArchitectureError(f"{norms[0]}: expected BatchNorm2d with running statistics (track_running_stats=True).")
     try:
         copy.deepcopy(network).eval()(images)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise DataError(
             f"the {which} network cannot take images {tuple(images.shape[1:])} of {images.dtype} on {images.device} "

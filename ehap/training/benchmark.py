@@ -114,9 +114,8 @@ def training_rate(
     ours, _ = _pipelines(random_images(MOST_BATCHES * BATCH, device), device, 0)
     take = stepper(model, device, precision, step)
     _trained(take, ours, 2, device)
-    together = max(
-        1, min(MOST_BATCHES, int(1 / _trained(take, ours, 1, device)))
-    )  # a device is waited for once a second
+    a_second = int(1 / _trained(take, ours, 1, device))
+    together = max(1, min(MOST_BATCHES, a_second))  # between two waits for the device
     warm()
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:

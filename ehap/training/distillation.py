@@ -62,7 +62,7 @@ def distill(
     training = passes(settings, len(images))
     if settings.warmup and not training.warmup_epochs:
         logger.warning("distill_steps are %d pass over the images: there is no warm-up", training.epochs)
-    answers = _answers(dense, images, info)
+    answers = _answers(dense, images, info, "dense")
     return fit(
         *(network, (images, answers), info, training, seed, lambda _: math.nan, "distillation"),
         keeper=_WhenDue(keeper),
@@ -72,8 +72,12 @@ def distill(
 
 
 def agreement(dense: nn.Module, network: nn.Module, images: Tensor, info: DatasetInfo) -> float:
-    """Return for how many of the images, in percent, two networks in eval mode give the same class."""
-    same = _answers(dense, images, info) == _answers(network, images, info)
+    """Return for how many of the images, in percent, two networks in eval mode give the same class.
+
+    Raises:
+        NumericsError: An answer of one of them is NaN or infinite.
+    """
+    same = _answers(dense, images, info, "dense") == _answers(network, images, info, "other")
     return 100 * same.double().mean().item()
 
 
@@ -110,6 +114,8 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
     """Refuse a pair of networks of which one can't learn from the other, before any step is taken."""
     try:
         wanted, found = dense(images), network(images)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise DataError(
             f"expected networks that take images of shape {tuple(images.shape[1:])}, but {error}"
@@ -119,12 +125,17 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
             f"expected networks that tell the same classes apart, got {wanted.shape[1]} of the dense one and "
             f"{found.shape[1]} of the other."
         )
-    if not wanted.isfinite().all():
-        raise NumericsError("expected a dense network to learn from, but its answers are NaN or infinite.")
 
 
 @torch.no_grad()
-def _answers(dense: nn.Module, images: Tensor, info: DatasetInfo) -> Tensor:
-    """Return the class (N,) that a network gives each image."""
+def _answers(network: nn.Module, images: Tensor, info: DatasetInfo, which: str) -> Tensor:
+    """Return the class (N,) that a network gives each image, after a look at whether it gives any."""
     unlabelled = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    return torch.cat([dense(inputs).argmax(1) for inputs, _ in plain_batches(images, unlabelled, info)])
+    outputs = torch.cat([network(inputs) for inputs, _ in plain_batches(images, unlabelled, info)])
+    broken = int((~outputs.isfinite()).any(1).sum())
+    if broken:
+        raise NumericsError(
+            f"expected finite answers of the {which} network, but those to {broken} of {len(images)} images are NaN or "
+            "infinite."
+        )
+    return outputs.argmax(1)

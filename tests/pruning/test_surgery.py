@@ -1,4 +1,5 @@
 import copy
+import operator
 from collections.abc import Callable
 
 import pytest
@@ -236,6 +237,34 @@ class _Adds(nn.Module):
         return self.fc(torch.flatten(self.pool(x), 1))
 
 
+class _Overwriting(_Adds):
+    """Sums that are written over one of their sides, as torchvision's ResNets write theirs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.one(x)
+        shortcut = self.last(x)
+        x += self.two(x)
+        x += self.three(shortcut) if isinstance(self.last, nn.ReLU) else shortcut
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+def _flat_and_then_overwritten(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    flat = torch.flatten(x, 1)
+    x += y
+    return flat
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_that_overwrite_one_of_their_sides_are_pruned_right(seed: int) -> None:
+    model = _Overwriting(torch.add, last=nn.ReLU()).double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    kept = _random_plan(model, seed)
+    assert _difference(model, kept, images) < 1e-9
+    plain = prune(model, kept)
+    repaired = reconstruct(model, plain, kept, images, ridge=1e9).network
+    torch.testing.assert_close(repaired.one.weight, plain.one.weight, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -251,6 +280,10 @@ class _Adds(nn.Module):
             _Adds(lambda x, y: nn.functional.relu(x, inplace=True) + y + x),
             r"add_1: reads \w+ after relu has overwritten",
         ),
+        (_Adds(lambda x, y: operator.iadd(x, y) + x), r"add: reads \w+ after iadd has overwritten"),
+        (_Adds(_flat_and_then_overwritten), r"last: reads flatten after iadd has overwritten"),
+        (_Overwriting(torch.add, last=nn.Identity()), r"iadd_1: reads last after iadd has overwritten"),
+        (_Overwriting(torch.add, last=nn.Dropout()), r"iadd_1: reads last after iadd has overwritten"),
     ],
 )
 def test_what_would_not_prune_right_is_refused(model: nn.Module, message: str) -> None:

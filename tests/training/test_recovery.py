@@ -158,9 +158,12 @@ def test_networks_that_can_not_learn_from_each_other_are_refused_before_any_step
     student.fc = nn.Linear(24, 7)
     refused(DataError, "the same classes apart, got 5 of the dense one and 7 of the other", _images(4))
     student = copy.deepcopy(tiny)
-    with torch.no_grad():
-        tiny.fc.bias[0] = torch.nan
-    refused(NumericsError, "its answers are NaN or infinite", _images(4))
+    images = _images(4)
+    images[:3], images[3] = 0, 255
+    tiny.register_forward_hook(lambda _, inputs, outputs: outputs / (inputs[0] < 0).any((1, 2, 3))[:, None])
+    refused(NumericsError, "of the dense network, but those to 1 of 4 images are NaN or infinite", images)
+    with pytest.raises(NumericsError, match="of the other network, but those to 1 of 4 images are NaN or infinite"):
+        agreement(student, tiny, images, INFO)
 
 
 class _Never(Memory):
