@@ -123,6 +123,8 @@ def comparison_markdown(frame: pandas.DataFrame) -> str:
 
 def overview_markdown(frame: pandas.DataFrame) -> str:
     """Return the main table: one row a network, dense first."""
+    if frame.empty:
+        return "No network has been evaluated yet."
     names = [str(name) for name in frame.columns]
     columns = {
         "accuracy": ("accuracy", "percent"),

@@ -9,58 +9,11 @@ from ehap.data import DATASETS
 from ehap.errors import DataError
 from ehap.evaluation import parameters
 from ehap.models import build_model
+from ehap.stages.tables import run
 from ehap.tables.render import number
+from tests.tables.conftest import evaluated, only_row, record
 
 CONFIG = Path(__file__).parents[2] / "config"
-
-
-def _record(folder: Path, name: str, values: dict[str, tuple[float, str]], **where: object) -> Path:
-    path = folder / f"{name}.json"
-    record = {
-        "dataset": "cifar10",
-        "model": "resnet32",
-        "device": "GPU",
-        **where,
-        "values": {key: {"value": value, "unit": unit} for key, (value, unit) in values.items()},
-        "settings": where.get("settings", {}),
-    }
-    path.write_text(json.dumps(record))
-    return path
-
-
-def _evaluated(accuracy: float, parameters: int) -> dict[str, tuple[float, str]]:
-    return {
-        "accuracy": (accuracy, "percent"),
-        "best_accuracy": (accuracy + 0.5, "percent"),
-        "parameters": (parameters, "parameters"),
-        "flops": (parameters * 10, "flop"),
-        "file_size": (parameters * 4, "bytes"),
-    }
-
-
-@pytest.fixture
-def values(tmp_path: Path) -> pandas.DataFrame:
-    paths = []
-    for seed in (0, 1):
-        for method, scheme, accuracy, size in (
-            ("dense", "", 93.0 + seed, 1000),
-            ("hap", "", 88.0 + seed, 100),
-            ("hap", "qat8", 88.2 + seed, 100),
-            ("random", "", 80.0 + seed, 90),
-        ):
-            where = {"stage": "evaluate", "seed": seed, "method": method} | ({"scheme": scheme} if scheme else {})
-            paths.append(_record(tmp_path, f"{method}{scheme}{seed}", _evaluated(accuracy, size), **where))
-    trace = {"trace_time": (12.0, "s"), "peak_memory": (2e9, "bytes"), "samples": (300, "samples")}
-    where = {"stage": "trace", "seed": 0, "curvature": "hutchinson-fp32", "dataset": "cifar100"}
-    paths.append(_record(tmp_path, "trace", trace, **where))
-    return tables.collect(paths)[0]
-
-
-def _row(frame: pandas.DataFrame, **where: str) -> pandas.Series:
-    for column, value in where.items():
-        frame = frame[frame[column] == value]
-    assert len(frame) == 1, frame
-    return frame.iloc[0]
 
 
 PAPER = tables.paper_values(CONFIG / "paper_results.csv")
@@ -68,17 +21,17 @@ PAPER = tables.paper_values(CONFIG / "paper_results.csv")
 
 def test_pruned_accuracy_stands_beside_tables_1_and_2(values: pandas.DataFrame) -> None:
     frame = tables.pruned_accuracy(values, PAPER)
-    row = _row(frame, method="hap", quantity="accuracy")
+    row = only_row(frame, method="hap", quantity="accuracy")
     assert (row["mean"], row["n"], row["paper"], row["paper_spread"]) == (88.5, 2, 88.47, 0.25)
     assert row["std"] == pytest.approx(0.5**0.5)
     assert row["difference"] == pytest.approx(0.03)
     assert row["verdict"] == "within"
-    best = _row(frame, method="hap", quantity="best_accuracy")
+    best = only_row(frame, method="hap", quantity="best_accuracy")
     assert (best["mean"], best["paper"]) == (89.0, 88.47)
-    assert _row(frame, method="dense", quantity="accuracy")["paper"] == 93.83
-    assert _row(frame, method="hap", quantity="compression_ratio")["mean"] == 10
-    assert _row(frame, method="hap", quantity="compression_ratio")["paper"] == 10.26
-    assert pandas.isna(_row(frame, method="random", quantity="accuracy")["paper"])
+    assert only_row(frame, method="dense", quantity="accuracy")["paper"] == 93.83
+    assert only_row(frame, method="hap", quantity="compression_ratio")["mean"] == 10
+    assert only_row(frame, method="hap", quantity="compression_ratio")["paper"] == 10.26
+    assert pandas.isna(only_row(frame, method="random", quantity="accuracy")["paper"])
     assert set(frame["scheme"]) == {""}
 
 
@@ -86,24 +39,24 @@ def test_a_verdict_says_on_which_side_ours_lies(values: pandas.DataFrame) -> Non
     values = values.copy()
     values.loc[values["quantity"] == "accuracy", "value"] -= 10
     frame = tables.pruned_accuracy(values, PAPER)
-    assert _row(frame, method="hap", quantity="accuracy")["verdict"] == "below"
+    assert only_row(frame, method="hap", quantity="accuracy")["verdict"] == "below"
     values.loc[values["quantity"] == "accuracy", "value"] += 20
-    assert _row(tables.pruned_accuracy(values, PAPER), method="hap", quantity="accuracy")["verdict"] == "above"
+    assert only_row(tables.pruned_accuracy(values, PAPER), method="hap", quantity="accuracy")["verdict"] == "above"
 
 
 def test_quantized_accuracy_shows_the_change_cell_by_cell(values: pandas.DataFrame) -> None:
     frame = tables.quantized_accuracy(values, PAPER)
-    change = _row(frame, method="hap", quantity="quantization_change")
+    change = only_row(frame, method="hap", quantity="quantization_change")
     assert (change["mean"], change["std"]) == (pytest.approx(0.2), pytest.approx(0, abs=1e-9))
-    assert _row(frame, method="hap", scheme="qat8", quantity="accuracy")["paper"] == 88.52
-    assert _row(frame, method="hap", scheme="", quantity="accuracy")["paper"] == 88.47
+    assert only_row(frame, method="hap", scheme="qat8", quantity="accuracy")["paper"] == 88.52
+    assert only_row(frame, method="hap", scheme="", quantity="accuracy")["paper"] == 88.47
 
 
 def test_sizes_are_compared_in_our_units(values: pandas.DataFrame) -> None:
     frame = tables.sizes(values, PAPER)
-    assert _row(frame, method="dense", quantity="file_size")["paper"] == 3761 * 1024
-    assert _row(frame, method="hap", scheme="qat8", quantity="file_size")["paper"] == 239 * 1024
-    assert _row(frame, method="dense", quantity="flops")["paper"] == pytest.approx(1.4e8)
+    assert only_row(frame, method="dense", quantity="file_size")["paper"] == 3761 * 1024
+    assert only_row(frame, method="hap", scheme="qat8", quantity="file_size")["paper"] == 239 * 1024
+    assert only_row(frame, method="dense", quantity="flops")["paper"] == pytest.approx(1.4e8)
 
 
 def test_the_papers_dense_files_hold_parameters_and_momentum_and_little_else() -> None:
@@ -116,9 +69,9 @@ def test_the_papers_dense_files_hold_parameters_and_momentum_and_little_else() -
 
 
 def test_trace_cost_shows_the_papers_two_devices(values: pandas.DataFrame) -> None:
-    row = _row(tables.trace_cost(values, PAPER), quantity="trace_time")
+    row = only_row(tables.trace_cost(values, PAPER), quantity="trace_time")
     assert (row["mean"], row["paper_rtx2060"], row["paper_rtx3090"]) == (12, 86.97, 34.722)
-    assert _row(tables.trace_cost(values, PAPER), quantity="peak_memory")["paper_rtx3090"] == 2.401e9
+    assert only_row(tables.trace_cost(values, PAPER), quantity="peak_memory")["paper_rtx3090"] == 2.401e9
 
 
 def test_devices_are_never_mixed_in_one_mean(values: pandas.DataFrame) -> None:
@@ -134,7 +87,7 @@ def test_devices_are_never_mixed_in_one_mean(values: pandas.DataFrame) -> None:
 def test_sizes_are_compared_with_a_dense_network_that_was_tested_elsewhere(values: pandas.DataFrame) -> None:
     values = values.copy()
     values.loc[values["method"] == "dense", "device"] = "CPU"
-    row = _row(tables.pruned_accuracy(values, PAPER), method="hap", quantity="compression_ratio")
+    row = only_row(tables.pruned_accuracy(values, PAPER), method="hap", quantity="compression_ratio")
     assert (row["mean"], row["n"]) == (10, 2)
 
 
@@ -143,7 +96,7 @@ def test_methods_are_compared_at_each_step_of_their_repair_the_best_first(
 ) -> None:
     steps = {"pruned_accuracy": (10.0, "percent"), "recalibrated_accuracy": (40.0, "percent")}
     where = {"stage": "assess", "seed": 0, "method": "random"}
-    assessed, _ = tables.collect([_record(tmp_path, "assess", steps, **where)])
+    assessed, _ = tables.collect([record(tmp_path, "assess", steps, **where)])
     frame = tables.comparison(pandas.concat([values, assessed]))
     assert list(frame["method"]) == ["hap", "random"]  # neither dense nor quantized networks
     assert (frame["accuracy"][0], frame["compression_ratio"][0], frame["flops_ratio"][0], frame["n"][0]) == (
@@ -166,7 +119,7 @@ def test_methods_of_one_size_stand_together_the_largest_size_first(values: panda
     paths = []
     for method, accuracy, size in (("gate", 70.0, 99), ("gate-30", 60.0, 300), ("hap-30", 65.0, 298)):
         where = {"stage": "evaluate", "seed": 0, "method": method}
-        paths.append(_record(tmp_path, method, _evaluated(accuracy, size), **where))
+        paths.append(record(tmp_path, method, evaluated(accuracy, size), **where))
     frame = tables.comparison(pandas.concat([values, tables.collect(paths)[0]]))
     assert list(frame["method"]) == ["hap-30", "gate-30", "hap", "gate", "random"]
 
@@ -193,7 +146,7 @@ def test_the_shares_that_each_layer_keeps_are_shown() -> None:
 
 def test_the_overview_has_one_row_a_network(values: pandas.DataFrame) -> None:
     frame = tables.overview(values)
-    row = _row(frame, method="hap")
+    row = only_row(frame, method="hap")
     assert (row["accuracy"], row["accuracy_qat8"], row["compression_ratio"], row["n"]) == (
         88.5,
         pytest.approx(88.7),
@@ -212,6 +165,17 @@ def test_without_the_dense_network_an_overview_leaves_shares_open(values: pandas
     assert [cell.strip() for cell in row.split("|")].count("") >= 2 + 2  # at both ends, and the shares
 
 
+def test_a_run_of_which_nothing_is_evaluated_yet_has_tables_of_what_there_is(tmp_path: Path) -> None:
+    where = {"seed": 0, "method": "hap", "settings": {}}
+    assessed = record(tmp_path, "a", {"pruned_accuracy": (12.0, "percent")}, stage="assess", **where)
+    trained = record(tmp_path, "t", {"accuracy": (90.0, "percent")}, stage="finetune", **where)
+    folder = tmp_path / "tables"
+    run([assessed, trained], CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", folder)
+    assert "No network has been evaluated yet" in (folder / "overview.md").read_text()
+    assert "| hap      | 12.00 %" in (folder / "comparison.md").read_text()
+    assert json.loads((folder / "summary.json").read_text()) == {}
+
+
 def test_markdown_carries_the_papers_numbering_and_notes(values: pandas.DataFrame) -> None:
     text = tables.markdown("Pruned", tables.pruned_accuracy(values, PAPER), {"cifar10": "I"}, ["A note."])
     assert "## Table I, CIFAR-10" in text
@@ -223,7 +187,7 @@ def test_markdown_carries_the_papers_numbering_and_notes(values: pandas.DataFram
 def test_networks_executed_with_other_instructions_are_no_mean(tmp_path: Path) -> None:
     found = dict.fromkeys(("packed_size", "onnx_size", "parameters"), (100.0, "bytes"))
     paths = [
-        _record(
+        record(
             *(tmp_path, f"deploy{seed}", found | {"deployed_accuracy": (90.0 + seed, "percent")}),
             **{"stage": "deploy", "method": "hap", "scheme": "qat8", "seed": seed, "instructions": sets},
         )
@@ -240,14 +204,14 @@ def test_networks_executed_with_other_instructions_are_no_mean(tmp_path: Path) -
 
 def test_settings_stand_beside_tables_7_to_9(tmp_path: Path) -> None:
     where = {"stage": "pretrain", "seed": 0, "settings": {"epochs": 3, "learning_rate": 0.05, "nesterov": True}}
-    _, settings = tables.collect([_record(tmp_path, "pretrain", {}, **where)])
+    _, settings = tables.collect([record(tmp_path, "pretrain", {}, **where)])
     frame = tables.settings_table(settings, pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False))
     found = {row["setting"]: (row["value"], row["paper"], row["table"]) for _, row in frame.iterrows()}
     assert found["epochs"] == (3, 300, "VII")
     assert found["learning_rate"] == (0.05, 0.05, "VII")
     assert pandas.isna(found["nesterov"][1])
     where |= {"stage": "prune", "dataset": "digits", "settings": {"prune_ratio": 0.5, "prune_ratio_limit": 0.95}}
-    _, settings = tables.collect([_record(tmp_path, "prune", {}, **where)])
+    _, settings = tables.collect([record(tmp_path, "prune", {}, **where)])
     frame = tables.settings_table(settings, pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False))
     assert frame["paper"].isna().tolist() == [True, False]
     settings["dataset"] = "cifar100"
@@ -260,7 +224,7 @@ def test_records_of_one_cell_with_different_settings_are_all_told(tmp_path: Path
     for seed, epochs in [(0, 3), (1, 3), (2, 5)]:
         where = {"stage": "pretrain", "seed": seed, "device": "x"}
         where |= {"settings": {"epochs": epochs, "stops": [1, 2], "distill": None}}
-        paths.append(_record(tmp_path, f"pretrain{seed}", {}, **where))
+        paths.append(record(tmp_path, f"pretrain{seed}", {}, **where))
     paper = pandas.read_csv(CONFIG / "paper_settings.csv", keep_default_na=False)
     frame = tables.settings_table(tables.collect(paths)[1], paper)
     assert frame[["setting", "value", "seeds", "device"]].to_numpy().tolist() == [
@@ -292,118 +256,6 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         tables.collect([tmp_path / "record.json"])
 
 
-def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas.DataFrame, tmp_path: Path) -> None:
-    def repair(name: str, seed: int, images: int, steps: dict[str, float], criterion: str) -> list[Path]:
-        where = {"seed": seed, "method": name}
-        costs = {"seconds": (30.0 + seed, "s"), "peak_memory": (2e8, "bytes"), "images": (images, "images")}
-        accuracies = {step: (value + seed, "percent") for step, value in steps.items()}
-        sizes = {f"{which}parameters": (size, "parameters") for which, size in (("", 600), ("dense_", 1000))}
-        sizes |= {f"{which}flops": (size, "flop") for which, size in (("", 500), ("dense_", 1000))}
-        settings = {"criterion": criterion, "normalise": "lamp", "residual": "union"}
-        steps_of = {"distill_steps": 900 if "long" in name else 300}
-        return [
-            _record(
-                tmp_path, f"r{name}{seed}", {**accuracies, **costs}, stage="reconstruct", settings=steps_of, **where
-            ),
-            _record(tmp_path, f"a{name}{seed}", {"pruned_accuracy": (12.0, "percent")}, stage="assess", **where),
-            _record(tmp_path, f"p{name}{seed}", sizes, stage="prune", settings=settings, **where),
-        ]
-
-    paths = []
-    for seed in (0, 1):
-        both = {"reconstructed_accuracy": 85.0, "distilled_accuracy": 91.0}
-        paths += repair(f"l2-60-draw{seed}", 0, 2000, {step: value + seed for step, value in both.items()}, "magnitude")
-        paths += repair("l2-60-alone", seed, 2000, {"distilled_accuracy": 89.0}, "magnitude")
-        paths += repair("l2-60-long", seed, 2000, {**both, "distilled_accuracy": 99.0}, "magnitude")
-        paths += repair("gate-60", seed, 64, {"reconstructed_accuracy": 80.0}, "gate")
-    added, settings = tables.collect(paths)
-    frame = tables.repaired(pandas.concat([values, added]), settings)
-    assert set(frame["method"]) == {"l2-60", "l2-60-alone", "l2-60-long", "gate-60"}  # not those that were not repaired
-    both, alone, fitted = (_row(frame, method=name) for name in ("l2-60", "l2-60-alone", "gate-60"))
-    assert (both["ranking"], both["n"], both["images"]) == ("magnitude + lamp", 2, 2000)
-    assert (both["distilled_accuracy"], both["distilled_accuracy_std"]) == (91.5, pytest.approx(0.5**0.5))
-    assert both["change"] == -1.5
-    assert (alone["change"], alone["change_std"]) == (-4, 0)  # against the dense network of the same seed
-    assert (alone["distilled_only_accuracy"], alone["change"]) == (89.5, -4)
-    assert pandas.isna(alone["distilled_accuracy"])
-    assert (fitted["reconstructed_accuracy"], fitted["change"], fitted["compression_ratio"]) == (80.5, -13, 60)
-    text = " ".join(tables.repaired_markdown(frame).split())
-    assert list(frame["steps"]) == [900 if "long" in method else 300 for method in frame["method"]]
-    assert "| l2-60 | 2000 | 300 | 12.00 ± 0.00 % |" in text
-    assert "| -1.50 ± 0.71 points | 60.00" in text
-    picture = tables.repair_by_size(frame).decode()
-    assert all(f">{label}<" in picture for label in ("magnitude + lamp", "reconstructed, distilled", "distilled only"))
-    assert ">gate + lamp<" not in picture  # 64 images are not the usual number
-    alone = frame[frame["method"] == "gate-60"].assign(images=2000)
-    assert ">gate + lamp<" in tables.repair_by_size(pandas.concat([frame, alone])).decode()
-    smaller = frame[frame["method"] == "l2-60"].assign(compression_ratio=25.0)
-    picture = tables.repair_by_size(pandas.concat([frame, alone, smaller])).decode()
-    assert ">magnitude + lamp<" in picture
-    assert ">gate + lamp<" not in picture  # one size, where others have two
-    assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()  # nothing to compare: all panels
-    fewer = frame[frame["method"] == "l2-60"].assign(images=256)
-    picture = tables.repair_by_images(pandas.concat([frame, fewer])).decode()
-    assert ">magnitude + lamp, 60 %<" in picture
-    assert ">gate + lamp, 60 %<" not in picture  # one number of images
-
-
-def test_a_repair_is_compared_with_the_training_where_the_dense_network_was_not_evaluated(
-    values: pandas.DataFrame, tmp_path: Path
-) -> None:
-    paths = []
-    for dataset in ("cifar10", "cifar100"):
-        where = {"dataset": dataset, "seed": 0}
-        sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
-        repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
-        how = {"criterion": "magnitude", "normalise": "lamp", "residual": "union"}
-        paths += [
-            _record(tmp_path, f"t{dataset}", {"accuracy": (92.0, "percent")}, stage="pretrain", **where),
-            _record(
-                tmp_path,
-                f"r{dataset}",
-                repaired,
-                stage="reconstruct",
-                settings={"distill_steps": 1},
-                method="l2",
-                **where,
-            ),
-            _record(tmp_path, f"p{dataset}", sizes, stage="prune", settings=how, method="l2", **where),
-        ]
-    added, settings = tables.collect(paths)
-    frame = tables.repaired(pandas.concat([values, added]), settings)
-    assert [_row(frame, dataset=name)["change"] for name in ("cifar10", "cifar100")] == [-3, -2]  # 93 when evaluated
-
-
-def test_of_several_numbers_of_images_or_steps_the_usual_one_is_shown() -> None:
-    frame = pandas.DataFrame({"images": [64, 64, 2000, 2000, 16], "steps": [0, 0, 0, 900, 300]})
-    assert list(tables.usual_images(frame)["images"]) == [2000, 2000]  # of equally frequent ones the largest
-    assert list(tables.usual_steps(frame)["steps"]) == [0, 0, 0, 900]
-    assert list(tables.usual_steps(frame[:1])["steps"]) == [0]  # nothing was distilled
-
-
-def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
-    values: pandas.DataFrame, tmp_path: Path
-) -> None:
-    sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
-    paths = []
-    for dataset, steps, normalise in (("cifar10", 300, "lamp"), ("cifar100", 900, "none")):
-        where = {"dataset": dataset, "seed": 0, "method": "l2"}
-        repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
-        paths += [
-            _record(tmp_path, f"r{steps}", repaired, stage="reconstruct", settings={"distill_steps": steps}, **where),
-            _record(
-                *(tmp_path, f"p{steps}", sizes),
-                stage="prune",
-                settings={"criterion": "magnitude", "normalise": normalise, "residual": "union"},
-                **where | {"device": "CPU"},  # plans are made there
-            ),
-        ]
-    added, settings = tables.collect(paths)
-    frame = tables.repaired(pandas.concat([values, added]), settings)
-    rows = frame[["dataset", "steps", "ranking"]].to_dict("split")["data"]
-    assert rows == [["cifar10", 300, "magnitude + lamp"], ["cifar100", 900, "magnitude"]]
-
-
 def test_schemes_stand_beside_each_other_with_bits_size_and_change(values: pandas.DataFrame, tmp_path: Path) -> None:
     paths = []
     for scheme, settings, accuracy, size in (
@@ -413,17 +265,17 @@ def test_schemes_stand_beside_each_other_with_bits_size_and_change(values: panda
     ):
         where = {"seed": 0, "method": "hap", "scheme": scheme}
         trained = {"weight_bits": (5.5, "bits")} if scheme == "mixed" else {}
-        paths.append(_record(tmp_path, f"q{scheme}", trained, stage="qat", settings=settings, **where))
+        paths.append(record(tmp_path, f"q{scheme}", trained, stage="qat", settings=settings, **where))
         tested = {"accuracy": (accuracy, "percent"), "file_size": (size, "bytes")}
-        paths.append(_record(tmp_path, f"e{scheme}", tested, stage="evaluate", **where))
+        paths.append(record(tmp_path, f"e{scheme}", tested, stage="evaluate", **where))
     added, settings_frame = tables.collect(paths)
     frame = tables.precisions(pandas.concat([values, added]), settings_frame)
     before = values[(values["method"] == "hap") & (values["seed"] == 0) & (values["quantity"] == "accuracy")]
     start = before[(before["scheme"] == "") & (before["stage"] == "evaluate")]["value"].item()
-    row = _row(frame, scheme="qat4")
+    row = only_row(frame, scheme="qat4")
     assert (row["weight_bits"], row["activation_bits"], row["epochs"], row["file_size"]) == (4, 4, 1, 25_000)
     assert row["change"] == pytest.approx(80 - start)
-    row = _row(frame, scheme="mixed")
+    row = only_row(frame, scheme="mixed")
     assert (row["weight_bits"], row["activation_bits"], row["epochs"]) == (5.5, 8, 0)
     text = " ".join(tables.precisions_markdown(frame).split())
     assert "| hap | mixed | 5.5 | 8 | 0 | 84.00 % |" in text
