@@ -40,7 +40,9 @@ parser.add_argument("--checkpoint", type=Path, required=True, help="a trained ne
 parser.add_argument("--data", type=Path, required=True, help="its images, as prepare leaves them")
 parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
 parser.add_argument("--pruners", nargs="+", default=[""], help="those whose names begin so; all where left out")
-parser.add_argument("--match", action="store_true", help="ours, using up each library's parameters and FLOPs")
+parser.add_argument(
+    "--match", nargs="*", metavar="OURS", help="so named ones of ours (all), using up each library's budgets, too"
+)
 parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
 parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning; 0: none")
 parser.add_argument("--repair-images", type=int, default=0, help="repair on so many images without labels, too")
@@ -153,10 +155,11 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
 folder = args.folder / slug(device_name(device))
 title = f"Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
 about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
-if args.match:
+if args.match is not None:
     about += ' Rows with "as" use up the parameters and the FLOPs of that library\'s network (`fill: both`).'
 rows: list[dict[str, object]] = []
 pruners = [label for label in (*PEERS, *OURS) if label.startswith(tuple(args.pruners))]
+rivals = [] if args.match is None else [name for name in OURS if name.startswith(tuple(args.match or [""]))]
 plan = [(share, label) for share in args.params for label in pruners]
 
 
@@ -170,8 +173,9 @@ for number, (share, label) in enumerate(plan, 1):
     pruner = partial(theirs, PEERS[label], share) if label in PEERS else partial(ours, label, share)
     row = measured(share, label, pruner)
     left = [f"{later} at {of:g}" for of, later in plan[number:]]
-    matched = [f"{name}, as {label}" for name in OURS] if args.match and label in PEERS and not row["note"] else []
+    to_match = rivals if label in PEERS and not row["note"] else []
+    matched = [f"{name}, as {label}" for name in to_match]
     add(row, [*matched, *left])
-    for done, name in enumerate(OURS if matched else (), 1):
+    for done, name in enumerate(to_match, 1):
         shares = [int(str(row[size])) / of for size, of in zip(("parameters", "flops"), whole, strict=True)]
         add(measured(share, f"{name}, as {label}", partial(ours, name, *shares)), [*matched[done:], *left])

@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import ArchitectureError
+from ehap.pruning.forward import FLATTENS, check_nothing_is_read_after_it_was_overwritten, trace_forward
 from ehap.pruning.union import UnionAdd
 
 Kept = Mapping[str, Sequence[int]]
@@ -21,7 +22,6 @@ expect sorted channels, so they get others where the two orders differ."""
 LAYERS = ("conv", "depthwise", "linear")
 """Kinds of steps with weights that map channels to channels."""
 ADDS = (operator.add, operator.iadd, torch.add)
-FLATTENS = (torch.flatten,)
 KEEPING_MODULES = (
     nn.ReLU,
     nn.ReLU6,
@@ -35,8 +35,6 @@ KEEPING_MODULES = (
 )
 KEEPING_FUNCTIONS = (nn.functional.relu, torch.relu)
 """What maps zero channels to zero channels and keeps their order."""
-ALIASING_MODULES = (nn.Identity, nn.Dropout, nn.Flatten)
-"""What may give the tensor that it reads itself, or a view of it: nn.Dropout does in eval mode."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class PruningPlan:
 
     kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
     widths: Layer name to the output channels of the original, by which a plan for another network is known.
-    parameters, flops: Of the pruned network; FLOPs for one image, 2 a multiply-add.
+    parameters, flops: Of the layers of the pruned network's forward pass; FLOPs for one image, 2 a multiply-add.
     dense_parameters, dense_flops: Of the original one.
     input_shape: (C, H, W) of an image, on which FLOPs depend; empty where a plan does not say it.
     order: Of the channels in a union.
@@ -150,39 +148,6 @@ def positions(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:
     return tuple(places[channel] for channel in few)
 
 
-class _Proxy(fx.Proxy):
-    """Sees ``x += y``, which overwrites x, as what it is: torch's own takes it for x + y."""
-
-    def __iadd__(self, other: object) -> fx.Proxy:
-        added: fx.Proxy = self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-        return added
-
-
-class _Tracer(fx.Tracer):
-    """Sees the union of a network that is pruned already as one operation, and sums that overwrite."""
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, UnionAdd) or super().is_leaf_module(m, module_qualified_name)
-
-
-def trace_forward(model: nn.Module) -> fx.GraphModule:
-    """Return the model's forward pass as an fx graph over the model's own modules.
-
-    Raises:
-        ArchitectureError: The forward pass depends on values, so that it cannot be traced.
-    """
-    try:
-        return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__)
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise ArchitectureError(
-            f"the forward pass of {type(model).__name__} cannot be traced ({error}); "
-            "pruning needs one without branches on values."
-        ) from error
-
-
 def channel_graph(model: nn.Module) -> ChannelGraph:
     """Read off a network which layers write, carry and read which channels.
 
@@ -191,7 +156,7 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
             tensor which another operation reads afterwards: the graph's edges would not say what that one reads.
     """
     traced = trace_forward(model)
-    _check_nothing_is_read_after_it_was_overwritten(traced)
+    check_nothing_is_read_after_it_was_overwritten(traced)
     steps: list[Step] = []
     dense: dict[str, int] = {}
     owners: dict[int, str] = {}
@@ -201,7 +166,7 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
         step = Step(_kind(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
         _check(step, module, dense, steps)
         if step.kind in (*LAYERS, "norm") and module is not None:
-            _check_used_once(step, module, owners)
+            _check_parameters(step, module, owners)
         if isinstance(module, nn.Conv2d) and module.groups > 1 and step.kind == "conv":
             grouped.add(step.name)
         dense[step.name] = _dense_width(step, module, dense, traced)
@@ -238,37 +203,6 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
     )
 
 
-def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
-    """Return whether an operation writes its result over the first tensor that it reads."""
-    if module is not None:
-        return bool(getattr(module, "inplace", False))
-    return node.target is operator.iadd or bool(node.kwargs.get("inplace", False))  # fx names it, however it was given
-
-
-def _check_nothing_is_read_after_it_was_overwritten(traced: fx.GraphModule) -> None:
-    """Raise if an operation reads a tensor that another one, under this name or another, has written over."""
-    held: dict[fx.Node, tuple[fx.Node, int]] = {}  # by what a result's memory was made, and how often written since
-    writers: dict[fx.Node, list[fx.Node]] = {}
-    for node in traced.graph.nodes:
-        for source in node.all_input_nodes:
-            memory, version = held[source]
-            if version != len(writers[memory]):
-                writer = writers[memory][version]
-                raise ArchitectureError(
-                    f"{node.name}: reads {source.name} after {writer.name} has overwritten it; let {writer.name} give "
-                    "a new tensor (inplace=False, or x = x + y for x += y)."
-                )
-        module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        first = node.all_input_nodes[0] if node.all_input_nodes else None
-        if first is not None and overwrites(node, module):
-            writers[held[first][0]].append(node)
-            held[node] = held[first][0], held[first][1] + 1
-        elif first is not None and (isinstance(module, ALIASING_MODULES) or node.target in FLATTENS):
-            held[node] = held[first]
-        else:
-            held[node], writers[node] = (node, 0), []
-
-
 def _sources(node: fx.Node) -> tuple[str, ...]:
     reads = [item for item in node.args if isinstance(item, fx.Node)] or node.all_input_nodes
     return tuple(source.name for source in reads)
@@ -279,22 +213,50 @@ def _check(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen:
         raise ArchitectureError(f"{step.module}: expected BatchNorm2d with affine=True.")
     if step.kind == "input" and any(other.kind == "input" for other in seen):
         raise ArchitectureError(f"{step.name}: expected a network of one input.")
+    _check_width(step, module, dense, seen)
     if step.kind != "add":
         return
     if len({dense[source] for source in step.sources}) != 1:
         raise ArchitectureError(
             f"{step.name}: expected an add of equal widths, got {[dense[s] for s in step.sources]}."
         )
-    flat: set[str] = set()
-    for other in seen:
-        if other.kind in ("flatten", "linear") or flat & set(other.sources):
-            flat.add(other.name)
-    if flat & set(step.sources):
+    if _flat(seen) & set(step.sources):
         raise ArchitectureError(f"{step.name}: expected an add of two feature maps, got vectors, behind a flatten.")
 
 
-def _check_used_once(step: Step, module: nn.Module, owners: dict[int, str]) -> None:
-    """Raise if a layer's parameters are those of a layer before; note that they are this one's."""
+def _check_width(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step]) -> None:
+    """Raise unless a layer reads what its source gives: so many channels, or so many times as many features."""
+    if step.kind not in (*LAYERS, "norm"):
+        return
+    channels = dense[step.sources[0]]
+    if isinstance(module, nn.Linear):
+        if step.sources[0] not in _flat(seen) or module.in_features % channels:
+            raise ArchitectureError(
+                f"{step.module}: expected a linear layer behind a flatten, of a multiple of {channels} features, got "
+                f"{module.in_features} and {step.sources[0]} before it."
+            )
+        return
+    wanted = module.in_channels if isinstance(module, nn.Conv2d) else module.num_features  # type: ignore[union-attr]
+    if wanted != channels:
+        raise ArchitectureError(f"{step.module}: expects {wanted} channels, but {step.sources[0]} gives {channels}.")
+
+
+def _flat(steps: Sequence[Step]) -> set[str]:
+    """Return the names of the steps that give vectors, not maps."""
+    flat: set[str] = set()
+    for step in steps:
+        if step.kind in ("flatten", "linear") or flat & set(step.sources):
+            flat.add(step.name)
+    return flat
+
+
+def _check_parameters(step: Step, module: nn.Module, owners: dict[int, str]) -> None:
+    """Raise unless a layer has plain parameters, none of which a layer before has; note that they are this one's."""
+    if not {"weight", "bias"} <= module._parameters.keys():  # also where there is none, if the layer is a plain one
+        raise ArchitectureError(
+            f"{step.module}: expected weights that are parameters, but they are computed from others; make the layer a "
+            "plain one first, e.g. by torch.nn.utils.parametrize.remove_parametrizations."
+        )
     for parameter in module.parameters(recurse=False):
         if owners.setdefault(id(parameter), step.name) != step.name:
             raise ArchitectureError(
@@ -303,14 +265,15 @@ def _check_used_once(step: Step, module: nn.Module, owners: dict[int, str]) -> N
             )
 
 
-def _dense_width(step: Step, module: nn.Module | None, dense: Mapping[str, int], model: nn.Module) -> int:
+def _dense_width(step: Step, module: nn.Module | None, dense: Mapping[str, int], traced: fx.GraphModule) -> int:
     if isinstance(module, nn.Conv2d):
         return module.out_channels
     if isinstance(module, nn.Linear):
         return module.out_features
     if step.kind != "input":
         return dense[step.sources[0]]
-    first = next((item for item in model.modules() if isinstance(item, nn.Conv2d)), None)
+    called = (traced.get_submodule(str(node.target)) for node in traced.graph.nodes if node.op == "call_module")
+    first = next((item for item in called if isinstance(item, nn.Conv2d)), None)  # in forward order
     if first is None:
         raise ArchitectureError("expected a network with at least one convolution, whose channels could be pruned.")
     return first.in_channels

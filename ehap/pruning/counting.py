@@ -8,7 +8,8 @@ from torch import nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ehap.errors import ArchitectureError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept
+from ehap.pruning.forward import trace_forward
 
 
 @dataclass(frozen=True)

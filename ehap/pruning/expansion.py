@@ -20,12 +20,18 @@ class Placement:
 
 
 def expanded(model: nn.Module, plan: PruningPlan | Kept, round_to: int = 1) -> dict[str, list[int]]:
-    """Return the plan whose network needs no unions: all writers of a stream keep what any of them keeps.
+    """Return the plan in which all writers of a stream keep what any of them keeps.
+
+    Its network needs no unions, unless the input itself is added to a stream.
 
     Args:
         model: The dense network.
         plan: The plan, or what it keeps.
         round_to: Widths are raised to multiples of it, as far as a layer has channels.
+
+    Raises:
+        PlanError: The plan is for another network.
+        ArchitectureError: The network has an operation that pruning does not know.
     """
     graph = channel_graph(model)
     kept = checked_kept(graph, plan)
@@ -66,6 +72,10 @@ def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[s
         model: The dense network.
         plan: What is kept.
         wide: What is kept at least, as ``expanded`` returns it.
+
+    Raises:
+        PlanError: A plan is for another network.
+        ArchitectureError: The network has an operation that pruning does not know.
     """
     graph = channel_graph(model)
     small, large = (graph.carried(checked_kept(graph, each)) for each in (plan, wide))

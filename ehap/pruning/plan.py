@@ -56,6 +56,9 @@ class Planner:
             scores: Layer name to (C_out,).
             settings: The budget and the limits.
             before: What an earlier round has kept; all else is gone already, whatever its scores.
+
+        Raises:
+            PlanError, NumericsError: As ``plan``.
         """
         if settings.with_magnitude:
             raise PlanError(
@@ -177,17 +180,19 @@ class Planner:
     def _check_reachable(self, smallest: Size, settings: Prune) -> None:
         if self._within(smallest, settings):
             return
-        for share, name, least, dense in (
-            (settings.params, "params", smallest.parameters, self._dense.parameters),
-            (settings.flops, "flops", smallest.flops, self._dense.flops),
-        ):
-            if share is not None and least > _floor(share * dense):
-                smallest_share = math.ceil(1e4 * least / dense) / 1e4
-                raise PlanError(
-                    f"expected a budget that can be met: {name} {share:g} asks for at most {_floor(share * dense)} of "
-                    f"{dense}, but the limits of each layer leave at least {least} ({smallest_share:.4f}); raise "
-                    f"{name} or prune_ratio_limit, or lower min_channels or round_to."
-                )
+        found = [
+            f"{name} {share:g} asks for at most {_floor(share * dense)} of {dense}, but the limits of each layer leave "
+            f"at least {least} ({math.ceil(1e4 * least / dense) / 1e4:.4f})"
+            for share, name, least, dense in (
+                (settings.params, "params", smallest.parameters, self._dense.parameters),
+                (settings.flops, "flops", smallest.flops, self._dense.flops),
+            )
+            if share is not None and least > _floor(share * dense)
+        ]
+        raise PlanError(
+            f"expected a budget that can be met: {'; '.join(found)}; raise it or prune_ratio_limit, or lower "
+            "min_channels or round_to."
+        )
 
 
 def plan(
@@ -210,7 +215,8 @@ def plan(
         input_shape: (C, H, W) of an image, on which FLOPs depend.
 
     Raises:
-        PlanError: Scores are missing or of a wrong shape, or the budget lies below what the limits let reach.
+        PlanError: Scores are missing or of a wrong shape, the budget lies below what the limits let reach, or the
+            settings ask for more than one round or for a mean with magnitudes, which say how scores come about.
         NumericsError: A score is NaN or infinite.
         ArchitectureError: The network has an operation that pruning does not know.
     """

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, positions
 from ehap.pruning.least_squares import Fitter, LayerFit
-from ehap.pruning.surgery import checked_kept
+from ehap.pruning.surgery import checked_kept, same_modes_
 from ehap.pruning.union import UnionAdd
 from ehap.pruning.walk import Walk
 from ehap.runtime import KEEP_NOTHING, Keeper
@@ -59,7 +59,7 @@ def reconstruct(
             network of an unbroken one.
 
     Returns:
-        A new network in the mode of ``pruned``; both networks stay as they are.
+        A new network in the modes of ``pruned``; both networks stay as they are.
 
     Raises:
         DataError: There are fewer than two images, or they are of another shape, type or device.
@@ -83,7 +83,7 @@ def reconstruct(
     walk.go()
     for module in inplace:
         module.inplace = True  # type: ignore[assignment]
-    result.train(pruned.training)
+    same_modes_(result, pruned)
     return Reconstruction(result, tuple(walk.fits), walk.seconds())
 
 

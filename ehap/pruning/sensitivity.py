@@ -59,7 +59,13 @@ def geometric_mean(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) ->
     Args:
         first: Layer name to (C_out,), or to nothing where a layer has no scores: it stays so.
         second: The same for every layer of ``first``.
+
+    Raises:
+        PlanError: ``second`` lacks a layer.
     """
+    missing = [name for name in first if name not in second]
+    if missing:
+        raise PlanError(f"expected both scores of each layer, but the second has none of {', '.join(missing[:4])}.")
     return {
         name: (scores.double().clamp_min(0) * second[name].clamp_min(0)).sqrt() if len(scores) else scores
         for name, scores in first.items()
@@ -98,9 +104,14 @@ def lamp(scores: Sequence[float]) -> list[float]:
     So the best channel of every layer has the score 1 and layers are balanced. Negative scores, as noisy traces give,
     count as 0; 0 / 0 is 0. What is gone already (−inf) stays so.
 
+    Raises:
+        NumericsError: A score is NaN.
+
     Source: Lee et al. 2021, Layer-adaptive Sparsity for the Magnitude-based Pruning, arXiv:2010.07611, for channels.
     """
     values = torch.tensor(scores, dtype=torch.float64)
+    if values.isnan().any():
+        raise NumericsError("expected scores to be balanced that are numbers, got NaN.")
     positive = values.clamp_min(0)
     above = ((values.unsqueeze(0) >= values.unsqueeze(1)) * positive).sum(1)
     shares = torch.where(positive > 0, positive / above, 0.0)

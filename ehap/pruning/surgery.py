@@ -6,7 +6,8 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import PlanError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph
+from ehap.pruning.forward import trace_forward
 from ehap.pruning.union import UnionAdd
 
 
@@ -41,12 +42,25 @@ def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order | None = None
             _replace_add_(pruned, nodes[step.name], inputs[0], inputs[1], union)
     pruned.graph.lint()
     pruned.recompile()
-    pruned.train(model.training)
+    same_modes_(pruned, model)
     return pruned
 
 
+def same_modes_(network: nn.Module, model: nn.Module) -> None:
+    """Put each module of ``network`` into the mode, train or eval, of the one of ``model`` that has its name.
+
+    One that ``model`` does not have takes the mode of the whole.
+    """
+    modes = {name: module.training for name, module in model.named_modules()}
+    for name, module in network.named_modules():
+        module.training = modes.get(name, model.training)
+
+
 def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
-    """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place; arguments as of ``prune``."""
+    """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place.
+
+    Arguments and errors are those of ``prune``.
+    """
     graph = channel_graph(model)
     kept = checked_kept(graph, plan)
     carried = graph.carried(kept)
@@ -65,9 +79,10 @@ def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
     layers = graph.layers()
     kept = plan.kept if isinstance(plan, PruningPlan) else plan
     if isinstance(plan, PruningPlan) and set(kept) == set(layers) and plan.widths != layers:
-        name = next(name for name, width in layers.items() if plan.widths.get(name) != width)
+        name = next(name for name in [*layers, *plan.widths] if plan.widths.get(name) != layers.get(name))
         raise PlanError(
-            f"the plan is for another model: {name} has {layers[name]} channels, the plan's {plan.widths.get(name)}."
+            f"the plan is for another model: {name} has {layers.get(name, 'no')} channels, the plan's "
+            f"{plan.widths.get(name, 'none')}."
         )
     if set(kept) != set(layers):
         odd = sorted(set(kept) ^ set(layers))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import NumericsError
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Step, overwrites, positions, trace_forward
+from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Step, positions
+from ehap.pruning.forward import overwrites, trace_forward
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.union import UnionAdd
 from ehap.runtime import Keeper, logger, track

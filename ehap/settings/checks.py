@@ -14,6 +14,13 @@ def at_least(name: str, value: float | None, low: float) -> None:
         raise SettingsError(f"{name} must be at least {low:g}, got {value:g}.")
 
 
+def count(name: str, value: int, low: int) -> None:
+    """Raise unless ``value`` is a whole number and at least ``low``."""
+    if not isinstance(value, int):
+        raise SettingsError(f"{name} must be a whole number, got {value!r}.")
+    at_least(name, value, low)
+
+
 def positive(name: str, value: float) -> None:
     """Raise unless ``value`` is finite and above zero."""
     if not (math.isfinite(value) and value > 0):

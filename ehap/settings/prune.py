@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ehap.errors import SettingsError
-from ehap.settings.checks import at_least, share
+from ehap.settings.checks import count, share
 from ehap.settings.trace import Curvature, Trace
 
 Criterion = Literal[
@@ -65,9 +65,9 @@ class Prune:
         share("params", self.params, zero=False, one=True)
         share("flops", self.flops, zero=False, one=True)
         share("prune_ratio_limit", self.prune_ratio_limit, zero=True, one=True)
-        at_least("min_channels", self.min_channels, 1)
-        at_least("round_to", self.round_to, 1)
-        at_least("rounds", self.rounds, 1)
+        count("min_channels", self.min_channels, 1)
+        count("round_to", self.round_to, 1)
+        count("rounds", self.rounds, 1)
         if (self.prune_ratio is None) == (self.params is None and self.flops is None):
             raise SettingsError(
                 "give either prune_ratio (share of channels removed) or a budget, params, flops or both (shares kept), "

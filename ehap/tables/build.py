@@ -119,17 +119,17 @@ def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
-    """Return the values of the evaluate stage, with each cell's ratios to its dense network added.
+    """Return the values of the evaluate stage, with each network's ratios to its dense one added.
 
-    Sizes do not depend on the device, so a network may be compared with a dense one that was tested elsewhere;
-    accuracies before and after quantization are compared on one device only.
+    Sizes depend neither on the device nor on the seed, so a network may be compared with a dense one that was tested
+    elsewhere, or of another seed; accuracies before and after quantization are compared on one device only.
     """
     rows = values[values["stage"] == "evaluate"]
     added = [rows]
-    cell = ["dataset", "model", "seed", "quantity"]
-    dense = rows[rows["method"] == ORIGINAL].drop_duplicates(cell)[[*cell, "value"]]
+    size = ["dataset", "model", "quantity"]
+    dense = rows[rows["method"] == ORIGINAL].drop_duplicates(size)[[*size, "value"]]
     for name, base in (("compression_ratio", "parameters"), ("flops_ratio", "flops")):
-        part = rows[rows["quantity"] == base].merge(dense, on=cell, how="left", suffixes=("", "_dense"))
+        part = rows[rows["quantity"] == base].merge(dense, on=size, how="left", suffixes=("", "_dense"))
         ratio = 100 * part["value"] / part.pop("value_dense")
         added.append(part.assign(value=ratio, quantity=name, unit="percent"))
     accuracy = rows[rows["quantity"] == "accuracy"]

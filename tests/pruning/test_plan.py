@@ -1,6 +1,7 @@
+import json
 import re
 from bisect import bisect_left
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -180,6 +181,22 @@ def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) ->
     assert least == (smallest.parameters if key == "params" else smallest.flops)
 
 
+def test_two_budgets_out_of_reach_are_both_named() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    settings = Prune(criterion="random", params=0.01, flops=0.02, prune_ratio_limit=0.5)
+    with pytest.raises(PlanError, match=r"params 0.01 asks for .*; flops 0.02 asks for .*; raise it or"):
+        plan(model, random_scores(layer_weights(model), 0), settings, INPUT_SHAPE)
+
+
+def test_a_plan_file_is_read_back() -> None:
+    model = build_model("resnet20", 10, seed=0)
+    chosen = plan(model, random_scores(layer_weights(model), 0), Prune(criterion="random", params=0.3), INPUT_SHAPE)
+    read = PruningPlan(**json.loads(json.dumps(asdict(chosen))))
+    assert replace(read, input_shape=INPUT_SHAPE) == chosen
+    assert tuple(read.input_shape) == INPUT_SHAPE
+    assert parameters(prune(model, read)) == chosen.parameters
+
+
 def test_layers_keep_the_least_that_is_asked_for_and_widths_are_rounded_up() -> None:
     model = build_model("resnet20", 10, seed=0)
     scores = random_scores(layer_weights(model), seed=2)
@@ -200,6 +217,8 @@ def test_lamp_divides_by_what_is_no_smaller_and_balances_layers() -> None:
     assert lamp([1, 3, 2, 2]) == pytest.approx([1 / 8, 1, 2 / 7, 2 / 7])
     assert lamp([-5, 0, 4]) == [0, 0, 1]
     assert lamp([0, 0]) == [0, 0]
+    with pytest.raises(NumericsError, match="scores to be balanced that are numbers, got NaN"):
+        lamp([1, float("nan")])
     # Layer 2 has tiny scores: without lamp it loses all that it may, with it the shares within the layers decide.
     scores = _scores([10, 20, 30, 40], [0.1, 0.2, 0.3], [1, 1])
     plain, balanced = (
@@ -283,6 +302,8 @@ def test_scores_with_the_magnitude_are_the_geometric_mean() -> None:
     assert len(found["fc"]) == 0
     with pytest.raises(SettingsError, match="with_magnitude is for another criterion"):
         Prune(criterion="magnitude", with_magnitude=True, params=0.5)
+    with pytest.raises(PlanError, match="both scores of each layer, but the second has none of layer"):
+        geometric_mean(gates, {"fc": torch.ones(3)})
 
 
 def test_magnitude_is_the_mean_square() -> None:

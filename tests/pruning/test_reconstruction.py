@@ -390,6 +390,14 @@ def test_activations_that_overwrite_their_input_change_nothing(function: bool) -
     assert function or found.relu.inplace
 
 
+def test_each_module_stays_in_its_mode(tiny: nn.Module) -> None:
+    kept = _everything(tiny) | {"conv1": [0, 1]}
+    pruned = prune(tiny, kept).train()
+    pruned.block1.bn1.eval()
+    network = reconstruct(tiny, pruned, kept, _images(4).float()).network
+    assert [name for name, module in network.named_modules() if not module.training] == ["block1.bn1"]
+
+
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 def test_half_the_digits_are_refused(tiny: nn.Module, half: torch.dtype) -> None:
     kept = _everything(tiny) | {"conv1": [0, 1]}

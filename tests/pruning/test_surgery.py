@@ -7,6 +7,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import spectral_norm as old_spectral_norm
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
@@ -38,11 +40,15 @@ def _difference(model: nn.Module, kept: Kept, images: torch.Tensor) -> float:
     return ((smaller(images) - reference).abs().max() / reference.abs().max()).item()
 
 
-@given(seed=st.integers(0, 2**31 - 1), few=st.booleans(), training=st.booleans())
+@given(seed=st.integers(0, 2**31 - 1), few=st.booleans(), training=st.booleans(), frozen=st.booleans())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_pruned_equals_masked_for_every_plan(tiny: nn.Module, seed: int, few: bool, training: bool) -> None:
+def test_pruned_equals_masked_for_every_plan(
+    tiny: nn.Module, seed: int, few: bool, training: bool, frozen: bool
+) -> None:
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     model = copy.deepcopy(tiny).double().train(training)
+    for norm in (model.block1.bn1, model.block2.bn2) if frozen else ():
+        norm.eval()
     assert _difference(model, _random_plan(model, seed, few), images) < 1e-9
 
 
@@ -237,6 +243,17 @@ class _Adds(nn.Module):
         return self.fc(torch.flatten(self.pool(x), 1))
 
 
+class _OtherFirst(_Adds):
+    """What is registered first is not what is called first."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.add)
+        self.one, self.two = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.flatten(self.pool(self.one(self.two(x))), 1))
+
+
 class _Overwriting(_Adds):
     """Sums that are written over one of their sides, as torchvision's ResNets write theirs."""
 
@@ -265,6 +282,14 @@ def test_sums_that_overwrite_one_of_their_sides_are_pruned_right(seed: int) -> N
     torch.testing.assert_close(repaired.one.weight, plain.one.weight, rtol=1e-6, atol=1e-6)
 
 
+def test_layers_are_pruned_in_the_order_of_the_forward_pass() -> None:
+    model = _OtherFirst()
+    graph = channel_graph(model)
+    assert list(graph.layers()) == ["two", "one", "fc"]
+    pruned = prune(model, {"two": [0, 3], "one": [1], "fc": [0, 1]})
+    assert (pruned.two.weight.shape[:2], pruned.one.weight.shape[:2]) == ((2, 3), (1, 2))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -275,6 +300,12 @@ def test_sums_that_overwrite_one_of_their_sides_are_pruned_right(seed: int) -> N
         (_Adds(lambda x, y: torch.flatten(x, 1) + torch.flatten(y, 1)), "expected an add of two feature maps"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), r"Flatten\(start_dim=2, end_dim=-1\) is not an operation"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), "at least one convolution"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(6, 2)), "1: expected a linear layer behind a flatten, of a mul"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(6, 2)), "of a multiple of 4 features, got 6 and"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 6, 3)), r"1: expects 5 channels, but \w+ gives 4"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)), r"1: expects 5 channels, but \w+ gives 4"),
+        (nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3))), "0: expected weights that are parameters, but they are"),
+        (nn.Sequential(old_spectral_norm(nn.Conv2d(3, 4, 3))), "0: expected weights that are parameters"),
         (_Adds(lambda x, y: torch.nn.functional.relu(x, True) + y + x), r"add_1: reads \w+ after relu has overwritten"),
         (
             _Adds(lambda x, y: nn.functional.relu(x, inplace=True) + y + x),
@@ -310,6 +341,8 @@ def test_a_plan_of_other_widths_is_refused_and_a_pruned_network_is_not_planned_a
     other = PruningPlan(kept, widths | {"conv1": 99}, 0, 0, 0, 0)
     with pytest.raises(PlanError, match=r"the plan is for another model: conv1 has \d+ channels, the plan's 99"):
         prune(tiny, other)
+    with pytest.raises(PlanError, match=r"the plan is for another model: more has no channels, the plan's 3"):
+        prune(tiny, PruningPlan(kept, widths | {"more": 3}, 0, 0, 0, 0))
 
 
 def test_frozen_weights_stay_frozen_and_unions_go_to_the_networks_device(tiny: nn.Module) -> None:

@@ -31,9 +31,15 @@ def test_what_a_command_line_gives_as_text_becomes_what_is_expected() -> None:
         (Trace, {"batch_size": 8, "precision": "fp8"}, "trace.precision: unknown value 'fp8'; expected one of fp32"),
         (Prune, {"criterion": "trace", "prune_ratio": 1.5}, r"prune: prune_ratio must lie in \[0, 1\), got 1.5"),
         (Prune, {"criterion": "trace"}, "give either prune_ratio"),
+        (Prune, {"criterion": "trace", "params": 0.5, "round_to": 0}, "round_to must be at least 1, got 0"),
         (Prune, {"criterion": "trace", "prune_ratio": 0.5, "params": 0.5}, "give either prune_ratio"),
     ],
 )
 def test_a_wrong_setting_is_named(kind: type, mapping: object, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         build(kind, mapping)
+
+
+def test_a_count_that_is_no_whole_number_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"min_channels must be a whole number, got 1\.5"):
+        Prune(criterion="trace", params=0.5, min_channels=1.5)  # type: ignore[arg-type]

@@ -91,6 +91,14 @@ def test_sizes_are_compared_with_a_dense_network_that_was_tested_elsewhere(value
     assert (row["mean"], row["n"]) == (10, 2)
 
 
+def test_sizes_are_means_over_the_seeds_of_the_accuracy_where_one_dense_network_is_evaluated(tmp_path: Path) -> None:
+    paths = [record(tmp_path, "dense", evaluated(93.0, 1000), stage="evaluate", seed=0, method="dense")]
+    for seed, size in enumerate((100, 110, 150)):
+        paths.append(record(tmp_path, f"hap{seed}", evaluated(88.0, size), stage="evaluate", seed=seed, method="hap"))
+    row = only_row(tables.comparison(tables.collect(paths)[0]), method="hap")
+    assert (row["n"], row["compression_ratio"], row["flops_ratio"]) == (3, pytest.approx(12), pytest.approx(12))
+
+
 def test_methods_are_compared_at_each_step_of_their_repair_the_best_first(
     values: pandas.DataFrame, tmp_path: Path
 ) -> None:
