@@ -4,6 +4,7 @@ TABLES = (
     "quantized_accuracy",
     "sizes",
     "comparison",
+    "paired",
     "overview",
 )
 # Of stages that not every run has; in a folder of their own, since DVC wants each output that it is told of to exist.

@@ -61,6 +61,9 @@ def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path
     compared_methods = tables.comparison(values)
     _write_csv(folder / "comparison.csv", compared_methods)
     write_atomically(folder / "comparison.md", tables.comparison_markdown(compared_methods).encode())
+    pairs = tables.paired(values, settings)
+    _write_csv(folder / "paired.csv", pairs)
+    write_atomically(folder / "paired.md", tables.paired_markdown(pairs).encode())
     write_atomically(folder / "accuracy_by_size.svg", tables.accuracy_by_size(compared_methods))
     if (values["stage"] == "reconstruct").any():
         repaired = tables.repaired(values, settings)

@@ -13,6 +13,7 @@ from ehap.tables.collect import collect
 from ehap.tables.curves import accuracy_by_size, kept_shares, learning_curves
 from ehap.tables.deployment import deployed, deployed_markdown
 from ehap.tables.latency import timed, timed_markdown
+from ehap.tables.paired import paired, paired_markdown
 from ehap.tables.paper import paper_values
 from ehap.tables.precisions import accuracy_by_bytes, precisions, precisions_markdown
 from ehap.tables.render import comparison_markdown, markdown, overview_markdown
@@ -38,6 +39,8 @@ __all__ = [
     "markdown",
     "overview",
     "overview_markdown",
+    "paired",
+    "paired_markdown",
     "paper_values",
     "precisions",
     "precisions_markdown",

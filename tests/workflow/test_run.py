@@ -43,6 +43,7 @@ def test_every_stage_leaves_its_files(finished: Path) -> None:
         "tables/settings.csv",
         "tables/summary.json",
         "tables/comparison.md",
+        "tables/paired.md",
         "tables/accuracy_by_size.svg",
         f"curves/{CELL}/learning_curves.svg",
         f"curves/{CELL}/kept_shares.svg",
