@@ -56,8 +56,8 @@ def paired_markdown(frame: pandas.DataFrame) -> str:
         lines += [str(shown.to_markdown(disable_numparse=True)), ""]
     note = (
         "Points by which the row's accuracy after fine-tuning is above the column's, mean ± standard deviation over "
-        "seeds, and in how many of the seeds that both have it is. Of a budget of parameters FLOPs differ, and of one of "
-        "FLOPs parameters: see the comparison of methods."
+        "seeds, and in how many of the seeds that both have it is. Of a budget of parameters FLOPs differ, and of "
+        "one of FLOPs parameters: see the comparison of methods."
     )
     return "\n".join([*lines, note, ""])
 
