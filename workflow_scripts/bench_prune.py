@@ -41,7 +41,7 @@ parser.add_argument("--data", type=Path, required=True, help="its images, as pre
 parser.add_argument("--params", type=float, nargs="+", default=[0.1, 0.75], help="shares of the parameters to keep")
 parser.add_argument("--pruners", nargs="+", default=[""], help="those whose names begin so; all where left out")
 parser.add_argument(
-    "--match", nargs="*", metavar="OURS", help="so named ones of ours (all), using up each library's budgets, too"
+    "--match", nargs="*", metavar="OURS", help="ours (whose names begin so), using up each library's budgets, too"
 )
 parser.add_argument("--images", type=int, default=512, help="that scores are computed on")
 parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning; 0: none")
@@ -155,11 +155,13 @@ def measured(share: float, name: str, pruned: Callable[[], tuple[nn.Module, Kept
 folder = args.folder / slug(device_name(device))
 title = f"Pruning beside other libraries: {metadata['model']} on {metadata['dataset']}, {device_name(device)}"
 about = f"Dense: {dense_accuracy:.2f} %. Accuracy in % on all test images; {args.epochs} epochs of fine-tuning."
-if args.match is not None:
+rivals = [] if args.match is None else [name for name in OURS if name.startswith(tuple(args.match or [""]))]
+if args.match and not rivals:
+    parser.error(f"--match: expected beginnings of {', '.join(OURS)}, got {args.match}")
+if rivals:
     about += ' Rows with "as" use up the parameters and the FLOPs of that library\'s network (`fill: both`).'
 rows: list[dict[str, object]] = []
 pruners = [label for label in (*PEERS, *OURS) if label.startswith(tuple(args.pruners))]
-rivals = [] if args.match is None else [name for name in OURS if name.startswith(tuple(args.match or [""]))]
 plan = [(share, label) for share in args.params for label in pruners]
 
 

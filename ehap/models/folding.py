@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ehap.errors import ArchitectureError
+from ehap.models.tracing import traced as traced_forward
 
 
 class FoldedConv(nn.Module):
@@ -93,7 +94,7 @@ def _check_statistics(norm: nn.BatchNorm2d) -> None:
 
 
 def _merge_norms(model: nn.Module, merge: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]) -> fx.GraphModule:
-    traced = fx.symbolic_trace(model)
+    traced = traced_forward(model)
     modules = dict(traced.named_modules())
     calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
     for node in list(traced.graph.nodes):

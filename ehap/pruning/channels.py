@@ -228,17 +228,30 @@ def _check_width(step: Step, module: nn.Module | None, dense: Mapping[str, int],
     """Raise unless a layer reads what its source gives: so many channels, or so many times as many features."""
     if step.kind not in (*LAYERS, "norm"):
         return
-    channels = dense[step.sources[0]]
+    source = step.sources[0]
+    channels, vectors = dense[source], source in _flat(seen)
+    if vectors != isinstance(module, nn.Linear):
+        reads = ("maps", "vectors") if vectors else ("vectors, behind a flatten", "maps")
+        raise ArchitectureError(f"{step.module}: expected {reads[0]}, got {reads[1]} from {source}.")
     if isinstance(module, nn.Linear):
-        if step.sources[0] not in _flat(seen) or module.in_features % channels:
+        several = _writer(source, seen).kind != "linear"  # of each channel of a map, wherever it was flattened
+        if module.in_features % channels or (module.in_features != channels and not several):
             raise ArchitectureError(
-                f"{step.module}: expected a linear layer behind a flatten, of a multiple of {channels} features, got "
-                f"{module.in_features} and {step.sources[0]} before it."
+                f"{step.module}: expected {'a multiple of ' if several else ''}{channels} features, of which {source} "
+                f"consists, got {module.in_features}."
             )
         return
     wanted = module.in_channels if isinstance(module, nn.Conv2d) else module.num_features  # type: ignore[union-attr]
     if wanted != channels:
-        raise ArchitectureError(f"{step.module}: expects {wanted} channels, but {step.sources[0]} gives {channels}.")
+        raise ArchitectureError(f"{step.module}: expects {wanted} channels, but {source} gives {channels}.")
+
+
+def _writer(name: str, steps: Sequence[Step]) -> Step:
+    """Return the step whose channels another one, which keeps them, gives."""
+    of = {step.name: step for step in steps}
+    while of[name].kind in ("keep", "flatten"):
+        name = of[name].sources[0]
+    return of[name]
 
 
 def _flat(steps: Sequence[Step]) -> set[str]:
@@ -252,11 +265,13 @@ def _flat(steps: Sequence[Step]) -> set[str]:
 
 def _check_parameters(step: Step, module: nn.Module, owners: dict[int, str]) -> None:
     """Raise unless a layer has plain parameters, none of which a layer before has; note that they are this one's."""
-    if not {"weight", "bias"} <= module._parameters.keys():  # also where there is none, if the layer is a plain one
-        raise ArchitectureError(
-            f"{step.module}: expected weights that are parameters, but they are computed from others; make the layer a "
-            "plain one first, e.g. by torch.nn.utils.parametrize.remove_parametrizations."
-        )
+    for name in ("weight", "bias"):
+        if name not in module._parameters:  # a plain layer has the name even where it has no bias
+            raise ArchitectureError(
+                f"{step.module}: expected {name} to be a parameter, but it is computed from others; make the layer a "
+                "plain one first, by what takes back its reparametrization: remove_parametrizations, prune.remove, "
+                "remove_weight_norm or remove_spectral_norm of torch.nn.utils."
+            )
     for parameter in module.parameters(recurse=False):
         if owners.setdefault(id(parameter), step.name) != step.name:
             raise ArchitectureError(

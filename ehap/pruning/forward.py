@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import ArchitectureError
+from ehap.models.tracing import Tracer, traced
 from ehap.pruning.union import UnionAdd
 
 FLATTENS = (torch.flatten,)
@@ -13,19 +14,8 @@ ALIASING_MODULES = (nn.Identity, nn.Dropout, nn.Flatten)
 """What may give the tensor that it reads itself, or a view of it: nn.Dropout does in eval mode."""
 
 
-class _Proxy(fx.Proxy):
-    """Sees ``x += y``, which overwrites x, as what it is: torch's own takes it for x + y."""
-
-    def __iadd__(self, other: object) -> fx.Proxy:
-        added: fx.Proxy = self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-        return added
-
-
-class _Tracer(fx.Tracer):
-    """Sees the union of a network that is pruned already as one operation, and sums that overwrite."""
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
+class _Tracer(Tracer):
+    """Sees the union of a network that is pruned already as one operation."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, UnionAdd) or super().is_leaf_module(m, module_qualified_name)
@@ -38,7 +28,7 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
         ArchitectureError: The forward pass depends on values, so that it cannot be traced.
     """
     try:
-        return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__)
+        return traced(model, _Tracer())
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise ArchitectureError(
             f"the forward pass of {type(model).__name__} cannot be traced ({error}); "
@@ -53,11 +43,11 @@ def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     return node.target is operator.iadd or bool(node.kwargs.get("inplace", False))  # fx names it, however it was given
 
 
-def check_nothing_is_read_after_it_was_overwritten(traced: fx.GraphModule) -> None:
+def check_nothing_is_read_after_it_was_overwritten(graph_module: fx.GraphModule) -> None:
     """Raise if an operation reads a tensor that another one, under this name or another, has written over."""
     held: dict[fx.Node, tuple[fx.Node, int]] = {}  # by what a result's memory was made, and how often written since
     writers: dict[fx.Node, list[fx.Node]] = {}
-    for node in traced.graph.nodes:
+    for node in graph_module.graph.nodes:
         for source in node.all_input_nodes:
             memory, version = held[source]
             if version != len(writers[memory]):
@@ -66,7 +56,7 @@ def check_nothing_is_read_after_it_was_overwritten(traced: fx.GraphModule) -> No
                     f"{node.name}: reads {source.name} after {writer.name} has overwritten it; let {writer.name} give "
                     "a new tensor (inplace=False, or x = x + y for x += y)."
                 )
-        module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
         first = node.all_input_nodes[0] if node.all_input_nodes else None
         if first is not None and overwrites(node, module):
             writers[held[first][0]].append(node)

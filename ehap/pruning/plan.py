@@ -113,6 +113,7 @@ class Planner:
         searched by bisection. Of the plans at both its ends, and of that without a power, the one that leaves the
         least of a budget.
         """
+        plain = self._planned(units, settings)
         alone = replace(settings, flops=None, fill="first")
         low, high = -MOST_TILT, MOST_TILT
         while high - low > TILT_STEP:
@@ -121,7 +122,7 @@ class Planner:
                 high = middle
             else:
                 low = middle
-        plans = [self._planned(self._tilted(units, tilt), settings) for tilt in (0.0, high, low)]
+        plans = [plain, *(self._planned(self._tilted(units, tilt), settings) for tilt in (high, low))]
         return max(plans, key=lambda kept: self._used(self._count(kept), settings))
 
     def _tilted(self, units: Sequence[_Unit], tilt: float) -> list[_Unit]:
@@ -180,18 +181,18 @@ class Planner:
     def _check_reachable(self, smallest: Size, settings: Prune) -> None:
         if self._within(smallest, settings):
             return
-        found = [
-            f"{name} {share:g} asks for at most {_floor(share * dense)} of {dense}, but the limits of each layer leave "
-            f"at least {least} ({math.ceil(1e4 * least / dense) / 1e4:.4f})"
+        found = {
+            name: f"{name} {share:g} asks for at most {_floor(share * dense)} of {dense}, but the limits of each layer "
+            f"leave at least {least} ({math.ceil(1e4 * least / dense) / 1e4:.4f})"
             for share, name, least, dense in (
                 (settings.params, "params", smallest.parameters, self._dense.parameters),
                 (settings.flops, "flops", smallest.flops, self._dense.flops),
             )
             if share is not None and least > _floor(share * dense)
-        ]
+        }
         raise PlanError(
-            f"expected a budget that can be met: {'; '.join(found)}; raise it or prune_ratio_limit, or lower "
-            "min_channels or round_to."
+            f"expected a budget that can be met: {'; '.join(found.values())}; raise {' and '.join(found)} or "
+            "prune_ratio_limit, or lower min_channels or round_to."
         )
 
 

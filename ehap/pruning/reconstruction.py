@@ -155,7 +155,7 @@ def _check_runs(which: str, network: nn.Module, images: Tensor) -> None:
     if norms:
         raise ArchitectureError(f"{norms[0]}: expected BatchNorm2d with running statistics (track_running_stats=True).")
     try:
-        copy.deepcopy(network).eval()(images)
+        copy.deepcopy(network).eval()(images.clone())  # a network may write over what it is given
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

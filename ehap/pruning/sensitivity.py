@@ -105,13 +105,13 @@ def lamp(scores: Sequence[float]) -> list[float]:
     count as 0; 0 / 0 is 0. What is gone already (−inf) stays so.
 
     Raises:
-        NumericsError: A score is NaN.
+        NumericsError: A score is NaN or infinite above.
 
     Source: Lee et al. 2021, Layer-adaptive Sparsity for the Magnitude-based Pruning, arXiv:2010.07611, for channels.
     """
     values = torch.tensor(scores, dtype=torch.float64)
-    if values.isnan().any():
-        raise NumericsError("expected scores to be balanced that are numbers, got NaN.")
+    if values.isnan().any() or values.isposinf().any():
+        raise NumericsError("expected scores to be balanced that are finite, got NaN or Inf.")
     positive = values.clamp_min(0)
     above = ((values.unsqueeze(0) >= values.unsqueeze(1)) * positive).sum(1)
     shares = torch.where(positive > 0, positive / above, 0.0)

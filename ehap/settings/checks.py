@@ -1,6 +1,7 @@
 """Range checks that settings share."""
 
 import math
+from numbers import Integral
 from typing import Literal
 
 from ehap.errors import SettingsError
@@ -16,7 +17,7 @@ def at_least(name: str, value: float | None, low: float) -> None:
 
 def count(name: str, value: int, low: int) -> None:
     """Raise unless ``value`` is a whole number and at least ``low``."""
-    if not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise SettingsError(f"{name} must be a whole number, got {value!r}.")
     at_least(name, value, low)
 

@@ -113,7 +113,7 @@ def passes(settings: Reconstruct, images: int) -> Training:
 def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
     """Refuse a pair of networks of which one can't learn from the other, before any step is taken."""
     try:
-        wanted, found = dense(images), network(images)
+        wanted, found = dense(images.clone()), network(images.clone())  # a network may write over its input
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

@@ -2,7 +2,7 @@ import json
 import re
 from bisect import bisect_left
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -181,10 +181,11 @@ def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) ->
     assert least == (smallest.parameters if key == "params" else smallest.flops)
 
 
-def test_two_budgets_out_of_reach_are_both_named() -> None:
+@pytest.mark.parametrize("fill", ["first", "both"])
+def test_two_budgets_out_of_reach_are_both_named(fill: Literal["first", "both"]) -> None:
     model = build_model("resnet20", 10, seed=0)
-    settings = Prune(criterion="random", params=0.01, flops=0.02, prune_ratio_limit=0.5)
-    with pytest.raises(PlanError, match=r"params 0.01 asks for .*; flops 0.02 asks for .*; raise it or"):
+    settings = Prune(criterion="random", params=0.01, flops=0.02, fill=fill, prune_ratio_limit=0.5)
+    with pytest.raises(PlanError, match=r"params 0.01 asks for .*; flops 0.02 asks for .*; raise params and flops or"):
         plan(model, random_scores(layer_weights(model), 0), settings, INPUT_SHAPE)
 
 
@@ -217,8 +218,9 @@ def test_lamp_divides_by_what_is_no_smaller_and_balances_layers() -> None:
     assert lamp([1, 3, 2, 2]) == pytest.approx([1 / 8, 1, 2 / 7, 2 / 7])
     assert lamp([-5, 0, 4]) == [0, 0, 1]
     assert lamp([0, 0]) == [0, 0]
-    with pytest.raises(NumericsError, match="scores to be balanced that are numbers, got NaN"):
-        lamp([1, float("nan")])
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(NumericsError, match="scores to be balanced that are finite, got NaN or Inf"):
+            lamp([1, bad])
     # Layer 2 has tiny scores: without lamp it loses all that it may, with it the shares within the layers decide.
     scores = _scores([10, 20, 30, 40], [0.1, 0.2, 0.3], [1, 1])
     plain, balanced = (

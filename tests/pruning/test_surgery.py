@@ -255,14 +255,24 @@ class _OtherFirst(_Adds):
 
 
 class _Overwriting(_Adds):
-    """Sums that are written over one of their sides, as torchvision's ResNets write theirs."""
+    """Sums that are written over one of their sides, as torchvision's ResNets write theirs, or not (``plain``)."""
+
+    plain = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.one(x)
         shortcut = self.last(x)
-        x += self.two(x)
-        x += self.three(shortcut) if isinstance(self.last, nn.ReLU) else shortcut
+        if self.plain:
+            x = x + self.two(x)
+            x = x + self.three(shortcut)
+        else:
+            x += self.two(x)
+            x += self.three(shortcut) if isinstance(self.last, nn.ReLU) else shortcut
         return self.fc(torch.flatten(self.pool(x), 1))
+
+
+def _linear_behind(*modules: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 5), *modules)
 
 
 def _flat_and_then_overwritten(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -273,13 +283,25 @@ def _flat_and_then_overwritten(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sums_that_overwrite_one_of_their_sides_are_pruned_right(seed: int) -> None:
+    torch.manual_seed(seed)
     model = _Overwriting(torch.add, last=nn.ReLU()).double()
-    images = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    twin = copy.deepcopy(model)
+    twin.plain = True
+    images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
     kept = _random_plan(model, seed)
     assert _difference(model, kept, images) < 1e-9
-    plain = prune(model, kept)
-    repaired = reconstruct(model, plain, kept, images, ridge=1e9).network
-    torch.testing.assert_close(repaired.one.weight, plain.one.weight, rtol=1e-6, atol=1e-6)
+    found, expected = (reconstruct(each, prune(each, kept), kept, images).network for each in (model, twin))
+    assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in found.state_dict().items())
+    torch.testing.assert_close(found(images), expected(images))
+
+
+def test_images_stay_as_they_are_whatever_a_network_writes_over(tiny: nn.Module) -> None:
+    model = nn.Sequential(nn.ReLU(inplace=True), tiny)
+    kept = {f"1.{name}": list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    before = images.clone()
+    reconstruct(model, prune(model, kept), kept, images)
+    assert torch.equal(images, before)
 
 
 def test_layers_are_pruned_in_the_order_of_the_forward_pass() -> None:
@@ -300,12 +322,22 @@ def test_layers_are_pruned_in_the_order_of_the_forward_pass() -> None:
         (_Adds(lambda x, y: torch.flatten(x, 1) + torch.flatten(y, 1)), "expected an add of two feature maps"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), r"Flatten\(start_dim=2, end_dim=-1\) is not an operation"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), "at least one convolution"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(6, 2)), "1: expected a linear layer behind a flatten, of a mul"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(6, 2)), "of a multiple of 4 features, got 6 and"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(6, 2)), r"1: expected vectors, behind a flatten, got maps from"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(6, 2)), r"a multiple of 4 features, .*, got 6"),
+        (_linear_behind(nn.ReLU(), nn.Linear(10, 6)), r"expected 5 features, of which \w+ consists, got 10"),
+        (_linear_behind(nn.Flatten(), nn.Linear(7, 6)), r"expected 5 features, of which \w+ consists, got 7"),
+        (_linear_behind(nn.Conv2d(5, 6, 1)), r"3: expected maps, got vectors from"),
+        (_linear_behind(nn.BatchNorm2d(5)), r"3: expected maps, got vectors from"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 6, 3)), r"1: expects 5 channels, but \w+ gives 4"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)), r"1: expects 5 channels, but \w+ gives 4"),
-        (nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3))), "0: expected weights that are parameters, but they are"),
-        (nn.Sequential(old_spectral_norm(nn.Conv2d(3, 4, 3))), "0: expected weights that are parameters"),
+        (
+            nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3))),
+            "0: expected weight to be a parameter, but it",
+        ),
+        (
+            nn.Sequential(old_spectral_norm(nn.Conv2d(3, 4, 3))),
+            "0: expected weight to be a parameter",
+        ),
         (_Adds(lambda x, y: torch.nn.functional.relu(x, True) + y + x), r"add_1: reads \w+ after relu has overwritten"),
         (
             _Adds(lambda x, y: nn.functional.relu(x, inplace=True) + y + x),

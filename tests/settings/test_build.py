@@ -1,3 +1,4 @@
+import numpy
 import pytest
 
 from ehap.errors import SettingsError
@@ -41,5 +42,7 @@ def test_a_wrong_setting_is_named(kind: type, mapping: object, message: str) -> 
 
 
 def test_a_count_that_is_no_whole_number_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"min_channels must be a whole number, got 1\.5"):
-        Prune(criterion="trace", params=0.5, min_channels=1.5)  # type: ignore[arg-type]
+    for value in (1.5, True):
+        with pytest.raises(SettingsError, match=rf"min_channels must be a whole number, got {value}"):
+            Prune(criterion="trace", params=0.5, min_channels=value)  # type: ignore[arg-type]
+    assert Prune(criterion="trace", params=0.5, min_channels=numpy.int64(2)).min_channels == 2  # type: ignore[arg-type]
