@@ -71,7 +71,7 @@ bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks
 	python workflow_scripts/bench_widths.py $(ARGS)
 
 test: $(READY) ## the whole test suite
-	pytest -n 3 --dist worksteal --durations=20
+	pytest -n 4 --dist worksteal --durations=20
 
 check: $(READY) ## formatters, linters, types, import contract
 	ruff format --check .

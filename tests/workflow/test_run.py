@@ -246,6 +246,7 @@ def _check_repairs(project: Path) -> None:
         assert (project / f"results/small/further/{name}").stat().st_size > 100
 
 
+@pytest.mark.minutes
 def test_quantized_networks_become_files_that_an_engine_executes(project: Path) -> None:
     config = _config("deploy", {"all": {"round_to": 16}}) | {"latency": {"all": {"batches": [2], "rounds": 2}}}
     config["schemes"] |= {"ptq8": {"epochs": 0, "calibration_images": 32}, "qat4": {"bits": 4}}

@@ -57,6 +57,7 @@ def test_metrics_of_commits_are_compared_without_a_remote(origin: Path, tmp_path
     assert "compression_ratio" in (folder / "plots/index.html").read_text()
 
 
+@pytest.mark.minutes
 def test_dvc_repro_runs_what_a_changed_number_asks_for_and_no_more(clone: Path) -> None:
     records = {method: clone / f"results/small/finetune/{CELL}/{method}/record.json" for method in ("hap", "random")}
     before = {method: record.read_bytes() for method, record in records.items()}
