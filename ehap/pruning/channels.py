@@ -1,16 +1,14 @@
 """Which layers carry which channels: the network as a graph of channel sets."""
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import fx, nn
 
 from ehap.errors import ArchitectureError
-from ehap.pruning.forward import FLATTENS, check_nothing_is_read_after_it_was_overwritten, trace_forward
-from ehap.pruning.union import UnionAdd
+from ehap.pruning.forward import check_nothing_is_read_after_it_was_overwritten, trace_forward
+from ehap.pruning.operations import kind_of
 
 Kept = Mapping[str, Sequence[int]]
 """Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
@@ -21,20 +19,6 @@ expect sorted channels, so they get others where the two orders differ."""
 
 LAYERS = ("conv", "depthwise", "linear")
 """Kinds of steps with weights that map channels to channels."""
-ADDS = (operator.add, operator.iadd, torch.add)
-KEEPING_MODULES = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.Hardtanh,
-    nn.LeakyReLU,
-    nn.Identity,
-    nn.Dropout,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-)
-KEEPING_FUNCTIONS = (nn.functional.relu, torch.relu)
-"""What maps zero channels to zero channels and keeps their order."""
 
 
 @dataclass(frozen=True)
@@ -161,46 +145,20 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
     dense: dict[str, int] = {}
     owners: dict[int, str] = {}
     grouped: set[str] = set()
+    flat: set[str] = set()  # the names of the steps that give vectors, not maps
     for node in traced.graph.nodes:
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
-        step = Step(_kind(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
-        _check(step, module, dense, steps)
+        step = Step(kind_of(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
+        _check(step, module, dense, steps, flat)
         if step.kind in (*LAYERS, "norm") and module is not None:
             _check_parameters(step, module, owners)
         if isinstance(module, nn.Conv2d) and module.groups > 1 and step.kind == "conv":
             grouped.add(step.name)
         dense[step.name] = _dense_width(step, module, dense, traced)
         steps.append(step)
+        if step.kind in ("flatten", "linear") or flat & set(step.sources):
+            flat.add(step.name)
     return ChannelGraph(tuple(steps), dense, frozenset(grouped))
-
-
-def _kind(node: fx.Node, module: nn.Module | None) -> str:
-    if node.op in ("placeholder", "output"):
-        return {"placeholder": "input", "output": "output"}[node.op]
-    if isinstance(module, UnionAdd):
-        raise ArchitectureError(f"{node.target}: the network is pruned already; plan on the dense one, or in rounds.")
-    for kind, types in (("conv", nn.Conv2d), ("linear", nn.Linear), ("norm", nn.BatchNorm2d)):
-        if isinstance(module, types):
-            alone = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels
-            return "depthwise" if alone else kind
-    if isinstance(module, nn.Hardtanh) and not module.min_val <= 0 <= module.max_val:
-        raise ArchitectureError(
-            f"{node.target}: expected an activation that maps 0 to 0, as a removed channel is 0, got {module}."
-        )
-    if isinstance(module, KEEPING_MODULES) or node.target in KEEPING_FUNCTIONS:
-        return "keep"
-    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-        return "flatten"
-    plain = not node.kwargs and all(isinstance(item, fx.Node) for item in node.args)
-    if node.target in ADDS and plain and len(node.args) == 2:  # noqa: PLR2004 (with alpha it is another sum)
-        return "add"
-    if node.target in FLATTENS and node.args[1:] in ((1,), (1, -1)) and not node.kwargs:
-        return "flatten"
-    what = module if module is not None else getattr(node.target, "__name__", node.target)
-    raise ArchitectureError(
-        f"{node.name}: {what} is not an operation that pruning knows; expected convolutions, linear layers, "
-        "BatchNorm2d, adds of two feature maps, flatten(1), ReLU-like activations and pooling."
-    )
 
 
 def _sources(node: fx.Node) -> tuple[str, ...]:
@@ -208,28 +166,32 @@ def _sources(node: fx.Node) -> tuple[str, ...]:
     return tuple(source.name for source in reads)
 
 
-def _check(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step]) -> None:
+def _check(
+    step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step], flat: set[str]
+) -> None:
     if isinstance(module, nn.BatchNorm2d) and not module.affine:
         raise ArchitectureError(f"{step.module}: expected BatchNorm2d with affine=True.")
     if step.kind == "input" and any(other.kind == "input" for other in seen):
         raise ArchitectureError(f"{step.name}: expected a network of one input.")
-    _check_width(step, module, dense, seen)
+    _check_width(step, module, dense, seen, flat)
     if step.kind != "add":
         return
     if len({dense[source] for source in step.sources}) != 1:
         raise ArchitectureError(
             f"{step.name}: expected an add of equal widths, got {[dense[s] for s in step.sources]}."
         )
-    if _flat(seen) & set(step.sources):
+    if flat & set(step.sources):
         raise ArchitectureError(f"{step.name}: expected an add of two feature maps, got vectors, behind a flatten.")
 
 
-def _check_width(step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step]) -> None:
+def _check_width(
+    step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step], flat: set[str]
+) -> None:
     """Raise unless a layer reads what its source gives: so many channels, or so many times as many features."""
     if step.kind not in (*LAYERS, "norm"):
         return
     source = step.sources[0]
-    channels, vectors = dense[source], source in _flat(seen)
+    channels, vectors = dense[source], source in flat
     if vectors != isinstance(module, nn.Linear):
         reads = ("maps", "vectors") if vectors else ("vectors, behind a flatten", "maps")
         raise ArchitectureError(f"{step.module}: expected {reads[0]}, got {reads[1]} from {source}.")
@@ -252,15 +214,6 @@ def _writer(name: str, steps: Sequence[Step]) -> Step:
     while of[name].kind in ("keep", "flatten"):
         name = of[name].sources[0]
     return of[name]
-
-
-def _flat(steps: Sequence[Step]) -> set[str]:
-    """Return the names of the steps that give vectors, not maps."""
-    flat: set[str] = set()
-    for step in steps:
-        if step.kind in ("flatten", "linear") or flat & set(step.sources):
-            flat.add(step.name)
-    return flat
 
 
 def _check_parameters(step: Step, module: nn.Module, owners: dict[int, str]) -> None:

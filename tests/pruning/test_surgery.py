@@ -1,5 +1,4 @@
 import copy
-import operator
 from collections.abc import Callable
 
 import pytest
@@ -7,37 +6,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils import spectral_norm as old_spectral_norm
-from torch.nn.utils.parametrizations import spectral_norm
 
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import PruningPlan, UnionAdd, mask_, prune, reconstruct, unions_by_matrix
+from ehap.pruning import PruningPlan, UnionAdd, prune, reconstruct, unions_by_matrix
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
-
-Kept = dict[str, list[int]]
-
-
-def _random_plan(model: nn.Module, seed: int, few: bool = False) -> Kept:
-    """Any channels of every layer, at least one; ``few`` keeps exactly one, so that branches are disjoint."""
-    generator = torch.Generator().manual_seed(seed)
-    graph = channel_graph(model)
-    kept = {}
-    for layer, width in graph.layers().items():
-        count = 1 if few else int(torch.randint(1, width + 1, (), generator=generator))
-        chosen = torch.randperm(width, generator=generator)[: width if layer in graph.unpruned() else count]
-        kept[layer] = sorted(chosen.tolist())
-    return kept
-
-
-def _difference(model: nn.Module, kept: Kept, images: torch.Tensor) -> float:
-    masked = copy.deepcopy(model)
-    mask_(masked, kept)
-    smaller = prune(model, kept)
-    reference = masked(images)
-    return ((smaller(images) - reference).abs().max() / reference.abs().max()).item()
+from tests.pruning.plans import Kept, difference, random_plan
 
 
 @given(seed=st.integers(0, 2**31 - 1), few=st.booleans(), training=st.booleans(), frozen=st.booleans())
@@ -49,7 +25,7 @@ def test_pruned_equals_masked_for_every_plan(
     model = copy.deepcopy(tiny).double().train(training)
     for norm in (model.block1.bn1, model.block2.bn2) if frozen else ():
         norm.eval()
-    assert _difference(model, _random_plan(model, seed, few), images) < 1e-9
+    assert difference(model, random_plan(model, seed, few), images) < 1e-9
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -63,16 +39,16 @@ def test_pruned_equals_masked_on_the_real_networks(
     model.train(training)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for seed in (7, 8, 9) if name != "wrn28_8" else (7,):
-        kept = _random_plan(model, seed, few)
+        kept = random_plan(model, seed, few)
         with torch.no_grad():
-            assert _difference(model, kept, images) < 1e-4
-            assert _difference(copy.deepcopy(model).double(), kept, images.double()) < 1e-9
+            assert difference(model, kept, images) < 1e-4
+            assert difference(copy.deepcopy(model).double(), kept, images.double()) < 1e-9
 
 
 def test_a_pruned_network_exports(enliven: Callable[[nn.Module], None]) -> None:
     model = build_model("resnet20", 10, seed=0)
     enliven(model)
-    pruned = prune(model, _random_plan(model, 3)).eval()
+    pruned = prune(model, random_plan(model, 3)).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     exported = torch.export.export(pruned, (images,))
     torch.testing.assert_close(exported.module()(images), pruned(images))
@@ -85,7 +61,7 @@ def test_counting_agrees_with_the_network_that_is_built(name: str) -> None:
     model = build_model(name, 100, seed=0)
     counter = Counter(model, channel_graph(model), INPUT_SHAPE)
     for seed in range(3):
-        kept = _random_plan(model, seed)
+        kept = random_plan(model, seed)
         built = prune(model, kept)
         assert counter(kept) == Size(parameters(built), flops(built, INPUT_SHAPE))
 
@@ -130,7 +106,7 @@ def test_keeping_everything_changes_nothing(tiny: nn.Module, batch: tuple[torch.
 
 def test_the_original_is_not_changed_and_the_mode_is_kept(tiny: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
-    pruned = prune(tiny.train(), _random_plan(tiny, 0))
+    pruned = prune(tiny.train(), random_plan(tiny, 0))
     assert pruned.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.state_dict().items())
 
@@ -149,15 +125,6 @@ def test_a_wrong_plan_is_refused(tiny: nn.Module, change: Kept, message: str) ->
     kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
     with pytest.raises(PlanError, match=message):
         prune(tiny, kept | change)
-
-
-def _network(middle: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 4, 3), middle, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-
-
-class _Branching(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x if x.sum() > 0 else -x
 
 
 class _Grouped(nn.Module):
@@ -189,26 +156,16 @@ def test_groups_stay_whole_and_depthwise_convolutions_follow_what_they_read(
     assert graph.layers() == {"first": 6, "middle": 8, "last": 6, "fc": 4}
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     kept = {layer: list(range(width)) for layer, width in graph.layers().items()} | {"last": [0, 2, 5]}
-    assert _difference(model, kept, images) < 1e-9
+    assert difference(model, kept, images) < 1e-9
     built = prune(model, kept).float()
     assert Counter(model, graph, (3, 8, 8))(kept) == Size(parameters(built), flops(built, (3, 8, 8)))
     with pytest.raises(PlanError, match="middle: its rows are the network's outputs, or a group's"):
         prune(model, kept | {"middle": [0, 1]})
 
 
-def test_what_pruning_does_not_know_is_named() -> None:
-    with pytest.raises(ArchitectureError, match=r"Sigmoid\(\) is not an operation that pruning knows"):
-        channel_graph(_network(nn.Sigmoid()))
-    with pytest.raises(ArchitectureError, match="the forward pass of Sequential cannot be traced"):
-        channel_graph(nn.Sequential(nn.Conv2d(3, 4, 3), _Branching()))
-    shared = nn.Conv2d(4, 4, 3, padding=1)
-    with pytest.raises(ArchitectureError, match="is used twice in the forward pass"):
-        channel_graph(_network(nn.Sequential(shared, shared)))
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_unions_by_matrix_give_the_same_sums_and_gradients_and_leave_no_trace(tiny: nn.Module, seed: int) -> None:
-    pruned = prune(copy.deepcopy(tiny).double(), _random_plan(tiny, seed)).train()
+    pruned = prune(copy.deepcopy(tiny).double(), random_plan(tiny, seed)).train()
     twin = copy.deepcopy(pruned).to(memory_format=torch.channels_last)
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     state = set(twin.state_dict())
@@ -225,76 +182,6 @@ def test_unions_by_matrix_give_the_same_sums_and_gradients_and_leave_no_trace(ti
     assert flops(twin.float(), (3, 8, 8)) == counted
 
 
-class _Adds(nn.Module):
-    """A residual network of one add, as a function of what it is given."""
-
-    def __init__(self, add: Callable[..., torch.Tensor], shared: bool = False, last: nn.Module | None = None) -> None:
-        super().__init__()
-        self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-        self.three = nn.Conv2d(4, 4, 3, padding=1)
-        if shared:
-            self.three.weight = self.two.weight
-        self.add, self.last = add, last or nn.Identity()
-        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.one(x)
-        x = self.last(self.add(self.two(x), self.three(x)))
-        return self.fc(torch.flatten(self.pool(x), 1))
-
-
-class _OtherFirst(_Adds):
-    """What is registered first is not what is called first."""
-
-    def __init__(self) -> None:
-        super().__init__(torch.add)
-        self.one, self.two = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(torch.flatten(self.pool(self.one(self.two(x))), 1))
-
-
-class _Overwriting(_Adds):
-    """Sums that are written over one of their sides, as torchvision's ResNets write theirs, or not (``plain``)."""
-
-    plain = False
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.one(x)
-        shortcut = self.last(x)
-        if self.plain:
-            x = x + self.two(x)
-            x = x + self.three(shortcut)
-        else:
-            x += self.two(x)
-            x += self.three(shortcut) if isinstance(self.last, nn.ReLU) else shortcut
-        return self.fc(torch.flatten(self.pool(x), 1))
-
-
-def _linear_behind(*modules: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 5), *modules)
-
-
-def _flat_and_then_overwritten(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    flat = torch.flatten(x, 1)
-    x += y
-    return flat
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_sums_that_overwrite_one_of_their_sides_are_pruned_right(seed: int) -> None:
-    torch.manual_seed(seed)
-    model = _Overwriting(torch.add, last=nn.ReLU()).double()
-    twin = copy.deepcopy(model)
-    twin.plain = True
-    images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
-    kept = _random_plan(model, seed)
-    assert _difference(model, kept, images) < 1e-9
-    found, expected = (reconstruct(each, prune(each, kept), kept, images).network for each in (model, twin))
-    assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in found.state_dict().items())
-    torch.testing.assert_close(found(images), expected(images))
-
-
 def test_images_stay_as_they_are_whatever_a_network_writes_over(tiny: nn.Module) -> None:
     model = nn.Sequential(nn.ReLU(inplace=True), tiny)
     kept = {f"1.{name}": list(range(width)) for name, width in channel_graph(tiny).layers().items()}
@@ -302,64 +189,6 @@ def test_images_stay_as_they_are_whatever_a_network_writes_over(tiny: nn.Module)
     before = images.clone()
     reconstruct(model, prune(model, kept), kept, images)
     assert torch.equal(images, before)
-
-
-def test_layers_are_pruned_in_the_order_of_the_forward_pass() -> None:
-    model = _OtherFirst()
-    graph = channel_graph(model)
-    assert list(graph.layers()) == ["two", "one", "fc"]
-    pruned = prune(model, {"two": [0, 3], "one": [1], "fc": [0, 1]})
-    assert (pruned.two.weight.shape[:2], pruned.one.weight.shape[:2]) == ((2, 3), (1, 2))
-
-
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (_Adds(lambda x, y: torch.add(x, y, alpha=0.5)), "add is not an operation that pruning knows"),
-        (_Adds(lambda x, y: torch.add(input=x, other=y)), "add is not an operation that pruning knows"),
-        (_Adds(torch.add, last=nn.Hardtanh(0.5, 1.0)), r"last: expected an activation that maps 0 to 0"),
-        (_Adds(torch.add, shared=True), "three: is used twice in the forward pass, or shares a parameter"),
-        (_Adds(lambda x, y: torch.flatten(x, 1) + torch.flatten(y, 1)), "expected an add of two feature maps"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), r"Flatten\(start_dim=2, end_dim=-1\) is not an operation"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), "at least one convolution"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(6, 2)), r"1: expected vectors, behind a flatten, got maps from"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(6, 2)), r"a multiple of 4 features, .*, got 6"),
-        (_linear_behind(nn.ReLU(), nn.Linear(10, 6)), r"expected 5 features, of which \w+ consists, got 10"),
-        (_linear_behind(nn.Flatten(), nn.Linear(7, 6)), r"expected 5 features, of which \w+ consists, got 7"),
-        (_linear_behind(nn.Conv2d(5, 6, 1)), r"3: expected maps, got vectors from"),
-        (_linear_behind(nn.BatchNorm2d(5)), r"3: expected maps, got vectors from"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 6, 3)), r"1: expects 5 channels, but \w+ gives 4"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)), r"1: expects 5 channels, but \w+ gives 4"),
-        (
-            nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3))),
-            "0: expected weight to be a parameter, but it",
-        ),
-        (
-            nn.Sequential(old_spectral_norm(nn.Conv2d(3, 4, 3))),
-            "0: expected weight to be a parameter",
-        ),
-        (_Adds(lambda x, y: torch.nn.functional.relu(x, True) + y + x), r"add_1: reads \w+ after relu has overwritten"),
-        (
-            _Adds(lambda x, y: nn.functional.relu(x, inplace=True) + y + x),
-            r"add_1: reads \w+ after relu has overwritten",
-        ),
-        (_Adds(lambda x, y: operator.iadd(x, y) + x), r"add: reads \w+ after iadd has overwritten"),
-        (_Adds(_flat_and_then_overwritten), r"last: reads flatten after iadd has overwritten"),
-        (_Overwriting(torch.add, last=nn.Identity()), r"iadd_1: reads last after iadd has overwritten"),
-        (_Overwriting(torch.add, last=nn.Dropout()), r"iadd_1: reads last after iadd has overwritten"),
-    ],
-)
-def test_what_would_not_prune_right_is_refused(model: nn.Module, message: str) -> None:
-    with pytest.raises(ArchitectureError, match=message):
-        channel_graph(model)
-
-
-def test_an_add_that_stretches_one_side_is_refused() -> None:
-    model = _Adds(lambda x, y: torch.nn.functional.relu(x) + y)
-    model.three = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1))  # type: ignore[assignment]
-    graph = channel_graph(model)
-    with pytest.raises(ArchitectureError, match=r"expected an add of equal shapes, got \[\(4, 8, 8\), \(4, 1, 1\)\]"):
-        Counter(model, graph, (3, 8, 8))
 
 
 def test_a_plan_of_other_widths_is_refused_and_a_pruned_network_is_not_planned_again(tiny: nn.Module) -> None:

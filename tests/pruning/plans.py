@@ -1,0 +1,31 @@
+"""Plans for tests, and how far a pruned network is from the masked one."""
+
+import copy
+
+import torch
+from torch import nn
+
+from ehap.pruning import mask_, prune
+from ehap.pruning.channels import channel_graph
+
+Kept = dict[str, list[int]]
+
+
+def random_plan(model: nn.Module, seed: int, few: bool = False) -> Kept:
+    """Any channels of every layer, at least one; ``few`` keeps exactly one, so that branches are disjoint."""
+    generator = torch.Generator().manual_seed(seed)
+    graph = channel_graph(model)
+    kept = {}
+    for layer, width in graph.layers().items():
+        count = 1 if few else int(torch.randint(1, width + 1, (), generator=generator))
+        chosen = torch.randperm(width, generator=generator)[: width if layer in graph.unpruned() else count]
+        kept[layer] = sorted(chosen.tolist())
+    return kept
+
+
+def difference(model: nn.Module, kept: Kept, images: torch.Tensor) -> float:
+    masked = copy.deepcopy(model)
+    mask_(masked, kept)
+    smaller = prune(model, kept)
+    reference = masked(images)
+    return ((smaller(images) - reference).abs().max() / reference.abs().max()).item()
