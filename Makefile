@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-prune bench-reconstruct bench-latency bench-widths test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-widths test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, some twenty minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -56,6 +56,9 @@ bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<
 bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
 	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
 	python workflow_scripts/bench_trace.py $(ARGS)
+
+bench-plan: $(READY) ## how long plans take and how near they come to budgets, each model, into measurements/<device>/
+	python workflow_scripts/bench_plan.py $(ARGS)
 
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt

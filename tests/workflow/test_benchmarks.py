@@ -73,6 +73,20 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
     assert table.with_suffix(".svg").exists()
 
 
+def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "workflow_scripts/bench_plan.py"), "--models", "resnet20"]
+    said = run_in(ROOT, *script, "--budgets", "0.1", "0.5", "--folder", str(tmp_path))
+    (table,) = tmp_path.rglob("bench_plan.csv")
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["budget"] for row in rows] == ["parameters", "FLOPs", "both, used up"]
+    for row in rows:
+        assert int(row["channels"]) == 16 + 6 * (16 + 32 + 64) + 32 + 64 + 10  # with shortcuts and classes
+        assert 0 < float(row["milliseconds_median"]) <= float(row["milliseconds_most"])
+        assert 0 <= float(row["percent_unused_median"]) <= float(row["percent_unused_most"]) < 5
+    assert table.with_suffix(".md").read_text() in said
+
+
 def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "workflow_scripts/bench_widths.py"), "--models", "resnet20"]
     what = ["--shares", "0.25", "--batch", "2", "--rounds", "3"]

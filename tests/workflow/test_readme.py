@@ -84,6 +84,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make bench-reconstruct": Recipe("python workflow_scripts/bench_reconstruct.py"),
     "make bench-latency": Recipe("python workflow_scripts/bench_latency.py"),
     "make bench-widths": Recipe("python workflow_scripts/bench_widths.py"),
+    "make bench-plan": Recipe("python workflow_scripts/bench_plan.py"),
     "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
     "make bench-prune": Recipe("python workflow_scripts/bench_prune.py"),
     ".venv/bin/snakemake -n": Planned("pretrain"),
