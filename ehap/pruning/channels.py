@@ -7,7 +7,12 @@ from typing import Literal
 from torch import fx, nn
 
 from ehap.errors import ArchitectureError
-from ehap.pruning.forward import check_nothing_is_read_after_it_was_overwritten, trace_forward
+from ehap.pruning.forward import (
+    check_no_hooks,
+    check_nothing_is_read_after_it_was_overwritten,
+    check_same_in_both_modes,
+    trace_forward,
+)
 from ehap.pruning.operations import kind_of
 
 Kept = Mapping[str, Sequence[int]]
@@ -137,10 +142,12 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
 
     Raises:
         ArchitectureError: An operation is met that pruning does not know, with its name, or one that overwrites a
-            tensor which another operation reads afterwards: the graph's edges would not say what that one reads.
+            tensor which another operation reads afterwards: the graph's edges would not say what that one reads. Or
+            the forward pass is another one in train mode than in eval mode, or has hooks, which no graph shows.
     """
     traced = trace_forward(model)
     check_nothing_is_read_after_it_was_overwritten(traced)
+    check_same_in_both_modes(model, traced)
     steps: list[Step] = []
     dense: dict[str, int] = {}
     owners: dict[int, str] = {}
@@ -158,6 +165,7 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
         steps.append(step)
         if step.kind in ("flatten", "linear") or flat & set(step.sources):
             flat.add(step.name)
+    check_no_hooks(model, {step.module for step in steps})
     return ChannelGraph(tuple(steps), dense, frozenset(grouped))
 
 
@@ -172,7 +180,10 @@ def _check(
     if isinstance(module, nn.BatchNorm2d) and not module.affine:
         raise ArchitectureError(f"{step.module}: expected BatchNorm2d with affine=True.")
     if step.kind == "input" and any(other.kind == "input" for other in seen):
-        raise ArchitectureError(f"{step.name}: expected a network of one input.")
+        raise ArchitectureError(
+            f"{step.name}: expected a network of one input; wrap one whose other arguments have defaults in a module "
+            "whose forward takes images alone."
+        )
     _check_width(step, module, dense, seen, flat)
     if step.kind != "add":
         return

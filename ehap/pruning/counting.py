@@ -1,13 +1,13 @@
 """Size of a pruned network by arithmetic on kept channels; no network is built."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from ehap.errors import ArchitectureError
+from ehap.errors import ArchitectureError, PlanError
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept
 from ehap.pruning.forward import trace_forward
 
@@ -32,6 +32,10 @@ class Counter:
         graph: Its channel graph.
         input_shape: (C, H, W) of an image.
 
+    Raises:
+        PlanError: The network cannot take images of this shape.
+        ArchitectureError: An add stretches one of its inputs over the other.
+
     Attributes:
         places: Layer name to the positions of its output map.
     """
@@ -39,7 +43,7 @@ class Counter:
     def __init__(self, model: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> None:
         self._graph = graph
         self._modules = {step.module: model.get_submodule(step.module) for step in graph.steps if step.module}
-        self.places = _output_places(model, graph, input_shape)
+        self.places = output_places(model, graph, input_shape)
 
     def __call__(self, kept: Kept) -> Size:
         """Return the size under ``kept``."""
@@ -60,18 +64,27 @@ class Counter:
 
 
 @torch.no_grad()
-def _output_places(model: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> Mapping[str, int]:
+def output_places(model: nn.Module, graph: ChannelGraph, input_shape: Sequence[int]) -> Mapping[str, int]:
     """Return, for each convolution and linear layer, at how many positions its output stands.
 
     Raises:
-        ArchitectureError: An add stretches one of its inputs over the other.
+        PlanError, ArchitectureError: As Counter.
     """
     modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters())
+    image = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
     traced = trace_forward(model)
     try:
+        model.eval()(image.clone())
         traced.eval()
-        ShapeProp(traced).propagate(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+        ShapeProp(traced).propagate(image)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise PlanError(
+            f"expected the shape (C, H, W) of an image that the network takes, got {tuple(input_shape)} "
+            f"({str(error).splitlines()[0][:160]})."
+        ) from None
     finally:
         for module, training in modes.items():
             module.training = training

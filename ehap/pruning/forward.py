@@ -1,7 +1,7 @@
 """The forward pass of a network as an fx graph, and what it overwrites on the way."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,9 +12,12 @@ from ehap.pruning.union import UnionAdd
 
 METHODS: Mapping[str, Callable[..., Tensor]] = {
     "add": torch.add,
+    "add_": operator.iadd,
     "flatten": torch.flatten,
     "mean": torch.mean,
     "relu": torch.relu,
+    "relu_": torch.relu_,
+    "tanh": torch.tanh,
 }
 """Methods of a tensor, and the functions that do the same."""
 ALIASING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
@@ -32,7 +35,7 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
     """Return the model's forward pass as an fx graph over the model's own modules.
 
     What may be written in several ways is written in one: methods as functions, ``x.view(x.size(0), -1)`` as
-    ``torch.flatten(x, 1)``.
+    ``torch.flatten(x, 1)``, ``x.contiguous()``, of which the values are the same, as x.
 
     Raises:
         ArchitectureError: The forward pass depends on values, so that it cannot be traced.
@@ -51,23 +54,34 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
 
 def _write_methods_as_functions_(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
-        if node.op == "call_method" and (node.target in METHODS or _flattens_images(node)):
+        if node.op == "call_method" and node.target == "contiguous":
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+        elif (node.op == "call_method" and node.target in METHODS) or _flattens_images(node):
             target = METHODS.get(str(node.target), torch.flatten)
             with graph.inserting_before(node):
                 arguments = node.args if node.target in METHODS else (node.args[0], 1)
                 node.replace_all_uses_with(graph.call_function(target, arguments, node.kwargs))
             graph.erase_node(node)
     for node in reversed(list(graph.nodes)):  # what asked for the number of images
-        if not node.users and (_is_shape(node) or node.target is operator.getitem or node.target == "size"):
+        if not node.users and asks_for_shape(node):
             graph.erase_node(node)
 
 
 def _flattens_images(node: fx.Node) -> bool:
-    """Return whether a method is ``view`` or ``reshape`` to one vector for each image."""
+    """Return whether an operation is ``view`` or ``reshape`` to one vector for each image."""
+    if node.target not in ("view", "reshape", torch.reshape) or len(node.args) < 2 or node.kwargs:  # noqa: PLR2004
+        return False
     sizes = node.args[1:] if len(node.args) > 2 else node.args[-1]  # noqa: PLR2004 (several numbers, or one tuple)
-    if node.target not in ("view", "reshape") or not isinstance(sizes, (list, tuple)) or node.kwargs:
+    if not isinstance(sizes, (list, tuple)):
         return False
     return len(sizes) == 2 and _is_image_count(sizes[0]) and bool(sizes[1] == -1)  # noqa: PLR2004
+
+
+def asks_for_shape(node: fx.Node) -> bool:
+    """Return whether an operation is ``x.size()``, ``x.shape`` or a number out of it."""
+    number = node.target is operator.getitem and isinstance(node.args[0], fx.Node) and asks_for_shape(node.args[0])
+    return number or node.target == "size" or _is_shape(node)
 
 
 def _is_image_count(item: object) -> bool:
@@ -88,11 +102,46 @@ def _is_shape(item: object) -> bool:
     return item.target is getattr and bool(item.args[1] == "shape")
 
 
+def check_same_in_both_modes(model: nn.Module, graph_module: fx.GraphModule) -> None:
+    """Raise if a forward pass asks in which mode it is: pruned, it would stay what it is in the present one."""
+    modules = list(model.modules())
+    for module in modules:
+        module.training = not module.training
+    try:
+        other = trace_forward(model)
+    finally:
+        for module in modules:
+            module.training = not module.training
+    if str(other.graph) != str(graph_module.graph):
+        raise ArchitectureError(
+            f"the forward pass of {type(model).__name__} is another one in train mode than in eval mode; pruning needs "
+            "one without branches on self.training, but for those of modules like nn.Dropout."
+        )
+
+
+def check_no_hooks(model: nn.Module, called: Collection[str]) -> None:
+    """Raise if the network, or a module that is one operation of its, has hooks: they may do anything to a result.
+
+    Args:
+        model: The network.
+        called: Paths of the modules that are operations.
+    """
+    for name in ("", *called):
+        module = model.get_submodule(name)
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ArchitectureError(
+                f"{name or type(model).__name__}: expected no forward hooks, which a pruned network would not have or "
+                "which could turn removed channels into others; remove them first."
+            )
+
+
 def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     """Return whether an operation writes its result over the first tensor that it reads."""
     if module is not None:
         return bool(getattr(module, "inplace", False))
-    return node.target is operator.iadd or bool(node.kwargs.get("inplace", False))  # fx names it, however it was given
+    return node.target in (operator.iadd, torch.relu_) or bool(
+        node.kwargs.get("inplace", False)
+    )  # fx names it, however it was given
 
 
 def check_nothing_is_read_after_it_was_overwritten(graph_module: fx.GraphModule) -> None:

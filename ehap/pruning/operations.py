@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from ehap.errors import ArchitectureError
+from ehap.pruning.forward import asks_for_shape
 from ehap.pruning.union import UnionAdd
 
 ADDS = (operator.add, operator.iadd, torch.add)
@@ -28,6 +29,8 @@ KEEPING_MODULES = (
 )
 KEEPING_FUNCTIONS = (
     torch.relu,
+    torch.relu_,
+    torch.tanh,
     nn.functional.relu,
     nn.functional.relu6,
     nn.functional.leaky_relu,
@@ -57,10 +60,13 @@ def kind_of(node: fx.Node, module: nn.Module | None) -> str:
         return {"placeholder": "input", "output": "output"}[node.op]
     kind = _kind_of_function(node) if module is None else _kind_of_module(node, module)
     if kind is None:
+        while asks_for_shape(node) and node.users:  # what is done with a shape is what a user has written
+            node = next(iter(node.users))
         what = module if module is not None else getattr(node.target, "__name__", node.target)
         raise ArchitectureError(
-            f"{node.name}: {what} is not an operation that pruning knows; expected convolutions, linear layers, "
-            "BatchNorm2d, adds of two feature maps, flatten(1), activations that map 0 to 0, and pooling."
+            f"{node.name}: {what} is not an operation that pruning knows, or not with these arguments; expected "
+            "convolutions, linear layers, BatchNorm2d, adds of two feature maps, flatten(1), activations that map 0 to "
+            "0, and pooling."
         )
     return kind
 
@@ -77,7 +83,7 @@ def _kind_of_module(node: fx.Node, module: nn.Module) -> str | None:
             f"{node.target}: expected an activation that maps 0 to 0, as a removed channel is 0, got {module}."
         )
     if isinstance(module, nn.Flatten):
-        return "flatten" if (module.start_dim, module.end_dim) == (1, -1) else None
+        return "flatten" if module.start_dim == 1 and module.end_dim in (-1, MAP_AXES - 1) else None
     return "keep" if isinstance(module, KEEPING_MODULES) else None
 
 
@@ -89,7 +95,7 @@ def _kind_of_function(node: fx.Node) -> str | None:
         return "add" if plain and len(node.args) == 2 else None  # noqa: PLR2004 (with alpha it is another sum)
     if node.target is torch.flatten:
         start, end = (_argument(node, *which) for which in ((1, "start_dim", 0), (2, "end_dim", -1)))
-        return "flatten" if (start, end) == (1, -1) else None
+        return "flatten" if start in (1, 1 - MAP_AXES) and end in (-1, MAP_AXES - 1) else None
     if node.target is torch.mean:
         axes = _argument(node, 1, "dim", None)
         whole = isinstance(axes, (list, tuple)) and sorted(axis % MAP_AXES for axis in axes) == [2, 3]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, positions
+from ehap.pruning.counting import output_places
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.surgery import checked_kept, same_modes_
 from ehap.pruning.union import UnionAdd
@@ -65,7 +66,8 @@ def reconstruct(
         DataError: There are fewer than two images, or they are of another shape, type or device.
         NumericsError: An image, or what a layer computes from it, holds NaN or Inf.
         PlanError: The networks do not fit the plan, or the ridge is not above 0.
-        ArchitectureError: The network has an operation that pruning does not know.
+        ArchitectureError: The network has an operation that pruning does not know, or an add that stretches one of
+            its inputs.
         StoppedError: The keeper was told to stop; the state is kept.
 
     Source: He, Zhang, Sun 2017, Channel Pruning for Accelerating Very Deep Neural Networks, arXiv:1707.06168, for
@@ -114,6 +116,7 @@ def _check_images(
 def _check_networks(dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept: Kept, images: Tensor) -> None:
     """Raise unless the networks are those of the plan and take the images, before long work starts."""
     _check_runs("dense", dense, images)
+    output_places(dense, graph, images.shape[1:])  # refuses adds that stretch one of their inputs
     carried = graph.carried(kept)
     for step in graph.steps:
         if step.kind not in LAYERS:

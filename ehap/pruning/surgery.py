@@ -1,6 +1,8 @@
 """Make the smaller network of a plan, or mask the original one for comparison."""
 
 import copy
+import operator
+from collections.abc import Sequence
 
 import torch
 from torch import fx, nn
@@ -75,7 +77,7 @@ def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
 
 
 def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
-    """Return what a plan keeps, after a look at whether it is one for this network."""
+    """Return what a plan keeps, as lists of plain numbers, after a look at whether it is one for this network."""
     layers = graph.layers()
     kept = plan.kept if isinstance(plan, PruningPlan) else plan
     if isinstance(plan, PruningPlan) and set(kept) == set(layers) and plan.widths != layers:
@@ -87,14 +89,27 @@ def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
     if set(kept) != set(layers):
         odd = sorted(set(kept) ^ set(layers))
         raise PlanError(f"the plan is for another model: it and the model differ in the layers {', '.join(odd[:4])}.")
+    kept = {layer: _plain(layer, kept[layer]) for layer in layers}
     for layer, width in layers.items():
-        channels = list(kept[layer])
+        channels = kept[layer]
         if channels != sorted(set(channels)) or not channels or channels[0] < 0 or channels[-1] >= width:
             raise PlanError(f"{layer}: expected sorted channels out of 0 to {width - 1}, at least one, got {channels}.")
     for layer in graph.unpruned():
         if len(kept[layer]) != layers[layer]:
             raise PlanError(f"{layer}: its rows are the network's outputs, or a group's, and must all stay.")
     return kept
+
+
+def _plain(layer: str, channels: Sequence[int]) -> list[int]:
+    """Return indices, which may be a tensor or an array, as plain numbers; others would be told apart by identity."""
+    mask = any(str(getattr(item, "dtype", type(item).__name__)).endswith("bool") for item in channels)
+    try:
+        found = [] if mask else [operator.index(item) for item in channels]
+    except TypeError:
+        mask = True
+    if mask:
+        raise PlanError(f"{layer}: expected the indices of channels, whole numbers, got {channels}.")
+    return found
 
 
 def _shrink_(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...], dense_inputs: int) -> None:

@@ -29,3 +29,11 @@ def difference(model: nn.Module, kept: Kept, images: torch.Tensor) -> float:
     smaller = prune(model, kept)
     reference = masked(images)
     return ((smaller(images) - reference).abs().max() / reference.abs().max()).item()
+
+
+def sees_images(model: nn.Module, kept: Kept, images: torch.Tensor) -> bool:
+    """Return whether the answers of the masked network depend on the images, as they do where channels are alive."""
+    masked = copy.deepcopy(model)
+    mask_(masked, kept)
+    answers = masked(images)
+    return bool((answers[0] - answers[1]).abs().max() > 1e-3 * answers.abs().max())

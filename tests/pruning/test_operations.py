@@ -10,12 +10,12 @@ from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm
 from torchvision.models import mobilenet_v2
 
-from ehap.errors import ArchitectureError
+from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.pruning import prune, reconstruct
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
-from tests.pruning.plans import difference, random_plan
+from tests.pruning.plans import difference, random_plan, sees_images
 
 
 def _network(middle: nn.Module) -> nn.Module:
@@ -58,6 +58,8 @@ WAYS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
     lambda x: F.avg_pool2d(F.hardswish(x), 8).flatten(start_dim=1),
     lambda x: torch.flatten(x.mean([-1, -2], keepdim=True), start_dim=1),
     lambda x: F.silu(x.mean((2, 3))),
+    lambda x: torch.reshape(F.avg_pool2d(x.relu_().tanh(), 8), (x.size(0), -1)),
+    lambda x: F.avg_pool2d(x.contiguous(), 8).flatten(-3, 3),
     lambda x: torch.mean(F.gelu(F.leaky_relu(F.elu(F.relu6(x)), 0.1)), dim=(2, 3)),
 )
 
@@ -112,6 +114,34 @@ def _linear_behind(*modules: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 5), *modules)
 
 
+class _Moody(_Adds):
+    """Another network in train mode."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.add)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.one(x)
+        x = F.relu(self.two(x)) if self.training else self.two(x)
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+class _Flagged(_Adds):
+    """A network with an argument that nobody has to give."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.add)
+
+    def forward(self, x: torch.Tensor, flag: bool = False) -> torch.Tensor:
+        return super().forward(x)
+
+
+def _hooked(module: str) -> nn.Module:
+    network = _network(nn.Identity())
+    network.get_submodule(module).register_forward_hook(lambda module, inputs, output: output + 1)
+    return network
+
+
 def _flat_and_then_overwritten(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     flat = torch.flatten(x, 1)
     x += y
@@ -146,10 +176,14 @@ def test_vectors_of_all_places_are_known_as_views() -> None:
 def test_torchvisions_mobilenet_is_pruned_right(enliven: Callable[[nn.Module], None]) -> None:
     model = mobilenet_v2(width_mult=0.25, num_classes=10)
     enliven(model)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 2, 3)  # or else little of the images arrives at the end
     model.double().eval()
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for seed in range(2):
         kept = random_plan(model, seed)
+        assert sees_images(model, kept, images)
         assert difference(model, kept, images) < 1e-9
     built = prune(model, kept).float()
     assert Counter(model, channel_graph(model), (3, 32, 32))(kept) == Size(parameters(built), flops(built, (3, 32, 32)))
@@ -159,9 +193,11 @@ def test_torchvisions_mobilenet_is_pruned_right(enliven: Callable[[nn.Module], N
     ("end", "name"),
     [
         (lambda x: F.avg_pool2d(x, 8).view(-1, 4), "view"),
-        (lambda x: F.avg_pool2d(x, 8).view(x.size(1), -1), "size"),
-        (lambda x: F.avg_pool2d(x, 8).view(x.size(0), 4), "size"),
-        (lambda x: F.avg_pool2d(x, x.size(3)).flatten(1), "size"),
+        (lambda x: F.avg_pool2d(x, 8).view(x.size(1), -1), "view"),
+        (lambda x: F.avg_pool2d(x, 8).view(x.shape[0], 4), "view"),
+        (lambda x: F.avg_pool2d(x, 8).view(size=(x.shape[0], -1)), "view"),
+        (lambda x: torch.reshape(F.avg_pool2d(x, 8), (-1, 4)), "reshape"),
+        (lambda x: F.avg_pool2d(x, x.size()[3]).flatten(1), "avg_pool2d"),
         (lambda x: F.avg_pool2d(x, 8).flatten(), "flatten"),
         (lambda x: x.mean(1), "mean"),
         (lambda x: x.mean((1, 2)), "mean"),
@@ -228,6 +264,12 @@ def test_layers_are_pruned_in_the_order_of_the_forward_pass() -> None:
             r"add_1: reads \w+ after relu has overwritten",
         ),
         (_Adds(lambda x, y: operator.iadd(x, y) + x), r"add: reads \w+ after iadd has overwritten"),
+        (_Adds(lambda x, y: x.add_(y) + x), r"add: reads \w+ after iadd has overwritten"),
+        (_Adds(lambda x, y: x.relu_() + y + x), r"add_1: reads \w+ after relu_\w* has overwritten"),
+        (_Moody(), r"the forward pass of _Moody is another one in train mode than in eval mode"),
+        (_Flagged(), r"flag: expected a network of one input; wrap one whose other arguments have defaults"),
+        (_hooked(""), r"Sequential: expected no forward hooks"),
+        (_hooked("0"), r"0: expected no forward hooks"),
         (_Adds(_flat_and_then_overwritten), r"last: reads flatten after iadd has overwritten"),
         (_Overwriting(torch.add, last=nn.Identity()), r"iadd_1: reads last after iadd has overwritten"),
         (_Overwriting(torch.add, last=nn.Dropout()), r"iadd_1: reads last after iadd has overwritten"),
@@ -244,3 +286,17 @@ def test_an_add_that_stretches_one_side_is_refused() -> None:
     graph = channel_graph(model)
     with pytest.raises(ArchitectureError, match=r"expected an add of equal shapes, got \[\(4, 8, 8\), \(4, 1, 1\)\]"):
         Counter(model, graph, (3, 8, 8))
+    kept = {layer: list(range(width)) for layer, width in graph.layers().items()} | {"two": [1, 2], "three.1": [0, 1]}
+    with pytest.raises(ArchitectureError, match="expected an add of equal shapes"):
+        reconstruct(model, prune(model, kept), kept, torch.rand(4, 3, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 4, 4), (8, 8)])
+def test_images_that_a_network_cannot_take_are_refused_by_their_shape(shape: tuple[int, int, int]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.Flatten(), nn.Linear(64, 2)).train()
+    with pytest.raises(PlanError) as error:
+        Counter(model, channel_graph(model), shape)
+    assert str(error.value).startswith(
+        f"expected the shape (C, H, W) of an image that the network takes, got {shape} ("
+    )
+    assert all(module.training for module in model.modules())

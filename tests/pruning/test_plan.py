@@ -325,8 +325,9 @@ def test_bad_scores_and_traces_are_refused() -> None:
         plan(_chain(), _scores([float("nan"), 0, 0, 0], [0] * 3, [0] * 2), budget, SMALL)
     with pytest.raises(PlanError, match=r"2: expected scores of shape \(3,\), got shape \(2,\)"):
         plan(_chain(), _scores([0] * 4, [0] * 2, [0] * 2), budget, SMALL)
-    with pytest.raises(NumericsError, match="layer: the traces hold NaN or Inf"):
-        sensitivity({"layer": torch.tensor([float("inf")])}, {"layer": torch.ones(1, 2)})
+    for value in ("nan", "inf"):
+        with pytest.raises(NumericsError, match="layer: the traces hold NaN or Inf"):
+            sensitivity({"layer": torch.tensor([float(value)])}, {"layer": torch.ones(1, 2)})
     with pytest.raises(PlanError, match="layer: expected one trace for each of 1 channels, got none"):
         sensitivity({}, {"layer": torch.ones(1, 2)})
 

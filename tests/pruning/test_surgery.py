@@ -1,6 +1,8 @@
 import copy
 from collections.abc import Callable
+from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -10,10 +12,10 @@ from torch import nn
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import PruningPlan, UnionAdd, prune, reconstruct, unions_by_matrix
+from ehap.pruning import PruningPlan, UnionAdd, mask_, prune, reconstruct, unions_by_matrix
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
-from tests.pruning.plans import Kept, difference, random_plan
+from tests.pruning.plans import Kept, difference, random_plan, sees_images
 
 
 @given(seed=st.integers(0, 2**31 - 1), few=st.booleans(), training=st.booleans(), frozen=st.booleans())
@@ -37,10 +39,16 @@ def test_pruned_equals_masked_on_the_real_networks(
     model = build_model(name, 10, seed=0)
     enliven(model)
     model.train(training)
+    for module in model.modules() if few else ():  # or else little of an image comes through a chain of single channels
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.bias, 1, 2)
+        elif isinstance(module, nn.Conv2d):
+            module.weight.data *= module.in_channels**0.5
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for seed in (7, 8, 9) if name != "wrn28_8" else (7,):
         kept = random_plan(model, seed, few)
         with torch.no_grad():
+            assert sees_images(model, kept, images)
             assert difference(model, kept, images) < 1e-4
             assert difference(copy.deepcopy(model).double(), kept, images.double()) < 1e-9
 
@@ -97,6 +105,20 @@ def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels
         reconstruct(model, published, kept, images)
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, numpy.array, tuple])
+def test_channels_may_be_tensors_and_arrays(
+    tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], kind: Callable[[list[int]], Any]
+) -> None:
+    kept = random_plan(tiny, 5)
+    given = {layer: kind(channels) for layer, channels in kept.items()}
+    assert torch.equal(prune(tiny, given)(batch[0]), prune(tiny, kept)(batch[0]))
+    masks = [copy.deepcopy(tiny) for _ in range(2)]
+    for network, plan in zip(masks, (given, kept), strict=True):
+        mask_(network, plan)
+    for name, tensor in masks[0].state_dict().items():
+        assert torch.equal(tensor, masks[1].state_dict()[name])
+
+
 def test_keeping_everything_changes_nothing(tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
     pruned = prune(tiny, kept)
@@ -118,6 +140,10 @@ def test_the_original_is_not_changed_and_the_mode_is_kept(tiny: nn.Module) -> No
         ({"conv1": [0, 4]}, "conv1: expected sorted channels out of 0 to 3"),
         ({"conv1": [2, 1]}, "conv1: expected sorted channels"),
         ({"fc": [0, 1]}, "fc: its rows are the network's outputs, or a group's, and must all stay"),
+        ({"conv1": [0.0, 1.0]}, r"conv1: expected the indices of channels, whole numbers, got \[0.0, 1.0\]"),
+        ({"conv1": torch.tensor([0.0])}, "conv1: expected the indices of channels, whole numbers, got tensor"),
+        ({"conv1": torch.tensor([False, True])}, "conv1: expected the indices of channels, whole numbers, got tensor"),
+        ({"conv1": [False, True]}, "conv1: expected the indices of channels, whole numbers"),
         ({"conv9": [0]}, "the plan is for another model: it and the model differ in the layers conv9"),
     ],
 )
