@@ -5,12 +5,14 @@ Scores are there already, as those of a run are: computed once and shared by all
 
 import argparse
 import statistics
+import sys
 import time
 from pathlib import Path
 
 import pandas
 import torch
 
+from ehap.errors import PlanError
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, PruningPlan, layer_weights, random_scores
 from ehap.runtime import choose_device, device_name, slug
@@ -53,9 +55,15 @@ for model in args.models:
                 **dict.fromkeys(names, budget),
             )
             began = time.perf_counter()
-            plan = planner(scores, settings)
+            try:
+                plan = planner(scores, settings)
+            except PlanError as error:
+                print(f"{model}, {kind}, {budget:g}: left out ({error})", file=sys.stderr)
+                continue
             seconds.append(time.perf_counter() - began)
             left.append(unused(plan, budget, names))
+        if not seconds:
+            continue
         rows.append(
             {
                 "model": model,

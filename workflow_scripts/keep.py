@@ -18,18 +18,26 @@ args = parser.parse_args()
 if not args.results.is_dir():
     parser.exit(1, f"error: expected the folder of a run, but there is none at {args.results}.\n")
 
+found = {path: json.loads(path.read_text()) for path in sorted(args.results.rglob("record.json"))}
+runs = {record["device"]: args.folder / slug(record["device"]) / args.results.name for record in found.values()}
+evaluated = {record["device"] for record in found.values() if record["stage"] == "evaluate"}
 copied: dict[Path, int] = {}
-for path in sorted(args.results.rglob("record.json")):
-    run = args.folder / slug(json.loads(path.read_text())["device"]) / args.results.name
-    target = run / path.relative_to(args.results).parent
-    target.mkdir(parents=True, exist_ok=True)
-    network = [path.with_name("model.safetensors")] if args.networks and path.parts[-5] == "pretrain" else []
-    for source in (path, path.with_name("history.csv"), path.with_name("plan.json"), *network):
-        if source.exists():
-            shutil.copyfile(source, target / source.name)
-    copied[run] = copied.get(run, 0) + 1
+for path, record in found.items():
+    cell = path.relative_to(args.results).parent
+    # A plan is the same on every device, and tables of a device want the plans of what was evaluated there.
+    devices = sorted(evaluated | {record["device"]}) if record["stage"] == "prune" else [record["device"]]
+    network = [path.with_name("model.safetensors")] if args.networks and record["stage"] == "pretrain" else []
+    for run in (runs[device] for device in devices):
+        (run / cell).mkdir(parents=True, exist_ok=True)
+        for source in (path, path.with_name("history.csv"), path.with_name("plan.json"), *network):
+            if source.exists():
+                shutil.copyfile(source, run / cell / source.name)
+        copied[run] = copied.get(run, 0) + 1
 for run, count in copied.items():
     print(f"{count} records in {run}; name it under also_read to show them in the tables")
+    older = [path for path in run.rglob("record.json") if not (args.results / path.relative_to(run)).exists()]
+    if older:
+        print(f"  beside {len(older)} kept before that the run does not have (any more), the first {older[0].parent}")
 records = sorted(path for run in copied for path in run.rglob("record.json"))
 if any(json.loads(path.read_text())["stage"] == "evaluate" for path in records):
     largest = max(copied, key=copied.__getitem__)

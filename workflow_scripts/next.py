@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
-from ehap.settings import Run
+from ehap.errors import EhapError
 from ehap.settings.names import DENSE
+from ehap.workflow.configuration import read_run
 from ehap.workflow.forecast import (
     estimate,
     main_device,
@@ -24,7 +23,10 @@ from ehap.workflow.forecast import (
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
 path = parser.parse_args().configuration
-run = Run(yaml.safe_load(path.read_text()))
+try:
+    run = read_run(path)
+except EhapError as error:
+    parser.exit(1, f"error: {error}\n")
 results = f"results/{run.name}"
 
 command = [sys.executable, "-m", "snakemake", "--configfile", str(path), "--summary"]

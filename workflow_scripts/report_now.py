@@ -2,15 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from ehap.errors import EhapError, SettingsError
-from ehap.settings import Run
+from ehap.errors import EhapError
 from ehap.stages import report
 from ehap.workflow.cells import page_records
 from ehap.workflow.command import command_options
+from ehap.workflow.configuration import read_run
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
@@ -18,19 +15,8 @@ parser.add_argument("--results", type=Path, help="the folder of the run, if not 
 parser.add_argument("--page", type=Path, help="the file to write, if not report/index.html there")
 args = parser.parse_args()
 
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError:
-        there = ", ".join(sorted(each.stem for each in path.parent.glob("*.yaml"))) or "none"
-        raise SettingsError(f"{path}: expected a configuration there; in {path.parent} there are: {there}.") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: expected YAML ({' '.join(str(error).split())}).") from None
-
-
 try:
-    run = Run(_read(args.configuration))
+    run = read_run(args.configuration)
     results = args.results or Path("results") / run.name
     page = args.page or results / "report/index.html"
     inputs = (Path("config/paper_results.csv"), Path("config/paper_settings.csv"), Path("measurements"))

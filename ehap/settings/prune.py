@@ -39,8 +39,8 @@ class Prune:
         stream carries what any branch writes, of any width; tied rounds streams, too, and so does ``deploy.round_to``.
     rounds: The channels go in so many rounds, with the scores of what is left computed anew in each (exact traces
         only).
-    weights: new = the pruned network starts from new weights and trains for the pretraining epochs, too: what the
-        architecture alone is worth.
+    weights: new = the pruned network starts from new weights and trains as ``pretrain`` says, for the epochs of both
+        stages, with what the method's own ``finetune`` says: what the architecture alone is worth.
     rule: as_published removes channels as the published code does, its slips included: one channel more, the limit by
         a threshold that keeps channel 0 where it leaves none, and unions in the order of a Python set.
     """

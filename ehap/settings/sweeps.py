@@ -48,15 +48,16 @@ def _swept(
     grid = config.get("grid")
     if not swept or not isinstance(grid, Mapping) or not isinstance(grid.get("methods"), list):
         return {**config, "methods": methods} if swept else config
-    named = [one for name in grid["methods"] for one in swept.get(name, [name])]
+    named = [one for name in grid["methods"] for one in (swept.get(name, [name]) if isinstance(name, str) else [name])]
     return {**config, "methods": methods, "grid": {**grid, "methods": named}}
 
 
 def _whole(noun: str, where: str, value: Any) -> str:
     """Return a whole number as it stands in a name."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    text = isinstance(value, str) and value.isdecimal()  # as nested values of --config may come
+    if not text and (not isinstance(value, int) or isinstance(value, bool)):
         raise SettingsError(f"{where}: expected whole numbers, got {value!r}.")
-    return f"{noun}{value}"
+    return f"{noun}{int(value)}"
 
 
 def _percent(where: str, value: Any) -> str:

@@ -88,9 +88,10 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
     names = [(str(pair[0]), str(pair[1])) for pair in table.columns.to_flat_index()]
     found = [name if kind == "mean" else f"{name}_std" for kind, name in names]
     table.columns = pandas.Index(found, dtype="str")
-    table = table.reindex(columns=list(dict.fromkeys([*found, *SHARES])))  # none where the dense network is not tested
+    always = ["accuracy", "accuracy_std", "file_size", *SHARES]  # none where a network is tested in integers alone
+    table = table.reindex(columns=list(dict.fromkeys([*found, *always])))
     counts = rows[rows["column"] == "accuracy"].groupby(keys, sort=False).size().rename("n")
-    return table.join(counts).reset_index()
+    return table.join(counts).fillna({"n": 0}).astype({"n": int}).reset_index()
 
 
 def comparison(values: pandas.DataFrame) -> pandas.DataFrame:

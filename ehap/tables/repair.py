@@ -117,7 +117,8 @@ def repair_by_size(frame: pandas.DataFrame) -> bytes:
         frame: As ``repaired`` returns it. Where a ranking was repaired at one size only, there is no curve and no
             panel, unless this is so of all.
     """
-    every = list(usual_steps(usual_images(frame)).groupby(["dataset", "model", "ranking", "device"], sort=False))
+    sized = frame.dropna(subset="compression_ratio")  # without a record of the plan there is no size
+    every = list(usual_steps(usual_images(sized)).groupby(["dataset", "model", "ranking", "device"], sort=False))
     panels = [(key, part) for key, part in every if part["compression_ratio"].nunique() > 1] or every
     figure, axes = _panels([f"{ranking}\n{model} on {dataset}" for (dataset, model, ranking, _), _ in panels])
     for axis, (_, part) in zip(axes, panels, strict=True):
@@ -133,7 +134,9 @@ def repair_by_images(frame: pandas.DataFrame) -> bytes:
         frame: As ``repaired`` returns it. Where a ranking and size was repaired on one number of images only, there is
             nothing to compare and no panel, unless this is so of all.
     """
-    counts = usual_steps(frame).assign(size=lambda part: part["compression_ratio"].round().astype(int))
+    counts = usual_steps(frame.dropna(subset="compression_ratio")).assign(
+        size=lambda part: part["compression_ratio"].round().astype(int)
+    )
     every = list(counts.groupby(["dataset", "model", "ranking", "size", "device"], sort=False))
     panels = [(key, part) for key, part in every if part["images"].nunique() > 1] or every
     figure, axes = _panels(
@@ -183,8 +186,8 @@ def _rankings(settings: pandas.DataFrame) -> pandas.DataFrame:
 
 def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """Return a figure of panels, at most four a row."""
-    across = min(4, len(titles))
-    down = math.ceil(len(titles) / across)
+    across = max(1, min(4, len(titles)))  # without a panel an empty picture
+    down = math.ceil(max(1, len(titles)) / across)
     figure = Figure(figsize=(1.4 + 3.3 * across, 0.6 + 3.1 * down), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
     for axis in axes[len(titles) :]:

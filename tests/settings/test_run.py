@@ -171,6 +171,9 @@ def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str
     repair = run.reconstruct("digits", "resnet20", "random-images256")
     assert (repair.images, repair.ridge, repair.distill_steps) == (256, 1e-3, 300)
     assert run.reconstruct("digits", "resnet20", "hap").images == 0
+    config["methods"]["random"]["reconstruct"] = {"images": ["64", "128"]}  # as --config gives nested values
+    assert Run(config).repair_images() == (64, 128)
+    assert [name.rsplit("/", 1)[1] for name in Run(config).reconstructed()] == ["random-images64", "random-images128"]
     config["methods"]["random"]["reconstruct"] = {"images": 64, "draw": [0, 1]}
     assert [name.rsplit("/", 1)[1] for name in Run(config).reconstructed()] == ["random-draw0", "random-draw1"]
     assert Run(config).repair_images() == (64,)
@@ -182,6 +185,7 @@ def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str
     ("block", "message"),
     [
         ({"images": 1}, r"methods.random.reconstruct: images must be 0 .* or at least 2, got 1"),
+        ({"images": ["-3"]}, "methods.random.reconstruct.images: expected whole numbers, got '-3'"),
         ({"images": ["few"]}, "methods.random.reconstruct.images: expected whole numbers, got 'few'"),
         ({"images": 64, "ridge": 0}, "methods.random.reconstruct: ridge must be above 0, got 0"),
         ({"images": 64, "ridge": None, "distill_steps": 0}, "ridge null and distill_steps 0 leave nothing to do"),

@@ -56,6 +56,12 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
     assert ">magnitude + lamp<" in picture
     assert ">gate + lamp<" not in picture  # one size, where others have two
     assert ">gate + lamp, 60 %<" in tables.repair_by_images(frame).decode()  # nothing to compare: all panels
+    unplanned = alone.assign(
+        compression_ratio=float("nan"), ranking=""
+    )  # no record of the plan beside that of the repair
+    assert tables.repair_by_size(pandas.concat([frame, unplanned])) == tables.repair_by_size(frame)
+    assert b"</svg>" in tables.repair_by_size(unplanned)
+    assert b"</svg>" in tables.repair_by_images(unplanned)
     fewer = frame[frame["method"] == "l2-60"].assign(images=256)
     picture = tables.repair_by_images(pandas.concat([frame, fewer])).decode()
     assert ">magnitude + lamp, 60 %<" in picture

@@ -173,6 +173,32 @@ def test_without_the_dense_network_an_overview_leaves_shares_open(values: pandas
     assert [cell.strip() for cell in row.split("|")].count("") >= 2 + 2  # at both ends, and the shares
 
 
+def test_of_two_records_of_one_network_and_device_the_runs_own_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = {"stage": "evaluate", "method": "hap", "seed": 0}
+    own = record(tmp_path, "own", evaluated(90, 1000), **where)
+    kept = record(tmp_path, "kept", evaluated(90, 1000), **where)
+    other = record(tmp_path, "other", evaluated(80, 1000), instructions="avx2", **where)
+    gpu = record(tmp_path, "gpu", evaluated(70, 1000), **where, device="another GPU")
+    (row, elsewhere) = tables.overview(tables.collect([own, kept, gpu])[0]).to_dict("records")
+    assert (row["accuracy"], row["n"], elsewhere["accuracy"]) == (90, 1, 70)
+    assert pandas.isna(row["accuracy_std"])
+    assert not caplog.records
+    (row,) = tables.overview(tables.collect([own, other])[0]).to_dict("records")
+    assert (row["accuracy"], row["n"]) == (90, 1)
+    assert [line.getMessage() for line in caplog.records] == [
+        f"{other} is left out: {own} is of the same network, stage and device"
+    ]
+
+
+def test_a_network_that_was_tested_in_integers_alone_has_a_row(values: pandas.DataFrame) -> None:
+    frame = tables.overview(values[values["scheme"] == "qat8"])
+    assert frame["n"].tolist() == [0]
+    (row,) = [line for line in tables.overview_markdown(frame).splitlines() if "| hap " in line]
+    assert "88.70 ± 0.71 %" in row
+
+
 def test_a_run_of_which_nothing_is_evaluated_yet_has_tables_of_what_there_is(tmp_path: Path) -> None:
     where = {"seed": 0, "method": "hap", "settings": {}}
     assessed = record(tmp_path, "a", {"pruned_accuracy": (12.0, "percent")}, stage="assess", **where)

@@ -303,15 +303,22 @@ def test_a_damaged_record_is_one_clear_line(finished: Path, tmp_path: Path) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("script", ["report_now.py", "next.py"])
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "expected a configuration there; in {folder} there are: other."), ("name: [", "expected YAML (")],
+    [
+        (None, "expected a configuration there; in {folder} there are: other."),
+        ("name: [", "expected YAML ("),
+        ("", "expected names and values as in config/config.yaml, got None."),
+    ],
 )
-def test_a_configuration_that_cannot_be_read_is_one_clear_line(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_configuration_that_cannot_be_read_is_one_clear_line(
+    tmp_path: Path, text: str | None, said: str, script: str
+) -> None:
     (tmp_path / "other.yaml").write_text("name: other")
     if text is not None:
         (tmp_path / "run.yaml").write_text(text)
-    command = [sys.executable, "workflow_scripts/report_now.py", str(tmp_path / "run.yaml")]
+    command = [sys.executable, f"workflow_scripts/{script}", str(tmp_path / "run.yaml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'run.yaml'}: {said.format(folder=tmp_path)}")
