@@ -17,7 +17,7 @@ CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
 .PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-widths test check format install lock clean
 
-demo: $(READY) ## the whole chain on handwritten digits, some twenty minutes on two cores
+demo: $(READY) ## the whole chain on handwritten digits, 10 to 20 minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
 	@python workflow_scripts/show.py results/demo
 
