@@ -100,7 +100,8 @@ def _summary(whole: pandas.DataFrame) -> dict[str, Any]:
     Where a method has been tested on several devices, its key names the device, too.
     """
     summary: dict[str, Any] = {}
-    means = [name for name in whole.columns if pandas.api.types.is_numeric_dtype(whole[name])]
+    numbers = [name for name in whole.columns if pandas.api.types.is_numeric_dtype(whole[name])]
+    means = [name for name in numbers if not name.endswith("_n")]
     several = whole.duplicated(["dataset", "model", "method"], keep=False)
     for row, named in zip(whole.to_dict("records"), several, strict=True):
         method = f"{row['method']} on {row['device']}" if named else row["method"]

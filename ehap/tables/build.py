@@ -77,7 +77,8 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
 
     Returns:
         dataset, model, method, device, n, and mean and std (``…_std``) of accuracy, accuracy_<scheme>,
-        compression_ratio and flops_ratio (percent), and file_size and file_size_<scheme> (bytes).
+        compression_ratio and flops_ratio (percent), and file_size and file_size_<scheme> (bytes). Where an accuracy is
+        that of another number of seeds than n, as in a run that goes on, ``…_n`` says of how many.
     """
     rows = _evaluated(values)
     rows = rows[rows["quantity"].isin(["accuracy", "compression_ratio", "flops_ratio", "file_size"])]
@@ -90,8 +91,11 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
     table.columns = pandas.Index(found, dtype="str")
     always = ["accuracy", "accuracy_std", "file_size", *SHARES]  # none where a network is tested in integers alone
     table = table.reindex(columns=list(dict.fromkeys([*found, *always])))
-    counts = rows[rows["column"] == "accuracy"].groupby(keys, sort=False).size().rename("n")
-    return table.join(counts).fillna({"n": 0}).astype({"n": int}).reset_index()
+    counts = rows.groupby([*keys, "column"], sort=False).size().unstack(fill_value=0)
+    n = counts["accuracy"] if "accuracy" in counts else counts.sum(axis=1) * 0
+    others = counts[[name for name in counts if str(name).startswith("accuracy_")]]
+    differ = others[[name for name in others if (others[name].ne(0) & others[name].ne(n)).any()]]
+    return table.join(n.rename("n")).join(differ.add_suffix("_n")).reset_index()
 
 
 def comparison(values: pandas.DataFrame) -> pandas.DataFrame:

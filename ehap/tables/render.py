@@ -128,7 +128,11 @@ def overview_markdown(frame: pandas.DataFrame) -> str:
     names = [str(name) for name in frame.columns]
     columns = {
         "accuracy": ("accuracy", "percent"),
-        **{name: (name.replace("accuracy_", "after "), "percent") for name in names if name.startswith("accuracy_")},
+        **{
+            name: (name.replace("accuracy_", "after "), "percent")
+            for name in names
+            if name.startswith("accuracy_") and not name.endswith("_n")
+        },
         "compression_ratio": ("parameters kept", "percent"),
         "flops_ratio": ("FLOPs kept", "percent"),
         "file_size": ("file", "bytes"),
@@ -144,6 +148,9 @@ def overview_markdown(frame: pandas.DataFrame) -> str:
             spread = frame.get(f"{name}_std", frame[name] * math.nan)
             cells = zip(frame[name], spread if name.startswith("accuracy") else frame[name] * math.nan, strict=True)
             shown[label] = [number(value, deviation, unit) for value, deviation in cells]
+            if f"{name}_n" in frame:
+                own = zip(shown[label], frame[f"{name}_n"], frame["n"], strict=True)
+                shown[label] = [f"{cell} (n = {count})" if cell and count != n else cell for cell, count, n in own]
     shown["n"] = frame["n"]
     if frame["device"].nunique() > 1:
         shown["device"] = frame["device"]

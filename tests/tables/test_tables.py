@@ -192,6 +192,15 @@ def test_of_two_records_of_one_network_and_device_the_runs_own_counts(
     ]
 
 
+def test_a_column_of_fewer_seeds_says_so(values: pandas.DataFrame) -> None:
+    assert not [name for name in tables.overview(values) if name.endswith("_n")]
+    frame = tables.overview(values[(values["scheme"] == "") | (values["seed"] == 1)])
+    assert only_row(frame, method="hap")[["n", "accuracy_qat8_n"]].tolist() == [2, 1]
+    (row,) = [line for line in tables.overview_markdown(frame).splitlines() if "| hap " in line]
+    assert "88.50 ± 0.71 %" in row
+    assert "| 89.20 % (n = 1) |" in row
+
+
 def test_a_network_that_was_tested_in_integers_alone_has_a_row(values: pandas.DataFrame) -> None:
     frame = tables.overview(values[values["scheme"] == "qat8"])
     assert frame["n"].tolist() == [0]
