@@ -53,6 +53,7 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
 
 
 def _write_methods_as_functions_(graph: fx.Graph) -> None:
+    """Write methods as functions and views as flattening, in place, and leave out what asked for shapes for them."""
     for node in list(graph.nodes):
         if node.op == "call_method" and node.target == "contiguous":
             node.replace_all_uses_with(node.args[0])
@@ -139,9 +140,8 @@ def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     """Return whether an operation writes its result over the first tensor that it reads."""
     if module is not None:
         return bool(getattr(module, "inplace", False))
-    return node.target in (operator.iadd, torch.relu_) or bool(
-        node.kwargs.get("inplace", False)
-    )  # fx names it, however it was given
+    inplace = node.kwargs.get("inplace", False)  # fx names it, however it was given
+    return node.target in (operator.iadd, torch.relu_) or bool(inplace)
 
 
 def check_nothing_is_read_after_it_was_overwritten(graph_module: fx.GraphModule) -> None:
