@@ -98,9 +98,11 @@ class Exact:
         self._layers = {name.removesuffix(".weight"): _layer(layer) for name, layer in layers.items()}
         gates = [criterion for criterion in settings.criteria if criterion in AT_GATES]
         norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-        if gates and any(isinstance(module, norms) for module in self._model.modules()):
+        alone = [name for name, module in self._model.named_modules() if isinstance(module, norms)] if gates else []
+        if alone:
             raise ArchitectureError(
-                f"criterion {gates[0]}: expected every BatchNorm directly behind a convolution of its own."
+                f"{alone[0]}: criterion {gates[0]} expects every BatchNorm directly behind a convolution of its own; "
+                "trace, diagonal and block do without."
             )
         self._settings, self._seed, self._images, self._labels = settings, seed, images, labels
         self._criteria = settings.criteria

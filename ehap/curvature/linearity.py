@@ -85,7 +85,10 @@ PRODUCTS = (operator.mul, operator.imul, operator.truediv, torch.mul, torch.div)
 PRODUCT_METHODS = ("mul", "mul_", "div", "div_")
 DIVISIONS = (operator.truediv, torch.div, "div", "div_")
 ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.truediv)
-ADVICE = "say approximate: gauss-newton to accept the Gauss–Newton traces, or take estimator hutchinson"
+ADVICE = (
+    'say approximate: gauss-newton (from Python approximate="gauss-newton") to accept the Gauss–Newton traces, or take '
+    "estimator hutchinson, which has the trace alone"
+)
 
 
 def check_linear(model: nn.Module) -> None:

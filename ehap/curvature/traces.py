@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ def channel_traces(
         planner: With settings.until, says which channels traces would keep; hutchinson ends when that is stable.
 
     Raises:
-        DataError: The batch is empty or holds NaN.
+        DataError: The batch is empty or holds NaN, or is not what the network takes.
         ArchitectureError: exact, and the network is not linear in each layer's weights.
         NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
         StoppedError: The keeper was told to stop; the state is kept.
@@ -167,22 +167,34 @@ def merged_traces(
 
 
 def channel_scores(
-    model: nn.Module, images: Tensor, labels: Tensor, *criteria: Curvature, seed: int = 0
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *criteria: Curvature,
+    seed: int = 0,
+    approximate: Literal["no", "gauss-newton"] = "no",
 ) -> dict[Curvature, dict[str, Tensor]]:
     """Compute several scores of every channel, exactly and in one pass; see Curvature for what each is.
 
-    The short form of ``channel_traces`` with estimator exact, whose settings have all choices. Errors as there.
+    The short form of ``channel_traces`` with estimator exact, whose settings have all choices. Errors as there, and
+    SettingsError for a criterion that is none of Curvature.
 
     Returns:
         Criterion to parameter name to (C_out,) float64, in loss units (trace: per squared weight unit).
     """
-    settings = Trace(batch_size=len(images), estimator="exact", criteria=criteria)
+    size = max(1, len(images))  # an empty batch is refused as such
+    settings = Trace(batch_size=size, estimator="exact", criteria=criteria, approximate=approximate)
     return channel_traces(model, images, labels, settings, seed).scores
 
 
 @torch.no_grad()
 def _check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     """Raise unless network and batch go together: finite, one row of logits and one label for each image alone."""
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or not images.is_floating_point():
+        kinds = [str(each.dtype) if isinstance(each, Tensor) else type(each).__name__ for each in (images, labels)]
+        raise DataError(
+            f"expected tensors, images normalised in floating point and labels in int64, got {' and '.join(kinds)}."
+        )
     if not len(images) or not images.isfinite().all():
         raise DataError(
             f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
@@ -193,7 +205,16 @@ def _check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     if broken:
         raise NumericsError(f"{broken[0]} holds NaN or Inf; expected a network whose training did not diverge.")
     quiet, pair = copy.deepcopy(model).eval(), images[:2]
-    together, alone = quiet(pair), [quiet(image.unsqueeze(0)) for image in pair]
+    try:
+        together, alone = quiet(pair), [quiet(image.unsqueeze(0)) for image in pair]
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        kind = next(model.parameters()).dtype
+        raise DataError(
+            f"the network, in {kind}, cannot take images {tuple(images.shape[1:])} of {images.dtype} on "
+            f"{images.device} ({str(error).splitlines()[0][:160]}); give images of its shape and type, on its device."
+        ) from None
     if not isinstance(together, Tensor) or together.dim() != 2:  # noqa: PLR2004 (images, classes)
         shape = tuple(together.shape) if isinstance(together, Tensor) else type(together).__name__
         raise ArchitectureError(f"expected logits of shape (images, classes), got {shape}.")

@@ -70,6 +70,8 @@ def output_places(model: nn.Module, graph: ChannelGraph, input_shape: Sequence[i
     Raises:
         PlanError, ArchitectureError: As Counter.
     """
+    if not isinstance(input_shape, Sequence) or len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
+        raise PlanError(f"expected the shape (C, H, W) of an image, got {input_shape}.")
     modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters())
     image = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)

@@ -63,10 +63,11 @@ def kind_of(node: fx.Node, module: nn.Module | None) -> str:
         while asks_for_shape(node) and node.users:  # what is done with a shape is what a user has written
             node = next(iter(node.users))
         what = module if module is not None else getattr(node.target, "__name__", node.target)
+        where = node.name if module is None else node.target
         raise ArchitectureError(
-            f"{node.name}: {what} is not an operation that pruning knows, or not with these arguments; expected "
+            f"{where}: {what} is not an operation that pruning knows, or not with these arguments; expected "
             "convolutions, linear layers, BatchNorm2d, adds of two feature maps, flatten(1), activations that map 0 to "
-            "0, and pooling."
+            "0, and pooling." + (" To flatten, write x.flatten(1)." if what in ("view", "reshape") else "")
         )
     return kind
 

@@ -190,9 +190,11 @@ class Planner:
             )
             if share is not None and least > _floor(share * dense)
         }
+        whole = self._graph.unpruned() if self._graph.grouped else ()
         raise PlanError(
             f"expected a budget that can be met: {'; '.join(found.values())}; raise {' and '.join(found)} or "
             "prune_ratio_limit, or lower min_channels or round_to."
+            + (f" All channels stay of {', '.join(whole[:4])}: outputs, or of convolutions in groups." if whole else "")
         )
 
 

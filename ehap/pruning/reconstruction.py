@@ -102,7 +102,7 @@ def _check_images(
     if images.ndim != 4 or images.shape[1] != channels or not exact:  # noqa: PLR2004
         raise DataError(
             f"expected normalised images of shape (N, {channels}, H, W) in float32 or float64, got "
-            f"{tuple(images.shape)} of {images.dtype}."
+            f"{tuple(images.shape)} of {images.dtype}; of a network in half precision take float()."
         )
     shape, planned = tuple(images.shape[1:]), tuple(plan.input_shape) if isinstance(plan, PruningPlan) else ()
     if planned not in ((), shape):

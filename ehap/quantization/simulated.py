@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.errors import ArchitectureError, NumericsError
+from ehap.errors import ArchitectureError, DataError, NumericsError
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
 from ehap.quantization.canonical import canonical_
 from ehap.quantization.live_norms import norms_as_modules_
@@ -79,9 +79,16 @@ def simulate(
         layer_bits: Layer name to bits of its weights, of every layer; where left out, all have settings.bits.
 
     Raises:
-        ArchitectureError: The network has an operation that the scheme does not cover, or a layer has no bits.
+        ArchitectureError: The network has an operation that the scheme does not cover, or is not in float32, or a
+            layer has no bits.
+        DataError: The shape is not one of an image.
         NumericsError: A weight or a statistic is NaN or infinite.
     """
+    if len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
+        raise DataError(f"expected the shape (C, H, W) of one image, got {tuple(input_shape)}.")
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise ArchitectureError(f"{name}: expected float32, got {parameter.dtype}; take float() of the network.")
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise NumericsError(

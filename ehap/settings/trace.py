@@ -1,7 +1,7 @@
 """Settings of the trace stage: one named curvature."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ehap.errors import SettingsError
 from ehap.settings.checks import Precision, at_least, positive, share
@@ -92,6 +92,12 @@ class Trace:
         if self.scale != 1 and (self.estimator == "exact" or self.as_published):
             raise SettingsError(
                 "scale is for hutchinson with samples of one scale; exact and as_published have their own."
+            )
+        unknown = [name for name in self.criteria if name not in get_args(Curvature)]
+        if unknown:
+            raise SettingsError(
+                f"criteria: expected some of {', '.join(get_args(Curvature))}, got {unknown[0]!r}; scores that need no "
+                "derivatives are functions of ehap.pruning: magnitude, bn_scale, random_scores."
             )
         if not self.criteria or len(set(self.criteria)) < len(self.criteria):
             raise SettingsError(f"criteria: expected at least one, each once, got {list(self.criteria)}.")

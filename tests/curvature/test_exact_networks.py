@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ehap.curvature import channel_traces
+from ehap.curvature import channel_scores, channel_traces
 from ehap.curvature.dense import dense_channel_traces
 from ehap.curvature.factors import loss_factors
 from ehap.curvature.frozen import channel_weights
-from ehap.errors import ArchitectureError, DataError, NumericsError
+from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
 from ehap.settings import Trace
 
 Batch = tuple[Tensor, Tensor]
@@ -309,3 +309,54 @@ def test_what_does_not_go_together_is_said_first(
     labels = labels[:5] if change == "few labels" else labels.clamp_min(5) if change == "high label" else labels
     with pytest.raises(kind, match=message):
         channel_traces(model, images, labels, Trace(batch_size=12, estimator=estimator, samples=2))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (
+            lambda x: (127 * x).byte(),
+            lambda y: y,
+            "images normalised in floating point .*, got torch.uint8 and torch.int64",
+        ),
+        (lambda x: x.numpy(), lambda y: y, "expected tensors, .* got ndarray and torch.int64"),
+        (lambda x: x, lambda y: y.tolist(), "expected tensors, .* got torch.float32 and list"),
+        (lambda x: x[:0], lambda y: y[:0], "expected a Hessian batch of finite images, got 0 images"),
+        (
+            lambda x: x.double(),
+            lambda y: y,
+            r"the network, in torch.float32, cannot take images \(3, 8, 8\) of torch.float64",
+        ),
+        (lambda x: x.permute(0, 2, 3, 1), lambda y: y, r"cannot take images \(8, 8, 3\) .*; give images of its shape"),
+    ],
+)
+def test_images_and_labels_of_other_kinds_are_refused(
+    images: Callable[[Tensor], Any], labels: Callable[[Tensor], Any], message: str, tiny: nn.Module, batch: Batch
+) -> None:
+    with pytest.raises(DataError, match=message):
+        channel_scores(tiny, images(batch[0]), labels(batch[1]), "gate")
+
+
+@pytest.mark.parametrize("name", ["magnitude", "bn-scale", "Gate"])
+def test_scores_that_are_not_from_derivatives_are_refused(name: Any, tiny: nn.Module, batch: Batch) -> None:
+    with pytest.raises(
+        SettingsError, match=f"criteria: expected some of trace, diagonal, .* got '{name}'; scores that"
+    ):
+        channel_scores(tiny, *batch, name)
+
+
+def test_scores_of_a_network_that_is_not_piecewise_linear_are_approximate_if_asked(batch: Batch) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    with pytest.raises(ArchitectureError, match=r'1: SiLU .*; say .*from Python approximate="gauss-newton"'):
+        channel_scores(model, *batch, "gate")
+    found = channel_scores(model, *batch, "gate", approximate="gauss-newton")["gate"]
+    assert all(bool((scores > 0).all()) for scores in found.values())
+
+
+def test_a_norm_that_is_not_behind_a_convolution_is_named(batch: Batch) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 5)).eval()
+    with pytest.raises(
+        ArchitectureError, match="2: criterion gate expects every BatchNorm directly behind a convolution"
+    ):
+        channel_scores(model, *batch, "gate")
+    assert set(channel_scores(model, *batch, "trace")["trace"]) == {"0.weight", "4.weight"}

@@ -12,9 +12,20 @@ from torch import nn
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import PruningPlan, UnionAdd, mask_, prune, reconstruct, unions_by_matrix
+from ehap.pruning import (
+    PruningPlan,
+    UnionAdd,
+    layer_weights,
+    mask_,
+    plan,
+    prune,
+    random_scores,
+    reconstruct,
+    unions_by_matrix,
+)
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.counting import Counter, Size
+from ehap.settings import Prune
 from tests.pruning.plans import Kept, difference, random_plan, sees_images
 
 
@@ -40,10 +51,8 @@ def test_pruned_equals_masked_on_the_real_networks(
     enliven(model)
     model.train(training)
     for module in model.modules() if few else ():  # or else little of an image comes through a chain of single channels
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.bias, 1, 2)
-        elif isinstance(module, nn.Conv2d):
-            module.weight.data *= module.in_channels**0.5
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.abs() * module.in_channels**0.5
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for seed in (7, 8, 9) if name != "wrn28_8" else (7,):
         kept = random_plan(model, seed, few)
@@ -113,8 +122,8 @@ def test_channels_may_be_tensors_and_arrays(
     given = {layer: kind(channels) for layer, channels in kept.items()}
     assert torch.equal(prune(tiny, given)(batch[0]), prune(tiny, kept)(batch[0]))
     masks = [copy.deepcopy(tiny) for _ in range(2)]
-    for network, plan in zip(masks, (given, kept), strict=True):
-        mask_(network, plan)
+    for network, channels in zip(masks, (given, kept), strict=True):
+        mask_(network, channels)
     for name, tensor in masks[0].state_dict().items():
         assert torch.equal(tensor, masks[1].state_dict()[name])
 
@@ -185,6 +194,10 @@ def test_groups_stay_whole_and_depthwise_convolutions_follow_what_they_read(
     assert difference(model, kept, images) < 1e-9
     built = prune(model, kept).float()
     assert Counter(model, graph, (3, 8, 8))(kept) == Size(parameters(built), flops(built, (3, 8, 8)))
+    with pytest.raises(
+        PlanError, match=r"All channels stay of first, middle, fc: outputs, or of convolutions in groups\."
+    ):
+        plan(model, random_scores(layer_weights(model), 0), Prune(criterion="random", flops=0.1), (3, 8, 8))
     with pytest.raises(PlanError, match="middle: its rows are the network's outputs, or a group's"):
         prune(model, kept | {"middle": [0, 1]})
 

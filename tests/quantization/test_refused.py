@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import ArchitectureError, NumericsError, SettingsError
+from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
 from ehap.quantization import simulate
 from ehap.settings import Qat
 from tests.quantization.images import SHAPE
@@ -91,6 +91,13 @@ def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_layer(
         NumericsError, match=f"{name}: expected finite numbers to quantize, got NaN or Inf in 1 of {count}"
     ):
         simulate(tiny, SETTINGS, SHAPE)
+
+
+def test_other_types_and_shapes_are_refused(tiny: nn.Module) -> None:
+    with pytest.raises(ArchitectureError, match=r"conv1.weight: expected float32, got torch.float64; take float\(\)"):
+        simulate(tiny.double(), SETTINGS, SHAPE)
+    with pytest.raises(DataError, match=r"expected the shape \(C, H, W\) of one image, got \(1, 3, 8, 8\)"):
+        simulate(tiny.float(), SETTINGS, (1, *SHAPE))  # type: ignore[arg-type]
 
 
 def test_an_operation_that_the_scheme_does_not_cover_is_named() -> None:
