@@ -6,6 +6,7 @@ EhapError
 ├── CheckpointError     a weights file is damaged, or belongs to another model
 ├── ArchitectureError   a network has a part that cannot be pruned or quantized
 ├── PlanError           a pruning plan or budget does not fit the network
+├── MismatchError       two forms of one network give different answers
 ├── NumericsError       NaN or Inf where a finite number was expected
 ├── ProvenanceError     the notes on how outputs came to be are absent or not to be trusted
 ├── DeviceError         the asked-for device is not there
@@ -38,6 +39,10 @@ class ArchitectureError(EhapError):
 
 class PlanError(EhapError):
     """A pruning plan or budget does not fit the network."""
+
+
+class MismatchError(EhapError):
+    """Two forms of one network give different answers."""
 
 
 class NumericsError(EhapError):

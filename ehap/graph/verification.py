@@ -1,0 +1,58 @@
+"""Whether two forms of one network give the same answers: one function, one tolerance for each precision."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ehap.errors import MismatchError
+
+FLOAT, INTEGER = 1e-4, 0.02
+"""The largest difference of two forms of a network, as a share of the largest output: in floating point, in integers."""
+SMALLEST = 1e-30  # of a largest output: of zeros alone every difference counts
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well two forms of one network agree.
+
+    difference: The largest difference, as a share of the largest output. mismatches: Images with another arg max.
+    images: That were compared.
+    """
+
+    difference: float
+    mismatches: int
+    images: int
+
+
+@torch.no_grad()
+def check_agreement(found: Tensor, wanted: Tensor, tolerance: float, what: str, advice: str = "") -> Agreement:
+    """Compare the outputs of two forms of one network.
+
+    Args:
+        found: (N, ...), of the form that is checked.
+        wanted: Of the form that it stands for, the same shape.
+        tolerance: FLOAT or INTEGER.
+        what: The form that is checked and the one that it stands for, e.g. "the pruned network and the masked one".
+        advice: What to do, a sentence or empty.
+
+    Raises:
+        MismatchError: Shapes differ, an output is NaN or infinite, or a difference is larger than the tolerance.
+    """
+    if found.shape != wanted.shape:
+        raise MismatchError(
+            f"{what}: expected outputs of one shape, got {tuple(found.shape)} and {tuple(wanted.shape)}. {advice}".strip()
+        )
+    first, second = found.detach().double().cpu(), wanted.detach().double().cpu()
+    largest = max(float(second.abs().max()), SMALLEST) if second.numel() else 1.0
+    difference = float((first - second).abs().max()) / largest if second.numel() else 0.0
+    if not difference <= tolerance:  # NaN is no agreement either
+        raise MismatchError(
+            f"{what} give different outputs: off by {difference:.2g} of the largest output, at most {tolerance:g} is "
+            f"allowed. {advice}".strip()
+        )
+    rows = first.shape[:1].numel()
+    if first.dim() < 2 or not rows:  # noqa: PLR2004 (images, classes)
+        return Agreement(difference, 0, rows)
+    other = first.reshape(rows, -1).argmax(1) != second.reshape(rows, -1).argmax(1)
+    return Agreement(difference, int(other.sum()), rows)
