@@ -8,7 +8,7 @@ from torch import Tensor
 from ehap.errors import MismatchError
 
 FLOAT, INTEGER = 1e-4, 0.02
-"""The largest difference of two forms of a network, as a share of the largest output: in floating point, in integers."""
+"""The largest difference between two forms of a network, as a share of the largest output; of floats, of integers."""
 SMALLEST = 1e-30  # of a largest output: of zeros alone every difference counts
 
 
@@ -40,9 +40,8 @@ def check_agreement(found: Tensor, wanted: Tensor, tolerance: float, what: str, 
         MismatchError: Shapes differ, an output is NaN or infinite, or a difference is larger than the tolerance.
     """
     if found.shape != wanted.shape:
-        raise MismatchError(
-            f"{what}: expected outputs of one shape, got {tuple(found.shape)} and {tuple(wanted.shape)}. {advice}".strip()
-        )
+        shapes = f"{tuple(found.shape)} and {tuple(wanted.shape)}"
+        raise MismatchError(f"{what}: expected outputs of one shape, got {shapes}. {advice}".strip())
     first, second = found.detach().double().cpu(), wanted.detach().double().cpu()
     largest = max(float(second.abs().max()), SMALLEST) if second.numel() else 1.0
     difference = float((first - second).abs().max()) / largest if second.numel() else 0.0
