@@ -97,13 +97,40 @@ def _checked(model: nn.Module, graph_module: fx.GraphModule, example: Tensor, gr
         except MismatchError as error:
             where = first_difference(model, graph_module, example)
             raise MismatchError(
-                f"what torch.fx read off {type(model).__name__} is not what it computes: {error} {where} Such a "
-                "network may ask for types, attributes, gradients or tracing, have hooks, replaced or random "
-                "operations, or overwrite what it reads later; write it without."
+                f"what torch.fx read off {type(model).__name__} is not what it computes: {error} {where} {_ADVICE}"
             ) from None
 
 
+def check_twin(model: nn.Module, twin: nn.Module, example: Tensor) -> Agreement:
+    """Raise unless a copy of a network, read off it or written anew, gives its outputs in eval mode.
+
+    Both are called with gradients and without.
+
+    Args:
+        model: In any mode; it is not changed.
+        twin: In eval mode.
+        example: (N, ...), in their type and on their device.
+
+    Raises:
+        MismatchError: They differ.
+        ArchitectureError, DataError, NumericsError: As ``outputs_of``.
+    """
+    found = []
+    with evaluating(model):
+        for gradients in (False, True):
+            with torch.set_grad_enabled(gradients):
+                wanted = outputs_of(model, example)
+                given = outputs_of(twin, example)
+            found.append(check_agreement(given, wanted, tolerance_of(wanted), _TWIN, _ADVICE))
+    return max(found, key=lambda each: each.difference)
+
+
 _WHAT = "the graph and the network"
+_TWIN = "what was read off the network and the network"
+_ADVICE = (
+    "Such a network may ask for types, attributes, gradients or tracing, have hooks, replaced or random operations, or "
+    "overwrite what it reads later; write it without."
+)
 
 
 def _executed(graph_module: fx.GraphModule, example: Tensor, seen: Seen | None = None) -> Tensor:
