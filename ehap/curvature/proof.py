@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from ehap.curvature.exact import AT_GATES, Exact
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.jacobian import Jacobian
-from ehap.errors import MismatchError
+from ehap.errors import DataError, MismatchError
 from ehap.graph.reading import EXAMPLES, evaluating, outputs_of
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
@@ -81,7 +81,7 @@ def check_scores(model: nn.Module, images: Tensor, labels: Tensor, settings: Tra
     try:
         wide = copy.deepcopy(model).double()
         return _Proof(wide, images.double(), labels, settings, seed, WIDE).check()
-    except RuntimeError as error:  # of a network that casts, or calls what has no float64
+    except (RuntimeError, DataError) as error:  # of a network that casts, or calls what has no float64
         if isinstance(error, torch.OutOfMemoryError):
             raise
         return _Proof(model, images, labels, settings, seed, NARROW).check()
