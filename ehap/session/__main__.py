@@ -57,7 +57,15 @@ class Session:
         except Exception as error:  # its traceback comes home, and the others are worth having
             seconds = time.monotonic() - began
             note = " ".join(str(error).split())[:200]
-            failed = Step("the part itself", (), self._scratch / name / "failed.txt", 0, False, seconds, "failed", note)
+            failed = Step(
+                "the part itself",
+                (),
+                self._scratch / name / "failed.txt",
+                0,
+                seconds=seconds,
+                state="failed",
+                note=note,
+            )
             self._steps[name] = [*self._steps.get(name, ()), failed]
             failed.log.parent.mkdir(parents=True, exist_ok=True)
             failed.log.write_text(traceback.format_exc())
@@ -119,10 +127,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, default=Path(), help="where its results/ and state/ lie")
     parser.add_argument("--cells", nargs="+", help="e.g. finetune/cifar10/resnet56/seed0/hap; all if left out")
     parser.add_argument("--side-by-side", type=int, help="trainings at a time; machine.cells_per_gpu if left out")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="cuda; to rehearse, auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process")
     parser.add_argument("--rehearse", action="store_true", help="small numbers, to see it work, also without a GPU")
     args = parser.parse_args()
+    args.device = args.device or ("auto" if args.rehearse else "cuda")
     if args.rehearse:
         args.models = ["resnet20"]
         args.precisions = [name for name in args.precisions if name != "fp16"]  # 80 times slower on a CPU
@@ -147,7 +156,8 @@ def main() -> int:
 
 
 def _run_parts(session: Session, args: argparse.Namespace, scratch: Path, clock: Clock) -> int:
-    environment = {"PYTHONPATH": os.pathsep.join(_search_path(args.wheels, scratch))}
+    path = os.pathsep.join(_search_path(args.wheels, scratch))
+    environment = {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if args.rehearse and args.config is None:
         args.config, args.root = scratch / "rehearsal.yaml", scratch / "rehearsal"
         args.config.write_text(json.dumps(SMALL_RUN))

@@ -18,7 +18,7 @@ MARK = "@pytest.mark.gpu"
 TRAINING_ARCHIVES = 4
 SMALL_RUN: dict[str, Any] = {
     "name": "rehearsal",
-    "grid": {"datasets": ["digits"], "models": ["resnet20"], "seeds": [0], "methods": ["random"]},
+    "grid": {"datasets": ["digits"], "models": ["resnet20"], "seeds": [0], "methods": ["random"], "schemes": []},
     "prepare": {"all": {"train_images": 64, "test_images": 32}},
     "pretrain": {"all": {"epochs": 1, "learning_rate": 0.05, "batch_size": 32}},
     "prune": {"all": {"params": 0.3}},
@@ -61,11 +61,10 @@ def tests(args: Namespace, scratch: Path) -> Part:
     """All tests marked ``gpu``; only files that have some are read: the others want more packages."""
     root = scratch / "tests"
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if MARK in path.read_text()]
-    command = ["-m", "pytest", "-m", "gpu", "-v", "-ra", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "default"]
+    command = ["-m", "pytest", "-m", "gpu", "-v", "-ra", "-p", "no:cacheprovider", "-W", "default"]
     command += [f"--junitxml={root / 'junit.xml'}", f"--rootdir={ROOT}", *files]
-    return Part(
-        "tests", root, [Step("pytest -m gpu", command, root / "log.txt", LEAST_TESTS)], lambda: _all_under(root)
-    )
+    step = Step("pytest -m gpu", command, root / "log.txt", LEAST_TESTS, tells=True)
+    return Part("tests", root, [step], lambda: _all_under(root))
 
 
 def trainings(args: Namespace, scratch: Path) -> Part:
@@ -94,10 +93,11 @@ def trainings(args: Namespace, scratch: Path) -> Part:
         if (results / cell.name / "record.json").is_file():
             step = Step(cell.name, (), step.log, 0, state="ended", note="it had ended before")
         steps.append(step)
-    folders = [folder / cell.name for cell in cells for folder in (results, states, logs)]
+    folders = [folder / cell.name for cell in cells for folder in (results, states)]
 
     def files() -> list[Path]:
-        found = [path for folder in folders for path in _all_under(folder)]
+        found = [step.log for step in steps if step.log.is_file()]
+        found += [path for folder in folders for path in _all_under(folder)]
         return [path for path in found if path.name not in ("lock", "previous.pt", "next.pt") and path.suffix != ".tmp"]
 
     widest = max((run.machine.gpu_percent(cell.stage, cell.model) for cell in cells), default=0)

@@ -42,7 +42,7 @@ def profiled(steps: Steps, device: torch.device) -> dict[str, str]:
         "seconds_per_product": plain,
         "seconds_per_product_profiled": watched,
         "kernel_seconds_per_product": busy,
-        "kernel_share_percent": 100 * busy / plain,
+        **({"kernel_share_percent": 100 * busy / plain} if device.type == "cuda" else {}),
         "kernels_per_product": sum(row["calls"] for row in kernels),
         "device": device.type,
         "products_profiled": PROFILED,

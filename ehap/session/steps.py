@@ -17,6 +17,7 @@ GRACE = 15.0
 CLOSING = 10.0
 """Seconds to pack the last archive and to write the summary."""
 BETWEEN_LOOKS = 0.2
+LONGEST_NOTE = 500
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 State = Literal["waiting", "running", "ended", "failed", "cut off", "skipped"]
 
@@ -27,6 +28,7 @@ class Step:
 
     name: In the summary. command: Its arguments behind the interpreter; empty where nothing is to be done.
     log: Takes both its outputs. least: Seconds below which it is not begun. alone: Whether no other step may run.
+    tells: Whether the last line of the log is worth a note.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Step:
     log: Path
     least: float
     alone: bool = False
+    tells: bool = False
     seconds: float = 0.0
     state: State = "waiting"
     note: str = ""
@@ -142,10 +145,7 @@ def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
 
 
 def _judge(step: Step, code: int, over: bool) -> None:
-    if code == 0:
-        step.state = "ended"
-    elif over:
-        step.state = "cut off"
-    else:
+    step.state = "ended" if code == 0 else "cut off" if over else "failed"
+    if step.state == "failed" or step.tells:
         lines = step.log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}, no message"]
-        step.state, step.note = "failed", lines[-1][:200]
+        step.note = lines[-1].strip("= ")[:LONGEST_NOTE]
