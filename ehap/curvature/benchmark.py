@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import rademacher
 from ehap.curvature.products import FIRST_ORDER_SCALE
+from ehap.curvature.regular import regular_samples
 from ehap.curvature.traces import channel_traces
 from ehap.runtime import KEEP_NOTHING, KeepNothing, PeakMemory, precision_context, synchronize
 from ehap.settings import Trace
@@ -76,12 +78,19 @@ def published(
 
     In half precision under autocast, as Algorithm 2, with our two scales: of the loss and of the gradients.
     """
-    return _timed(model, images, labels, samples, clock, item_by_item=True, precision=precision)
+    return _timed(model, images, samples, clock, partial(published_samples, labels=labels, precision=precision))
+
+
+def regular(
+    model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
+) -> Cost:
+    """Run our products with convolutions whose second derivatives are regular ones, see ``regular``."""
+    return _timed(model, images, samples, clock, partial(regular_samples, labels=labels, precision=precision))
 
 
 def plain(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run plain double backward on the whole batch, with a vectorised sum over each channel."""
-    return _timed(model, images, labels, samples, clock, item_by_item=False)
+    return _timed(model, images, samples, clock, partial(published_samples, labels=labels, item_by_item=False))
 
 
 def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
@@ -172,13 +181,7 @@ def published_samples(
 
 
 def _timed(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    samples: int,
-    clock: Clock,
-    item_by_item: bool,
-    precision: Precision = "fp32",
+    model: nn.Module, images: Tensor, samples: int, clock: Clock, sampler: Callable[..., Iterator[None]]
 ) -> Cost:
     model.eval()
     totals = {
@@ -187,7 +190,7 @@ def _timed(
     each = []
     with PeakMemory(images.device) as memory:
         began = _now(images.device, clock)
-        steps = published_samples(model, images, labels, totals, samples, item_by_item, precision)
+        steps = sampler(model=model, images=images, totals=totals, samples=samples)
         next(steps)
         for _ in range(samples):
             start = _now(images.device, clock)

@@ -13,7 +13,7 @@ from ehap.settings import Trace
 from ehap.settings.checks import Precision
 
 
-@pytest.mark.parametrize("contender", [benchmark.published, benchmark.plain])
+@pytest.mark.parametrize("contender", [benchmark.published, benchmark.plain, benchmark.regular])
 def test_the_published_form_gives_our_traces_from_the_same_vectors(
     contender: Callable[..., benchmark.Cost], tiny: nn.Module, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -44,11 +44,16 @@ def test_our_products_are_timed_one_by_one_micro_batches_together(
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.02)])
-def test_the_published_form_runs_in_half_precision(
-    precision: Precision, tolerance: float, tiny: nn.Module, batch: tuple[Tensor, Tensor]
+@pytest.mark.parametrize("contender", [benchmark.published, benchmark.regular])
+def test_a_contender_runs_in_half_precision(
+    contender: Callable[..., benchmark.Cost],
+    precision: Precision,
+    tolerance: float,
+    tiny: nn.Module,
+    batch: tuple[Tensor, Tensor],
 ) -> None:
     full, half = (
-        torch.cat(list(benchmark.published(tiny, *batch, 3, time.process_time, each).trace.values()))
+        torch.cat(list(contender(tiny, *batch, 3, time.process_time, each).trace.values()))
         for each in ("fp32", precision)
     )
     assert 0 < (half - full).norm() < tolerance * full.norm()  # it is rounded, and no scale is left in it
