@@ -38,8 +38,9 @@ def costs(folder: Path) -> str:
         each = _value(record, "time_per_product")
         base = found.get((model, "fp32", "published"))
         ratio = "" if base is None else f"{_value(base, 'time_per_product') / each:.2f}"
-        memory = _value(record, "peak_memory") / 1e6
-        rows.append((model, precision, form, f"{1e3 * each:.2f}", f"{memory:.0f}", ratio))
+        on_cpu = "instructions" in record  # whose memory is the process's: only its first measurement means something
+        memory = "" if on_cpu else f"{_value(record, 'peak_memory') / 1e6:.0f}"
+        rows.append((model, precision, form, f"{1e3 * each:.2f}", memory, ratio))
     if not rows:
         return ""
     one = next(iter(found.values()))

@@ -44,7 +44,7 @@ def test_files_are_shared_out_and_what_has_no_room_is_named(folders: tuple[Path,
 def test_what_cannot_be_pressed_stays_within_the_limit(folders: tuple[Path, Path, Path]) -> None:
     out, root, scratch = folders
     most = MOST_BYTES - archive.END_OF_TAR - archive.SPARE - 4 * 512
-    packed = pack(out, "some", root, [_noise(root / "a", most), _noise(root / "b", most + 1)], scratch)
+    packed = pack(out, "some", root, [_noise(root / "b", most + 1), _noise(root / "a", most)], scratch)
     assert packed.left_out == ("b",)
     assert MOST_BYTES - 100_000 < packed.archives[0].stat().st_size <= MOST_BYTES
 
