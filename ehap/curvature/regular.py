@@ -124,7 +124,8 @@ def regular_samples(
 
     Args and steps as for ``benchmark.published_samples``.
     """
-    twin, layers = frozen_copy(model)
+    frozen = frozen_copy(model)
+    twin, layers = frozen.network, frozen.layers
     regular_(twin)
     weights: list[Tensor] = [geometry(layer).weight for layer in layers.values()]
     images = images.contiguous(memory_format=torch.channels_last)

@@ -105,9 +105,10 @@ def test_a_dropped_norm_is_seen(tiny: nn.Module, batch: Batch, monkeypatch) -> N
         return found
 
     monkeypatch.setattr(frozen, "fold_norms", broken)
-    for estimator in ("exact", "hutchinson"):
-        with pytest.raises(MismatchError, match="what was read off the network and the network give different outputs"):
-            channel_traces(tiny, *batch, Trace(batch_size=12, estimator=estimator, samples=1))
+    with pytest.raises(MismatchError, match="the score trace by exact derivatives"):
+        channel_traces(tiny, *batch, settings("trace"))
+    with pytest.raises(MismatchError, match="what was read off the network and the network give different outputs"):
+        channel_traces(tiny, *batch, Trace(batch_size=12, samples=1))
 
 
 class Casts(nn.Sequential):
@@ -209,6 +210,20 @@ def test_an_alias_that_is_overwritten_is_scored_as_what_it_is(batch: Batch) -> N
     for criterion in ("gate", "trace"):
         for name, values in wanted[criterion].items():
             torch.testing.assert_close(found[criterion][name], values)
+
+
+class OverwritesWhatReluNeeds(OverwritesAnAlias):
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.a(x)
+        x = skip.relu()
+        x += skip
+        return self.fc(self.b(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("estimator", ["exact", "hutchinson"])
+def test_what_autograd_cannot_differentiate_is_refused_by_name(batch: Batch, estimator) -> None:
+    with pytest.raises(ArchitectureError, match="overwrites a tensor from which derivatives are computed"):
+        channel_traces(OverwritesWhatReluNeeds(), *batch, Trace(batch_size=12, estimator=estimator, samples=1))
 
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.int16, torch.uint8, torch.int8])
