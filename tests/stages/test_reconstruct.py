@@ -45,14 +45,14 @@ def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
     files: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="ehap"):
-        _run(files, Reconstruct(images=3, positions=20, distill_steps=0))
+        _run(files, Reconstruct(images=3, positions=20, distill_steps=0, held_out=0))
     assert "layers have fewer equations than unknowns" in caplog.text
     values = json.loads(files["record"].read_text())["values"]
     assert values["underdetermined_layers"]["value"] > 10
     assert values["least_equations_per_unknown"]["value"] == pytest.approx(3 / 65)  # of the classifier
     assert values["seconds"]["value"] == values["reconstruct_time"]["value"] > 0
     assert "distilled_accuracy" not in values
-    _run(files, Reconstruct(images=20, positions=0, distill_steps=0))
+    _run(files, Reconstruct(images=20, positions=0, distill_steps=0, held_out=0))
     values = json.loads(files["record"].read_text())["values"]
     assert values["underdetermined_layers"]["value"] == 1
     assert values["least_equations_per_unknown"]["value"] == 20 / 65
