@@ -68,13 +68,14 @@ def relative_error(dense: nn.Module, network: nn.Module, images: Tensor, judging
         judging: So many of them, the first, have the error taken.
 
     Returns:
-        0 where the outputs are equal; 1 where they are as good as the dense network's means; ``inf`` where they differ
-        but the dense network's are the same for every image.
+        0 where the outputs are equal; 1 where they are as good as the dense network's means. A variance below what
+        rounding makes of equal outputs counts as that.
     """
     wanted, found = _outputs(dense, images), _outputs(network, images[:judging])
     error = (found - wanted[:judging]).square().mean()
-    variance = (wanted - wanted.mean(0)).square().mean()
-    return 0.0 if error == 0 else (error / variance).item()
+    rounding = torch.finfo(images.dtype).eps ** 2 * wanted.square().mean()
+    variance = (wanted - wanted.mean(0)).square().mean().maximum(rounding)
+    return (error / variance.clamp_min(torch.finfo(torch.float64).tiny)).item()
 
 
 def warn_if_worse(unseen: Unseen, work: str, advice: str) -> None:

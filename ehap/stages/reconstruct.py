@@ -96,7 +96,7 @@ class _Judge:
         self._images = normalise(images[split.shown().to(images.device)], info)
 
     def error(self, when: str, network: nn.Module) -> Values:
-        """Return the relative error of a network as a value; nothing where no image is held out or it is infinite."""
+        """Return the relative error of a network as a value; nothing where no image is held out."""
         error = 100 * relative_error(self._dense, network, self._images, self._count) if self._count else math.inf
         return {f"unseen_error_{when}": Value(error, "percent")} if math.isfinite(error) else {}
 
