@@ -61,7 +61,10 @@ def reconstruct(
         plan: The plan, or what it keeps.
         images: (N, C, H, W), as the networks take them (normalised), float32 or float64, on their device; at least 2
             are fitted.
-        ridge: Above 0. Small values fit better, but leave cancelling weights, by which later training diverges.
+        ridge: Above 0. Small values fit these images better, but leave cancelling weights, by which later training
+            diverges. On unseen digits the error of a ResNet-20 fitted to 64 images was 4.0 % of the variance at 0.1,
+            3.0 % at 0.01, 3.8 % at 1e-4 and 8.4 % at 1e-8, in float64 as well: so small a ridge is harmful even where
+            it is no matter of precision.
         positions: Of each map, drawn anew for every chunk of images, that give equations; None takes all.
         seed: Of their draw.
         keeper: Keeps the layers fitted so far, whenever it is due; a run that goes on from them gives, on a CPU, the
@@ -87,8 +90,8 @@ def reconstruct(
     graph = channel_graph(dense)
     kept = checked_kept(graph, plan)
     _check_images(graph, plan, images, ridge, positions)
-    split = split_images(len(images), held_out, seed)
     _check_networks(dense, pruned, graph, kept, images[:2])
+    split = split_images(len(images), held_out, seed)
     result, whole = copy.deepcopy(pruned).eval(), copy.deepcopy(dense).eval()
     inplace = [module for each in (result, whole) for module in each.modules() if getattr(module, "inplace", False)]
     for module in inplace:  # a result may have readers that are still to come
