@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from ehap.curvature.frozen import channel_weights
+from ehap.curvature.frozen import channel_weights, check_plain_weights
 from ehap.errors import ArchitectureError, DataError, NumericsError
 from ehap.models.tracing import check_readable
 
@@ -27,6 +27,7 @@ def checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         NumericsError: A weight or a logit is NaN or infinite.
     """
     check_readable(model)
+    check_plain_weights(model)
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or not images.is_floating_point():
         kinds = [str(each.dtype) if isinstance(each, Tensor) else type(each).__name__ for each in (images, labels)]
         raise DataError(

@@ -23,6 +23,16 @@ def channel_weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def check_plain_weights(model: nn.Module) -> None:
+    """Raise ArchitectureError if a layer's weight is no parameter: such a network cannot be copied, either."""
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and "weight" not in module._parameters:
+            raise ArchitectureError(
+                f"{name}: its weight is computed from other parameters (weight normalisation or the like); make it a "
+                "plain one first, e.g. by torch.nn.utils.parametrize.remove_parametrizations."
+            )
+
+
 @dataclass(frozen=True)
 class Frozen:
     """A private copy of a network, for derivatives.
@@ -50,12 +60,7 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
             weight is not a parameter of its own; or the network is in a wrapper or the like, see ``check_readable``.
     """
     check_readable(model)
-    for name, module in model.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and "weight" not in module._parameters:
-            raise ArchitectureError(
-                f"{name}: its weight is computed from other parameters (weight normalisation or the like); make it a "
-                "plain one first, e.g. by torch.nn.utils.parametrize.remove_parametrizations."
-            )
+    check_plain_weights(model)
     quiet = copy.deepcopy(model).eval()
     for name, module in quiet.named_modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None:
