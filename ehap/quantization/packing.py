@@ -118,6 +118,7 @@ def unpack(
         observer = quantizer.activation_post_process
         observer.min_val.fill_((observer.quant_min - zero) * scale)
         observer.max_val.fill_((observer.quant_max - zero) * scale)
+        observer.settle()
     for layer in _layers(network, model):
         weight = graph.get_parameter(str(layer.weight.target))
         integers = _expected(packed, f"{layer.name}.weight", tuple(weight.shape)).to(weight.device)

@@ -1,6 +1,7 @@
 """A network whose forward pass rounds as an integer engine would, for training and for evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,6 +21,12 @@ class SimulatedNetwork(nn.Module):
 
     In train mode the activation ranges follow the data, and so do BatchNorm statistics where they are not frozen; in
     eval mode both stand still. Weight ranges always belong to the present weights.
+
+    Ranges follow the data in one of two ways. Where gradients are computed, the network is trained: ranges are running
+    means of the batches' ranges. The n-th batch has the share max(1/n, 1 - range_momentum), the first ones alike.
+    Under torch.no_grad() the network is calibrated: ranges reach from the smallest to the largest value of all batches,
+    and come out the same for batches of any size and in any order. Activations are not rounded then, and BatchNorm
+    keeps its statistics. A training after it moves the ranges by the momentum alone.
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
@@ -29,22 +36,44 @@ class SimulatedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (N, 3, H, W) to logits (N, classes)."""
-        logits: Tensor = self.graph_module(x)
+        calibrated = self.training and not torch.is_grad_enabled()
+        with self._calibrating() if calibrated else nullcontext():
+            logits: Tensor = self.graph_module(x)
         return logits
 
     def train(self, mode: bool = True) -> "SimulatedNetwork":
         """Set the mode of activation ranges and of BatchNorm; an exported graph has no other modes."""
         self.training = mode
         self.observe(mode)
-        for module in self.graph_module.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.train(mode)
+        self._train_norms(mode)
         return self
 
     def observe(self, mode: bool) -> None:
         """Let the activation ranges follow the data, or freeze them, and nothing else."""
         for quantizer in self.activation_quantizers():
             quantizer.enable_observer(mode)
+
+    @contextmanager
+    def _calibrating(self) -> Iterator[None]:
+        """Widen the ranges; what a range comes to depends on no other range, nor on the batch's statistics."""
+        quantizers = self.activation_quantizers()
+        observers = [quantizer.activation_post_process for quantizer in quantizers]
+        for quantizer, observer in zip(quantizers, observers, strict=True):
+            quantizer.disable_fake_quant()
+            observer.widening = True
+        self._train_norms(False)
+        try:
+            yield
+        finally:
+            for quantizer, observer in zip(quantizers, observers, strict=True):
+                quantizer.enable_fake_quant()
+                observer.widening = False
+            self._train_norms(True)
+
+    def _train_norms(self, mode: bool) -> None:
+        for module in self.graph_module.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(mode)
 
     def quantizers(self) -> list[FakeQuantize]:
         """Return all quantizers, of weights and of activations, in forward order."""
