@@ -5,7 +5,7 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantizer import (
     QuantizationAnnotation,
