@@ -8,8 +8,11 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.errors import ArchitectureError, DataError, NumericsError
+from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
+from ehap.graph import check_reading, evaluating, example_images, outputs_of
+from ehap.graph.reading import check_twin
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
+from ehap.models.tracing import check_readable, traced
 from ehap.quantization.canonical import canonical_
 from ehap.quantization.live_norms import norms_as_modules_
 from ehap.quantization.quantizer import HawqQuantizer
@@ -96,25 +99,30 @@ def simulate(
     settings: Qat,
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None = None,
+    example: Tensor | None = None,
 ) -> SimulatedNetwork:
     """Return a copy of ``model`` that simulates integer arithmetic.
 
-    With settings.norms live, BatchNorm stays behind its convolution, of rounded weights; ``pack`` folds it.
+    With settings.norms live, BatchNorm stays behind its convolution, of rounded weights; ``pack`` folds it. Before
+    anything is rounded, the copy is checked to give the outputs of ``model`` in eval mode on an example.
 
     Args:
         model: Convolutions (with BatchNorm directly behind them, or none), linear layers, ReLU, adds and pooling.
         settings: Bits, the momentum of the activation ranges, and what becomes of BatchNorm's statistics.
         input_shape: (C, H, W) of one image.
         layer_bits: Layer name to bits of its weights, of every layer; where left out, all have settings.bits.
+        example: Normalised images (N, C, H, W) for the check, on the model's device; random ones where left out.
 
     Raises:
-        ArchitectureError: The network has an operation that the scheme does not cover, or is not in float32, or a
-            layer has no bits.
-        DataError: The shape is not one of an image.
-        NumericsError: A weight or a statistic is NaN or infinite.
+        ArchitectureError: The network cannot be read off, has an operation that the scheme does not cover, or is not in
+            float32, or a layer has no bits.
+        DataError: The shape is not one of an image, or the network takes no such images.
+        MismatchError: What was read off the network computes something else; the first layer that differs is named.
+        NumericsError: A weight, a statistic or an output is NaN or infinite.
     """
     if len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
         raise DataError(f"expected the shape (C, H, W) of one image, got {tuple(input_shape)}.")
+    check_readable(model)
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
             raise ArchitectureError(f"{name}: expected float32, got {parameter.dtype}; take float() of the network.")
@@ -124,29 +132,80 @@ def simulate(
                 f"{name}: expected finite numbers to quantize, got NaN or Inf in {int((~tensor.isfinite()).sum())} of "
                 f"{tensor.numel()}; train the network anew, or take weights from before its training broke down."
             )
-    return simulate_shape(model, settings, input_shape, layer_bits)
+    images = example_images(model, input_shape) if example is None else example
+    with evaluating(model):
+        outputs_of(model, images)
+    return _simulated(model, settings, input_shape, layer_bits, images)
 
 
 def simulate_shape(
     model: nn.Module, settings: Qat, input_shape: tuple[int, int, int], layer_bits: Mapping[str, int] | None
 ) -> SimulatedNetwork:
     """Do what ``simulate`` does for a network whose weights do not matter: they are not looked at."""
+    return _simulated(model, settings, input_shape, layer_bits, None)
+
+
+def _simulated(
+    model: nn.Module,
+    settings: Qat,
+    input_shape: tuple[int, int, int],
+    layer_bits: Mapping[str, int] | None,
+    example: Tensor | None,
+) -> SimulatedNetwork:
     names = layer_names(model)
     if layer_bits is not None and layer_bits.keys() != set(names):
         raise ArchitectureError(f"expected bits for the layers {names}, got some for {sorted(layer_bits)}.")
     widths = None if layer_bits is None else [layer_bits[name] for name in names]
     live = settings.norms == "live"
     whole = keep_norms(model) if live else fold_norms(model)
-    device = next(model.parameters()).device
-    example = torch.zeros(2, *input_shape, device=device)
-    batch = torch.export.Dim("batch", min=1, max=65536)
-    exported = torch.export.export(whole, (example,), dynamic_shapes=({0: batch},)).module()
+    exported = _exported(whole, input_shape, type(model).__name__)
     canonical_(exported)
     if live:
         norms_as_modules_(exported, whole)
     network = SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
     _check_layers(names, len(network.weighted_nodes()))
+    if example is not None:
+        _check_twin(model, network, example)
     return network
+
+
+def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: str) -> fx.GraphModule:
+    """Return a network as a graph of torch's own operations, for batches of any size.
+
+    Raises:
+        ArchitectureError: torch.export refuses it.
+    """
+    like = next(whole.parameters(), torch.zeros(()))
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    images = torch.zeros(2, *input_shape, device=like.device)
+    try:
+        graph: fx.GraphModule = torch.export.export(whole, (images,), dynamic_shapes=({0: batch},)).module()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever class torch takes for what it cannot export
+        first = (str(error).strip().splitlines() or [""])[0][:160]
+        raise ArchitectureError(
+            f"{name} cannot be exported ({type(error).__name__}: {first}); expected a network of one input, whose "
+            "operations depend on no values and on no number of images."
+        ) from error
+    return graph
+
+
+def _check_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) -> None:
+    """Raise MismatchError unless a new simulated network, rounding nothing, gives what ``model`` does in eval mode."""
+    for quantizer in network.quantizers():
+        quantizer.disable_fake_quant()
+        quantizer.disable_observer()
+    network.eval()
+    try:
+        check_twin(model, network, example)
+    except MismatchError:
+        check_reading(model, example)  # it names the layer, where reading the network off has gone wrong
+        raise
+    for quantizer in network.quantizers():
+        quantizer.enable_fake_quant()
+        quantizer.enable_observer()
+    network.train()
 
 
 def _check_layers(names: list[str], calls: int) -> None:
@@ -165,9 +224,13 @@ def _check_layers(names: list[str], calls: int) -> None:
 
 
 def layer_names(model: nn.Module) -> list[str]:
-    """Return the paths of convolutions and linear layers in forward order."""
+    """Return the paths of convolutions and linear layers in forward order.
+
+    Raises:
+        ArchitectureError: The network cannot be read off.
+    """
     modules = dict(model.named_modules())
-    paths = [str(node.target) for node in fx.symbolic_trace(model).graph.nodes if node.op == "call_module"]
+    paths = [str(node.target) for node in traced(model).graph.nodes if node.op == "call_module"]
     return [path for path in paths if isinstance(modules.get(path), (nn.Conv2d, nn.Linear, FoldedConv))]
 
 
