@@ -10,8 +10,6 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 from ehap.errors import ArchitectureError
 from ehap.quantization.simulated import SimulatedNetwork
 
-SPREAD = 8  # images
-
 
 def converted(network: SimulatedNetwork) -> nn.Module:
     """Return a simulated network with operators that quantize and dequantize, for an engine; it is used up.
@@ -32,22 +30,6 @@ def converted(network: SimulatedNetwork) -> nn.Module:
         warnings.simplefilter("ignore")
         graph: nn.Module = convert_pt2e(network.graph_module)
     return graph
-
-
-def spread_images(network: SimulatedNetwork, input_shape: tuple[int, int, int], count: int = SPREAD) -> Tensor:
-    """Return random images (count, C, H, W) to show that an engine computes what a network does; always the same.
-
-    Noise about another mean in each channel and image, so that outputs differ although they are means over positions,
-    to the ends of the network's input range and beyond.
-    """
-    generator = torch.Generator().manual_seed(0)
-    means, noise = (
-        torch.randn(count, input_shape[0], 1, 1, generator=generator),
-        torch.randn(count, *input_shape, generator=generator),
-    )
-    first = network.activation_quantizers()[0]
-    largest: Tensor = first.scale.detach().cpu() * (first.quant_max // 2)
-    return largest / 2 * (means + noise) / 2**0.5
 
 
 def _fixed(scale: Tensor, zero_point: Tensor) -> Any:

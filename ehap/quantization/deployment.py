@@ -15,14 +15,15 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, CheckpointError
-from ehap.graph import FLOAT, INTEGER, check_agreement, evaluating, example_images, outputs_of
-from ehap.quantization.conversion import converted, spread_images
+from ehap.graph import FLOAT, check_agreement, evaluating, example_images, outputs_of
+from ehap.quantization.conversion import converted
 from ehap.quantization.packing import Packed
+from ehap.quantization.proof import check_engine, spread_images
 from ehap.quantization.simulated import SimulatedNetwork
 
 OPSET = 21
 INPUT, OUTPUT = "images", "logits"
-INTEGER_KERNELS = (
+INTEGER = (
     "QLinearConv",
     "QGemm",
     "QLinearAdd",
@@ -99,7 +100,7 @@ def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], exampl
     _strip_(model)
     onnx.checker.check_model(model)
     content = bytes(model.SerializeToString())
-    check_agreement(OnnxNetwork(content)(images), wanted, INTEGER, "the ONNX file and the simulated network", _ADVICE)
+    check_engine(OnnxNetwork(content)(images), wanted, "the ONNX file and the simulated network", _ADVICE)
     return content
 
 
@@ -193,7 +194,7 @@ def left_in_float(operators: Mapping[str, int]) -> dict[str, int]:
     return {
         name: count
         for name, count in operators.items()
-        if name not in (*INTEGER_KERNELS, *MOVING) and count > allowed.get(name, 0)
+        if name not in (*INTEGER, *MOVING) and count > allowed.get(name, 0)
     }
 
 
@@ -220,7 +221,7 @@ def check_declared(in_float: Mapping[str, int], declared: Sequence[str]) -> None
 
 def in_integers(operators: Mapping[str, int]) -> int:
     """Return how many operators of an audit compute in integers."""
-    return sum(count for name, count in operators.items() if name in INTEGER_KERNELS)
+    return sum(count for name, count in operators.items() if name in INTEGER)
 
 
 def _session(content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

@@ -12,8 +12,9 @@ from torch._dynamo.utils import counters
 from torch._inductor.exc import InductorError
 
 from ehap.errors import ArchitectureError, DeviceError
-from ehap.graph import INTEGER, Agreement, check_agreement
+from ehap.graph import INTEGER, Agreement
 from ehap.quantization.conversion import converted
+from ehap.quantization.proof import check_engine
 from ehap.quantization.simulated import SimulatedNetwork
 from ehap.runtime import logger
 
@@ -90,7 +91,7 @@ class InductorNetwork(nn.Module):
                 "deploy.inductor false."
             ) from None
         what = "the network compiled by Inductor and the simulated one"
-        self.agreement = check_agreement(found, wanted, self.tolerance, what)
+        self.agreement = check_engine(found, wanted, what, tolerance=self.tolerance)
         if self.tolerance > INTEGER:
             logger.warning(
                 "this processor has no VNNI: sums of 8-bit products may saturate in Inductor's kernels; off by %.2g of "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ehap.data import plain_batches
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
-from ehap.graph import INTEGER, check_agreement
+from ehap.graph import INTEGER
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
@@ -23,6 +23,7 @@ from ehap.quantization.deployment import (
     to_onnx,
     widen,
 )
+from ehap.quantization.proof import check_engine
 from ehap.records import Job, Value, write_record
 from ehap.runtime import choose_device, logger, write_atomically
 from ehap.settings import Deploy, Machine
@@ -138,7 +139,7 @@ def _difference(found: Tensor, simulated: Tensor, tolerance: float, what: str) -
         MismatchError: Further than ``tolerance``.
     """
     both = f"{what} and the simulated network, on test images,"
-    agreement = check_agreement(found[:SHOWN], simulated[:SHOWN], tolerance, both)
+    agreement = check_engine(found[:SHOWN], simulated[:SHOWN], both, tolerance=tolerance)
     return Value(agreement.difference, "of the largest output")
 
 
