@@ -31,13 +31,7 @@ FOREIGN = ("torch.ao.nn.", "torch.nn.intrinsic.", "torch.nn.qat.", "torch.nn.qua
 
 
 class _Proxy(fx.Proxy):
-    """Stands for a tensor in a forward pass, and says so where a network asks."""
-
-    _is_param = False  # torch asks everything that is a tensor whether it is a parameter
-
-    @property  # type: ignore[misc]  # object has it as an attribute
-    def __class__(self) -> type:
-        return torch.Tensor
+    """Stands for a tensor in a forward pass, and has the attributes of one."""
 
     def __getattr__(self, name: str) -> fx.proxy.Attribute:
         if not hasattr(torch.Tensor, name) and not hasattr(torch.Size, name):
@@ -61,16 +55,22 @@ for _name, _function in OVERWRITING.items():
 class Tracer(fx.Tracer):
     """Sees ``x += y`` and the like, which overwrite x, as such: torch's own takes it for x + y.
 
-    A network that asks whether it got a tensor is told that it did.
+    A network that asks torch.is_tensor is told that it got one. An isinstance cannot be told so: torch's own code asks
+    it, too, and would take what stands for a tensor for one.
     """
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Return what stands for a node's result in the forward pass."""
         return _Proxy(node, self)
 
-    def create_arg(self, a: Any) -> Any:
-        """Return what stands for an argument in the graph."""
-        return a.node if issubclass(type(a), fx.Proxy) else super().create_arg(a)
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """Return the forward pass of a network as a graph."""
+        plain = torch.is_tensor
+        torch.is_tensor = lambda obj: isinstance(obj, fx.Proxy) or plain(obj)  # type: ignore[assignment]
+        try:
+            return super().trace(root, concrete_args)
+        finally:
+            torch.is_tensor = plain
 
 
 def traced(model: nn.Module, tracer: fx.Tracer | None = None) -> fx.GraphModule:
