@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
+from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
 from ehap.graph import check_reading, evaluating, example_images, outputs_of
 from ehap.graph.reading import check_twin
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
@@ -133,8 +133,7 @@ def simulate(
                 f"{tensor.numel()}; train the network anew, or take weights from before its training broke down."
             )
     images = example_images(model, input_shape) if example is None else example
-    with evaluating(model):
-        outputs_of(model, images)
+    _check_call(model, images)
     return _simulated(model, settings, input_shape, layer_bits, images)
 
 
@@ -183,12 +182,30 @@ def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: st
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever class torch takes for what it cannot export
-        first = (str(error).strip().splitlines() or [""])[0][:160]
         raise ArchitectureError(
-            f"{name} cannot be exported ({type(error).__name__}: {first}); expected a network of one input, whose "
-            "operations depend on no values and on no number of images."
+            f"{name} cannot be exported ({_first_line(error)}); expected a network of one input, whose operations "
+            "depend on no values and on no number of images."
         ) from error
     return graph
+
+
+def _check_call(model: nn.Module, images: Tensor) -> None:
+    """Raise DataError unless a network can be called with images, and with nothing else."""
+    try:
+        with evaluating(model):
+            outputs_of(model, images)
+    except (EhapError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever its own code raises
+        raise DataError(
+            f"{type(model).__name__} cannot be called with one tensor {tuple(images.shape)} ({_first_line(error)}); "
+            "give a network of one input, and the shape of its images."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the class of an error and the beginning of what it says."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
 
 
 def _check_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) -> None:
