@@ -31,10 +31,12 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].to(images.device)
     observers = [item.activation_post_process for item in network.activation_quantizers()]
     usual = [observer.averaging_constant for observer in observers]
-    for number, part in enumerate(images[chosen].split(BATCH), 1):
-        for observer in observers:
-            observer.averaging_constant = 1 / number  # the mean of the batches' ranges
+    for observer in observers:
+        observer.averaging_constant = 0.0  # no batch has a larger share than the others
+        observer.restart()
+    for part in images[chosen].split(BATCH):
         network(normalise(part, info))
     for observer, constant in zip(observers, usual, strict=True):
         observer.averaging_constant = constant
+        observer.settle()
     network.train()

@@ -8,14 +8,21 @@ from torch import Tensor, fx
 aten = torch.ops.aten
 MAP = (2, 3)
 """Dimensions of a feature map's positions."""
+AVERAGE_OPTIONS: tuple[Any, ...] = (None, None, [], [0, 0], False, True, None)
+"""Input, window, stride, padding, ceil_mode, count_include_pad, divisor_override; export leaves out what is so."""
+LARGEST_OPTIONS: tuple[Any, ...] = (None, None, [], [0, 0], [1, 1], False)
+"""Input, window, stride, padding, dilation, ceil_mode."""
+POOLS = (aten.avg_pool2d.default, aten.max_pool2d.default)
 
 
 def canonical_(graph: fx.GraphModule) -> None:
     """Write an exported network anew, in place, with the same results.
 
     Means over positions, adaptive or not, become average pooling of a fixed size, for which engines have an integer
-    kernel; padding gets its size instead of a name; dropout, which does nothing in eval mode, is left out. What cannot
-    be written so, as windows of unequal size, stays as it is; the quantizer says what it does not cover.
+    kernel; padding gets its size instead of a name; dropout, which does nothing in eval mode, is left out. Pooling has
+    ceil_mode only where a window hangs over the edge, and counts padding then only where there is some: ONNX Runtime's
+    integer kernel counts what lies beyond, too. What cannot be written so, as windows of unequal size, stays as it is;
+    the quantizer says what it does not cover.
 
     Args:
         graph: As torch.export gives it, for images of one size.
@@ -40,6 +47,8 @@ def _rewritten(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         return pooled if keeps or pooled is None else graph.call_function(aten.flatten.using_ints, (pooled, 1))
     if node.target == aten.conv2d.padding:
         return _padded(graph, node)
+    if node.target in POOLS:
+        return _with_fewer_options(graph, node)
     if node.target == aten.dropout.default and not node.args[2]:
         return node.all_input_nodes[0]
     return None
@@ -53,6 +62,47 @@ def _pooled(graph: fx.Graph, node: fx.Node, size: tuple[int, ...]) -> fx.Node | 
     pooled = graph.call_function(aten.avg_pool2d.default, (node.args[0], window, window))
     pooled.meta["val"] = aten.avg_pool2d.default(_value(node.args[0]), window, window)
     return pooled
+
+
+def _hangs_over(node: fx.Node) -> bool:
+    """Return whether a window of pooling reaches beyond the padding, so that ``ceil_mode`` changes something."""
+    (_, window, stride, padding, *_), spread = options(node), [1, 1]
+    if node.target == aten.max_pool2d.default:
+        spread = options(node)[4]
+    before, after = (list(_value(each).shape[2:]) for each in (node.all_input_nodes[0], node))
+    sizes = [_both(each) for each in (window, stride or window, padding, spread)]
+    fitting = [
+        (size + 2 * border - reach * (width - 1) - 1) // step + 1
+        for size, width, step, border, reach in zip(before, *sizes, strict=True)
+    ]
+    return fitting != after
+
+
+def options(node: fx.Node) -> tuple[Any, ...]:
+    """Return all arguments of a call of avg_pool2d or max_pool2d, those left out as well."""
+    usual = AVERAGE_OPTIONS if node.target == aten.avg_pool2d.default else LARGEST_OPTIONS
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]  # an operator
+    given = dict(zip(names, usual, strict=True)) | dict(zip(names, node.args, strict=False)) | node.kwargs
+    return tuple(given.values())
+
+
+def _with_fewer_options(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    source, window, stride, padding, *others = given = options(node)
+    if node.target == aten.avg_pool2d.default:
+        ceil, counted, divisor = others
+        ceil = ceil and _hangs_over(node)
+        others = [ceil, counted and (any(_both(padding)) or not ceil), divisor]
+    else:
+        others = [others[0], others[1] and _hangs_over(node)]
+    if list(given[4:]) == others:
+        return None
+    return graph.call_function(node.target, (source, window, stride, padding, *others))  # type: ignore[arg-type]
+
+
+def _both(value: Any) -> list[int]:
+    """Return rows and columns of what may be given as one number for both."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return values * 2 if len(values) == 1 else values
 
 
 def _padded(graph: fx.Graph, node: fx.Node) -> fx.Node | None:

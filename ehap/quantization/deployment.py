@@ -13,21 +13,31 @@ import onnxruntime
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 from ehap.errors import ArchitectureError, CheckpointError
+from ehap.graph import FLOAT, check_agreement, evaluating, example_images, outputs_of
+from ehap.quantization.conversion import converted
 from ehap.quantization.packing import Packed
+from ehap.quantization.proof import check_engine, spread_images
 from ehap.quantization.simulated import SimulatedNetwork
 
 OPSET = 21
 INPUT, OUTPUT = "images", "logits"
-INTEGER = ("QLinearConv", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearMatMul")
+INTEGER = (
+    "QLinearConv",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearAveragePool",
+    "QLinearGlobalAveragePool",
+    "QLinearMatMul",
+)
 MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "NhwcMaxPool")
 """What changes no value."""
 EXACT_SUMS = "session.x64quantprecision"
 """A session's option without which sums of products saturate at 16 bits on processors that have no VNNI."""
 REST_AFTER_CALLS = "session.force_spinning_stop"
 """A session's option without which its idle threads go on spinning, and slow down whatever runs next."""
+_ADVICE = "ONNX Runtime reads an operation otherwise than torch; leave out unusual options of its layers."
 
 
 class Placed(Protocol):
@@ -67,32 +77,52 @@ def widen(packed: Packed, placements: Mapping[str, Placed]) -> Packed:
     return wide
 
 
-def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int]) -> bytes:
+def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], example: Tensor | None = None) -> bytes:
     """Return a network as ONNX, its integers between QuantizeLinear and DequantizeLinear, biases in int32.
+
+    ONNX Runtime executes the file once, to show that it answers as the network does.
 
     Args:
         network: What ``unpack`` has returned, on the CPU, without unions: of an expanded network. It is used up.
         input_shape: (C, H, W) of one image.
+        example: Normalised images (N, C, H, W) to show it with; random ones where left out.
 
     Raises:
-        ArchitectureError: A layer's bias does not lie on its int32 grid.
+        ArchitectureError: A layer's bias does not lie on its int32 grid, or activations have other than 8 bits.
+        MismatchError: ONNX Runtime gives other outputs than the network.
     """
+    images = spread_images(network, input_shape) if example is None else example
+    with torch.no_grad():
+        wanted = network.eval()(images)
     model = exported(converted(network), input_shape)
     _biases_as_integers_(model)
     _own_zero_points_(model)
     _strip_(model)
     onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    content = bytes(model.SerializeToString())
+    check_engine(OnnxNetwork(content)(images), wanted, "the ONNX file and the simulated network", _ADVICE)
+    return content
 
 
-def converted(network: SimulatedNetwork) -> nn.Module:
-    """Return a simulated network with operators that quantize and dequantize, for an engine; it is used up."""
-    for quantizer in network.quantizers():  # the packed scales count, not the ranges of some calibration
-        quantizer.calculate_qparams = _fixed(quantizer.scale, quantizer.zero_point)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph: nn.Module = convert_pt2e(network.graph_module)
-    return graph
+def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands_for: nn.Module | None = None) -> bytes:
+    """Return a network in floating point as ONNX.
+
+    ONNX Runtime executes the file once, to show that it answers as the network that it stands for.
+
+    Args:
+        network: What is written, e.g. with its BatchNorm folded; on the CPU, in eval mode.
+        stands_for: What it computes, e.g. before folding; ``network`` itself where left out.
+        input_shape: (C, H, W) of one image.
+
+    Raises:
+        MismatchError: ONNX Runtime gives other outputs.
+    """
+    content = bytes(exported(network, input_shape).SerializeToString())
+    images = example_images(network, input_shape)
+    with evaluating(stands_for or network) as original, torch.no_grad():
+        wanted = outputs_of(original, images)
+    check_agreement(OnnxNetwork(content)(images), wanted, FLOAT, "the ONNX file and the network", _ADVICE)
+    return content
 
 
 def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.ModelProto:
@@ -192,10 +222,6 @@ def check_declared(in_float: Mapping[str, int], declared: Sequence[str]) -> None
 def in_integers(operators: Mapping[str, int]) -> int:
     """Return how many operators of an audit compute in integers."""
     return sum(count for name, count in operators.items() if name in INTEGER)
-
-
-def _fixed(scale: Tensor, zero_point: Tensor) -> Any:
-    return lambda: (scale, zero_point)
 
 
 def _session(content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

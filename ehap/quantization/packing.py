@@ -118,6 +118,7 @@ def unpack(
         observer = quantizer.activation_post_process
         observer.min_val.fill_((observer.quant_min - zero) * scale)
         observer.max_val.fill_((observer.quant_max - zero) * scale)
+        observer.settle()
     for layer in _layers(network, model):
         weight = graph.get_parameter(str(layer.weight.target))
         integers = _expected(packed, f"{layer.name}.weight", tuple(weight.shape)).to(weight.device)
@@ -134,8 +135,13 @@ def unpack(
 
 def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
     """Yield the layers in forward order, named after the modules of ``model``."""
-    graph = network.graph_module
-    for name, node in zip(layer_names(model), network.weighted_nodes(), strict=True):
+    graph, names, nodes = network.graph_module, layer_names(model), network.weighted_nodes()
+    if len(names) != len(nodes):
+        raise CheckpointError(
+            f"expected the network that was simulated, of {len(nodes)} layers, got one of {len(names)}; give the one "
+            "that simulate was given."
+        )
+    for name, node in zip(names, nodes, strict=True):
         source, fake_quantize, *rest = node.args
         assert isinstance(source, fx.Node)
         assert isinstance(fake_quantize, fx.Node)

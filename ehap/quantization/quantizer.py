@@ -5,12 +5,8 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torchao.quantization.pt2e import (
-    FakeQuantize,
-    MovingAverageMinMaxObserver,
-    PerChannelMinMaxObserver,
-)
+from torch import fx
+from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantizer import (
     QuantizationAnnotation,
     QuantizationSpec,
@@ -19,7 +15,9 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from ehap.errors import ArchitectureError
+from ehap.quantization.canonical import options
 from ehap.quantization.live_norms import norm_of
+from ehap.quantization.observers import CentredObserver, PresentObserver, RangeObserver
 from ehap.settings import Qat
 
 EPSILON = 2.0**-24
@@ -102,27 +100,6 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         """Do nothing: annotate has already met every node."""
 
 
-class CentredObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torchao ships no types
-    """Running minimum and maximum to a symmetric grid stored unsigned: zero point 2^(bits-1)."""
-
-    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
-        """Return scale and zero point, one element each."""
-        zero_point = (self.quant_max + 1) // 2
-        largest = torch.maximum(-self.min_val, self.max_val)
-        scale = torch.clamp(largest / (zero_point - 1), min=float(self.eps))
-        return scale.reshape(1), torch.full((1,), zero_point, dtype=torch.int64, device=scale.device)
-
-
-class PresentObserver(PerChannelMinMaxObserver):  # type: ignore[misc]  # torchao ships no types
-    """Minimum and maximum of each channel at this very call: weights need no memory of older ranges."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take the range of ``x`` (C_out, ...) and return it unchanged."""
-        self.reset_min_max_vals()
-        result: Tensor = super().forward(x)
-        return result
-
-
 def weight_spec(bits: int) -> QuantizationSpec:
     """Return symmetric quantization of each output channel; scale = max|w| / (2^(bits-1) - 1) of the moment."""
     limit = 2 ** (bits - 1) - 1
@@ -131,9 +108,9 @@ def weight_spec(bits: int) -> QuantizationSpec:
 
 
 def activation_spec(bits: int, averaging: float, symmetric: bool) -> QuantizationSpec:
-    """Return quantization of a whole tensor to 0 … 2^bits - 1 from its running minimum and maximum."""
+    """Return quantization of a whole tensor to 0 … 2^bits - 1 from its range over batches."""
     fake_quantize: Any = FakeQuantize.with_args(
-        observer=CentredObserver if symmetric else MovingAverageMinMaxObserver,
+        observer=CentredObserver if symmetric else RangeObserver,
         averaging_constant=averaging,
         eps=EPSILON,
     )
@@ -144,6 +121,8 @@ def activation_spec(bits: int, averaging: float, symmetric: bool) -> Quantizatio
 def _covered(node: fx.Node) -> bool:
     if node.target in HARDTANH:
         return _lowest(node) == 0
+    if node.target in POOL:
+        return not _pooled_otherwise(node)
     return node.op != "call_function" or node.target in (*WEIGHTED, *RELU, *ADD, *POOL, *MOVED)
 
 
@@ -167,7 +146,24 @@ def _reason(node: fx.Node) -> str:
     elif node.target == aten.adaptive_avg_pool2d.default:
         present, wanted = (tuple(each.meta["val"].shape[2:]) for each in (node.all_input_nodes[0], node))
         text = f"expected windows of equal size, got a map of {present} to be pooled to {wanted}"
+    elif node.target in POOL:
+        text = _pooled_otherwise(node)
     return text
+
+
+def _pooled_otherwise(node: fx.Node) -> str:
+    """Return why engines do not pool as torch does; empty where they do."""
+    _, _, _, padding, ceil, counted, divisor = options(node)
+    if divisor is not None:
+        return (
+            f"divisor_override={divisor} of average pooling has no integer kernel; put the factor into the next layer"
+        )
+    if ceil and counted and padding:
+        return (
+            "a window of average pooling reaches beyond the padding (ceil_mode), where engines count otherwise; take "
+            "count_include_pad=False or ceil_mode=False"
+        )
+    return ""
 
 
 def _lowest(node: fx.Node) -> object:

@@ -24,7 +24,8 @@ class Qat(Training):
     bit_operations: The other budget, in place of ``size``: the share that remains of the sum over layers of
         multiply-adds times bits of weights times bits of activations.
     hessian_images: Training images, without labels, that ``mix`` computes traces on.
-    range_momentum: Share of the old activation range that stays at each training step.
+    range_momentum: Share of the old activation range that stays at each training step; less at the first ones: the
+        n-th has at least the share 1/n, unless ranges start from calibration_images.
     calibration_images: Training images, without labels, that activation ranges start from; 0: none.
     norms: BatchNorm's statistics. frozen: As fine-tuning left them, folded into the convolutions all along, as in the
         paper's scheme. live: Each batch's in training, followed by the running ones, which are folded at the end.

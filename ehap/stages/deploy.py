@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ehap.data import plain_batches
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
+from ehap.graph import INTEGER
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import expanded, placements, prune
 from ehap.pruning.channels import channel_graph
@@ -22,6 +23,7 @@ from ehap.quantization.deployment import (
     to_onnx,
     widen,
 )
+from ehap.quantization.proof import check_engine
 from ehap.records import Job, Value, write_record
 from ehap.runtime import choose_device, logger, write_atomically
 from ehap.settings import Deploy, Machine
@@ -30,6 +32,9 @@ from ehap.stages.dense import blank_dense
 from ehap.stages.prepared import Data, load_data
 from ehap.stages.pruned import check_order
 from ehap.stages.quantized import Quantized, load_quantized
+
+SHOWN = 64
+"""Test images on which an engine's logits are compared with those of the simulation."""
 
 
 def run(
@@ -49,6 +54,7 @@ def run(
     Raises:
         ArchitectureError: An operator would be executed in floating point and is not declared, or the other way
             round; it is named.
+        MismatchError: An engine gives other logits than the simulated network.
     """
     device = choose_device("cpu", machine.threads)
     images = load_data(data, job, device)
@@ -59,19 +65,20 @@ def run(
             f"{weights}: expected activations of {ENGINE_BITS} bits, as engines take, got those of {width}."
         )
     check_order(weights, {"order": quantized.order})
-    simulated = _answers(quantized.simulated(), images)
+    simulated = _logits(quantized.simulated(), images)
     widened = _Widened(quantized, blank_dense(job))
     content = to_onnx(widened.network(settings.round_to), INPUT_SHAPE)
     operators = audit(content)
     logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
     in_float = left_in_float(operators)
     check_declared(in_float, settings.float_operators)
-    answers = _answers(OnnxNetwork(content, machine.threads), images)
-    right = images.test[1]
+    found = _logits(OnnxNetwork(content, machine.threads), images)
+    answers, right = found.argmax(1), images.test[1]
     values = {
         "deployed_accuracy": Value(100 * (answers == right).double().mean().item(), "percent"),
-        "simulated_accuracy": Value(100 * (simulated == right).double().mean().item(), "percent"),
-        "other_answers": Value(int((answers != simulated).sum()), "images"),
+        "simulated_accuracy": Value(100 * (simulated.argmax(1) == right).double().mean().item(), "percent"),
+        "other_answers": Value(int((answers != simulated.argmax(1)).sum()), "images"),
+        "onnx_difference": _difference(found, simulated, INTEGER, "the ONNX file"),
         "integer_operators": Value(in_integers(operators), "operators"),
         "float_operators": Value(sum(in_float.values()), "operators"),
         **{f"float_operators.{name}": Value(count, "operators") for name, count in sorted(in_float.items())},
@@ -109,22 +116,35 @@ class _Widened:
 
 
 def _in_inductor(network: SimulatedNetwork, images: Data, simulated: Tensor) -> dict[str, Value]:
-    """Return what a network is worth as Inductor executes it; ``simulated`` are the answers to compare with."""
+    """Return what a network is worth as Inductor executes it; ``simulated`` are the logits to compare with."""
     from ehap.quantization.inductor import InductorNetwork  # imports the compiler, which other jobs need not wait for
 
     compiled = InductorNetwork(network, next(plain_batches(*images.test, images.info))[0])
-    answers = _answers(compiled, images)
+    found = _logits(compiled, images)
+    answers = found.argmax(1)
     return {
         "inductor_accuracy": Value(100 * (answers == images.test[1]).double().mean().item(), "percent"),
-        "inductor_other_answers": Value(int((answers != simulated).sum()), "images"),
+        "inductor_other_answers": Value(int((answers != simulated.argmax(1)).sum()), "images"),
+        "inductor_difference": _difference(found, simulated, compiled.tolerance, "the network compiled by Inductor"),
         # Convolutions and linear layers, in every compiled graph; of sums only those that a convolution's kernel adds.
         "inductor_integer_operators": Value(compiled.integer_operators, "operators"),
         "inductor_sums_in_kernels": Value(compiled.sums_in_kernels, "operators"),
     }
 
 
+def _difference(found: Tensor, simulated: Tensor, tolerance: float, what: str) -> Value:
+    """Return how far off an engine's logits are on the first test images, as a share of the largest.
+
+    Raises:
+        MismatchError: Further than ``tolerance``.
+    """
+    both = f"{what} and the simulated network, on test images,"
+    agreement = check_engine(found[:SHOWN], simulated[:SHOWN], both, tolerance=tolerance)
+    return Value(agreement.difference, "of the largest output")
+
+
 @torch.no_grad()
-def _answers(network: nn.Module, images: Data) -> Tensor:
-    """Return the class (N,) that a network gives each test image."""
+def _logits(network: nn.Module, images: Data) -> Tensor:
+    """Return the logits (N, classes) that a network gives the test images."""
     network.eval()
-    return torch.cat([network(inputs).argmax(1) for inputs, _ in plain_batches(*images.test, images.info)])
+    return torch.cat([network(inputs) for inputs, _ in plain_batches(*images.test, images.info)])

@@ -6,7 +6,7 @@ from ehap.data import DATASETS
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.quantization import pack_on_noise, unpack
-from ehap.quantization.deployment import audit, check_declared, exported, left_in_float, to_onnx
+from ehap.quantization.deployment import audit, check_declared, floats_to_onnx, left_in_float, to_onnx
 from ehap.records import Job
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine
@@ -20,10 +20,11 @@ def run(checkpoint: Path, fp32: Path, int8: Path, job: Job, machine: Machine) ->
 
     Raises:
         ArchitectureError: An operator would be executed in floating point.
+        MismatchError: A file gives other outputs than the network that it stands for.
     """
     choose_device("cpu", machine.threads)
     network = load_dense(checkpoint, job).eval()
-    in_floats = exported(fuse_norms(network), INPUT_SHAPE).SerializeToString()
+    in_floats = floats_to_onnx(fuse_norms(network), INPUT_SHAPE, stands_for=network)
     packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.dataset])
     in_integers = to_onnx(unpack(packed, network, settings, INPUT_SHAPE), INPUT_SHAPE)
     check_declared(left_in_float(audit(in_integers)), declared=())

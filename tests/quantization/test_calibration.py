@@ -1,12 +1,15 @@
 """Activation ranges from images alone."""
 
+import copy
+from typing import Literal
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ehap.data import normalise
 from ehap.errors import DataError
-from ehap.quantization import calibrate_, simulate
+from ehap.quantization import SimulatedNetwork, calibrate_, pack, simulate, unpack
 from ehap.settings import Qat
 from tests.quantization.images import INFO, SHAPE, random_images
 
@@ -46,3 +49,81 @@ def test_calibration_leaves_live_norms_alone(tiny: nn.Module) -> None:
     live, frozen = ([item.activation_post_process for item in each.activation_quantizers()] for each in networks)
     for one, other in zip(live, frozen, strict=True):
         torch.testing.assert_close(one.max_val, other.max_val, rtol=1e-2, atol=0)
+
+
+def _ranges(network: SimulatedNetwork) -> list[Tensor]:
+    observers = [item.activation_post_process for item in network.activation_quantizers()]
+    return [torch.stack([each.min_val, each.max_val]) for each in observers]
+
+
+@pytest.mark.parametrize("norms", ["frozen", "live"])
+def test_calibration_by_a_loader_gives_the_ranges_of_all_images(
+    tiny: nn.Module, norms: Literal["frozen", "live"]
+) -> None:
+    images = normalise(random_images(96), INFO)
+    images[:32] /= 30  # dark ones first
+    found, statistics = [], []
+    for parts in ([images], images.split(32), images.flip(0).split(32), images[torch.randperm(96)].split(17)):
+        network = simulate(tiny, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
+        with torch.no_grad():
+            for part in parts:
+                network(part)
+        assert network.training
+        found.append(torch.stack(_ranges(network)))
+        statistics += [module.running_mean for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-6, atol=1e-6)  # a convolution's sums may go by the batch
+    assert torch.equal(found[0][0], torch.stack([images.min(), images.max()]))
+    assert len(statistics) == (6 * 4 if norms == "live" else 0)
+    assert all(torch.equal(mean, tiny.bn1.running_mean) for mean in statistics[::6])
+
+
+def test_calibrated_ranges_are_those_of_unrounded_activations_and_round_in_eval_mode(tiny: nn.Module) -> None:
+    images = normalise(random_images(64), INFO)
+    network = simulate(tiny, SETTINGS, SHAPE)
+    with torch.no_grad():
+        plain = network(images)
+        rounded = network.eval()(images)
+    assert 0 < (plain - rounded).abs().max() < 0.05 * plain.abs().max()
+    steps: list[Tensor] = []
+    network.activation_quantizers()[-1].register_forward_hook(lambda module, inputs, output: steps.append(output))
+    network(images)
+    assert len(steps[0].unique()) <= 256
+    with torch.no_grad():
+        network.train()(images)
+    assert len(steps[1].unique()) > 256
+
+
+def test_a_training_moves_calibrated_ranges_by_the_momentum_alone(tiny: nn.Module) -> None:
+    images = normalise(random_images(64), INFO)
+    calibrated = [simulate(tiny, SETTINGS, SHAPE) for _ in range(2)]
+    with torch.no_grad():
+        calibrated[0](images)
+    calibrate_(calibrated[1], random_images(64), INFO, 64, seed=0)
+    calibrated.append(unpack(pack(calibrated[0], tiny), tiny, SETTINGS, SHAPE))
+    for network in calibrated:
+        before = _ranges(network)[0]
+        network.train()(images * 5)
+        torch.testing.assert_close(_ranges(network)[0], before + 0.01 * (5 * _range(images) - before))
+
+
+def _range(images: Tensor) -> Tensor:
+    return torch.stack([images.min(), images.max()])
+
+
+def test_ranges_go_on_from_a_copy_and_from_a_state(tiny: nn.Module) -> None:
+    images = normalise(random_images(64), INFO)
+    network, loaded, older = (simulate(tiny, SETTINGS, SHAPE) for _ in range(3))
+    network(images)
+    state = copy.deepcopy(network.state_dict())
+    loaded(images * 7)
+    loaded.load_state_dict(state)
+    copied = copy.deepcopy(network)
+    for each in (network, copied, loaded):
+        each(images * 3)
+        torch.testing.assert_close(_ranges(each)[0], 2 * _range(images))
+    assert network.state_dict().keys() == state.keys()
+    # A state from before the batches were counted goes on by the momentum.
+    older.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith(".batches")})
+    older(images * 3)
+    torch.testing.assert_close(_ranges(older)[0], (1 + 0.01 * 2) * _range(images))

@@ -172,20 +172,24 @@ def test_packing_and_unpacking_again_is_bit_exact_also_for_a_pruned_network(
     assert torch.allclose(loaded(batch[0]), network(batch[0]), atol=0.02 * network(batch[0]).abs().max().item())
 
 
-def test_ranges_move_in_training_only_and_by_the_momentum(tiny: nn.Module, batch: Batch) -> None:
+def test_ranges_move_in_training_only_first_as_means_then_by_the_momentum(tiny: nn.Module, batch: Batch) -> None:
     network = simulate(tiny, _settings(), SHAPE)
     observer = network.activation_quantizers()[0].activation_post_process
-    network(batch[0])
-    first = batch[0].max()
-    assert observer.max_val == first
-    network(batch[0] * 3)
-    assert observer.max_val.item() == pytest.approx((first + 0.01 * (3 * first - first)).item(), rel=1e-5)
+    largest = batch[0].max().item()
+    for factor, mean in ((1, 1), (3, 2), (8, 4)):  # the n-th batch has the share 1/n
+        network(batch[0] * factor)
+        assert observer.max_val.item() == pytest.approx(mean * largest, rel=1e-5)
+    for _ in range(97):
+        network(batch[0] * 4)
+    before = observer.max_val.item()
+    network(batch[0] * 104)  # of a hundred batches before it each has as much
+    assert observer.max_val.item() == pytest.approx(before + 0.01 * (104 * largest - before), rel=1e-4)
     before = observer.max_val.clone()
     network.eval()
     network(batch[0] * 100)
     assert observer.max_val == before
     network.train()
-    network(batch[0] * 100)
+    network(batch[0] * 1000)
     assert observer.max_val > before
 
 

@@ -1,6 +1,7 @@
 """The qat stage with other widths than eight bits, each layer its own and none at all, and what deploy makes of it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from ehap.errors import ArchitectureError, CheckpointError, DataError
+from ehap.errors import ArchitectureError, CheckpointError, DataError, MismatchError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, prune
 from ehap.quantization import SimulatedNetwork
@@ -73,6 +74,8 @@ def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they
     found = {key: item["value"] for key, item in json.loads(record.read_text())["values"].items()}
     assert found["simulated_accuracy"] == pytest.approx(values["accuracy"], abs=5)  # one of 20 images
     assert found["other_answers"] <= 1
+    assert 0 < found["onnx_difference"] < 0.02
+    assert 0 < found["inductor_difference"] < 0.02
     assert found["inductor_other_answers"] <= 1
     assert found["inductor_integer_operators"] == len(bits)
     assert 0 <= found["inductor_sums_in_kernels"] < len(bits)
@@ -87,25 +90,32 @@ def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in
     paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", tmp_path / "model.onnx", tmp_path / "deployed")
     plain, job = deploy.to_onnx, replace(_job("any"), stage="deploy")
 
-    def with_softmax(network: SimulatedNetwork, shape: tuple[int, int, int]) -> bytes:
-        model = onnx.load_from_string(plain(network, shape))
-        last = next(node for node in model.graph.node if "logits" in node.output)
-        last.output[0] = "sums"
-        model.graph.node.append(onnx.helper.make_node("Softmax", ["sums"], ["logits"]))
-        return model.SerializeToString()
+    def behind(*nodes: onnx.NodeProto) -> Callable[[SimulatedNetwork, tuple[int, int, int]], bytes]:
+        def made(network: SimulatedNetwork, shape: tuple[int, int, int]) -> bytes:
+            model = onnx.load_from_string(plain(network, shape))
+            next(node for node in model.graph.node if "logits" in node.output).output[0] = "sums"
+            model.graph.node.extend(nodes)
+            return model.SerializeToString()
 
-    monkeypatch.setattr(deploy, "to_onnx", with_softmax)
-    with pytest.raises(ArchitectureError, match=r"stay in floating point: {'Softmax': 1}; where that is meant"):
+        return made
+
+    slope = onnx.helper.make_node("Constant", [], ["one"], value_floats=[1.0])
+    same = onnx.helper.make_node("PRelu", ["sums", "one"], ["logits"])  # of slope 1 it gives what it gets
+    monkeypatch.setattr(deploy, "to_onnx", behind(slope, same))
+    with pytest.raises(ArchitectureError, match=r"stay in floating point: {'PRelu': 1}; where that is meant"):
         deploy.run(*paths, job, Deploy(), MACHINE)
     assert not (tmp_path / "model.onnx").exists()
-    deploy.run(*paths, job, Deploy(float_operators=("Softmax",)), MACHINE)
+    deploy.run(*paths, job, Deploy(float_operators=("PRelu",)), MACHINE)
     values, settings = collect([tmp_path / "deployed"])
-    assert settings.set_index("setting")["value"]["float_operators"] == ["Softmax"]
-    assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[1, "Softmax"]]
-    assert "| Softmax " in deployed_markdown(deployed(values))
-    monkeypatch.undo()
-    with pytest.raises(ArchitectureError, match="got Softmax, of which there is none"):
+    assert settings.set_index("setting")["value"]["float_operators"] == ["PRelu"]
+    assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[1, "PRelu"]]
+    assert "| PRelu " in deployed_markdown(deployed(values))
+    monkeypatch.setattr(deploy, "to_onnx", behind(onnx.helper.make_node("Softmax", ["sums"], ["logits"])))
+    with pytest.raises(MismatchError, match="the ONNX file and the simulated network, on test images, give different"):
         deploy.run(*paths, job, Deploy(float_operators=("Softmax",)), MACHINE)
+    monkeypatch.undo()
+    with pytest.raises(ArchitectureError, match="got PRelu, of which there is none"):
+        deploy.run(*paths, job, Deploy(float_operators=("PRelu",)), MACHINE)
     deploy.run(*paths, job, Deploy(), MACHINE)
     values, _ = collect([tmp_path / "deployed"])
     assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[0, ""]]
