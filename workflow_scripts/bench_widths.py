@@ -23,7 +23,8 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, layer_weights, placements, prune
 from ehap.quantization import pack_on_noise, unpack
-from ehap.quantization.deployment import EXACT_SUMS, OnnxNetwork, exported, to_onnx, widen
+from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx, widen
+from ehap.quantization.exact_sums import how_exact, set_option_
 from ehap.runtime import device_name, instruction_sets, slug
 from ehap.settings.names import MODELS
 from ehap.tables.benchmark import write_benchmark
@@ -64,7 +65,7 @@ def times_by_operator(content: bytes, images: Tensor) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = args.threads
-        options.add_session_config_entry(EXACT_SUMS, "1")
+        set_option_(options)
         options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         for _ in range(3):
@@ -102,6 +103,7 @@ def measured(model: str) -> list[dict[str, object]]:
         }
         row |= {"round_to": round_to, "parameters_percent": round(100 * parameters(small) / parameters(dense), 2)}
         row["flops_percent"] = round(100 * flops(small, INPUT_SHAPE) / flops(dense, INPUT_SHAPE), 2)
+        row["exact_sums"] = how_exact()
         row["latency_ms"] = round(milliseconds, 3)
         row["times_faster_than_dense_FP32"] = round(medians[None] / milliseconds, 2)
         row["times_faster_than_dense_INT8"] = round(medians[1.0, 1] / milliseconds, 2)
@@ -122,7 +124,8 @@ for number, model in enumerate(args.models, 1):
     about = (
         f"Milliseconds for {args.batch} images, medians over {args.rounds} interleaved rounds, {args.threads} thread(s)"
     )
-    about += f", ONNX Runtime with exact sums, BatchNorm folded, new weights; instruction sets: {instruction_sets()}."
+    about += f", ONNX Runtime, exact sums: {how_exact()}, BatchNorm folded, new weights"
+    about += f"; instruction sets: {instruction_sets()}."
     tables = {"bench_widths": pandas.DataFrame(rows)}
     title = f"Latency of evenly thinned networks on {device}"
     page = write_benchmark(folder, tables, title, about, args.models[number:])

@@ -12,7 +12,12 @@ WARM_UP = 2
 
 
 def in_turns(calls: Mapping[Key, Callable[[Tensor], Tensor]], images: Tensor, rounds: int) -> dict[Key, float]:
-    """Return the median milliseconds of each call over ``rounds``.
+    """Return the median milliseconds of each call over ``rounds``, taken in turns."""
+    return {key: statistics.median(each) for key, each in each_turn(calls, images, rounds).items()}
+
+
+def each_turn(calls: Mapping[Key, Callable[[Tensor], Tensor]], images: Tensor, rounds: int) -> dict[Key, list[float]]:
+    """Return the milliseconds of each call in each of ``rounds``.
 
     All take turns, so that what else the machine does hits each alike; two rounds before the first warm up.
     """
@@ -23,4 +28,4 @@ def in_turns(calls: Mapping[Key, Callable[[Tensor], Tensor]], images: Tensor, ro
             call(images)
             if number >= WARM_UP:
                 times[key].append(1e3 * (time.perf_counter() - began))
-    return {key: statistics.median(each) for key, each in times.items()}
+    return times

@@ -22,6 +22,7 @@ from ehap.quantization.deployment import (
     to_onnx,
     widen,
 )
+from ehap.quantization.exact_sums import recorded
 from ehap.records import Job, Value, write_record
 from ehap.runtime import choose_device, logger, write_atomically
 from ehap.settings import Deploy, Machine
@@ -77,6 +78,7 @@ def run(
         **{f"float_operators.{name}": Value(count, "operators") for name, count in sorted(in_float.items())},
         "packed_size": Value(weights.stat().st_size, "bytes"),
         "onnx_size": Value(len(content), "bytes"),
+        **recorded(),
         "parameters": Value(parameters(quantized.compact), "parameters"),
         "executed_parameters": Value(parameters(widened.whole(settings.round_to)), "parameters"),
     }
