@@ -9,11 +9,10 @@ import onnxruntime
 
 from ehap.errors import DeviceError
 from ehap.quantization.sum_probes import Probe, probes, probing_model
-from ehap.records import Value
+from ehap.records import EXACT_SUMS, Value
 
-OPTION = "session.x64quantprecision"
-"""A session's option that gives weights of 8 bits slower kernels, which add in 32 bits."""
-PLAIN = "plain session"
+PLAIN, OPTION = EXACT_SUMS
+"""OPTION is an option of sessions: layers get slower kernels, which add in 32 bits on every processor."""
 Runner = Callable[[bytes, Mapping[str, Any]], Mapping[str, Any]]
 """Maps an ONNX file and its inputs, by name, to its outputs, by name."""
 
