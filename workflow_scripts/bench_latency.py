@@ -10,6 +10,7 @@ import argparse
 import os
 import statistics
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,7 @@ parser.add_argument(
 parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="dense is always one of them")
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--threads", type=int, default=1, help="0: all")
+parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of one thread, on a busy machine")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
 parser.add_argument(
     "--name", help="of the files in the folder; bench_latency, with --onnx bench_deployed, with --sums bench_sums"
@@ -68,6 +70,9 @@ if args.onnx and args.sums:
     parser.error("expected --onnx or --sums, got both; --sums makes its networks itself.")
 threads = args.threads or len(os.sched_getaffinity(0))
 torch.set_num_threads(threads)
+if args.clock == "cpu" and threads > 1:
+    parser.error(f"--clock cpu adds up the time of all threads, got {threads}; say --threads 1.")
+clock = time.process_time if args.clock == "cpu" else time.perf_counter
 Call = Callable[[Tensor], Tensor]
 
 
@@ -149,7 +154,9 @@ def measured_files(batch: int) -> list[dict[str, object]]:
     """Return a row for every ONNX file, with its accuracy from the record beside it."""
     images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     contents = {path: path.read_bytes() for path in args.onnx}
-    medians = in_turns({path: OnnxNetwork(content, threads) for path, content in contents.items()}, images, args.rounds)
+    medians = in_turns(
+        {path: OnnxNetwork(content, threads) for path, content in contents.items()}, images, args.rounds, clock
+    )
     slowest = max(medians.values())
     rows: list[dict[str, object]] = []
     for path, milliseconds in medians.items():
@@ -174,7 +181,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
             calls[name, "FP32", engine] = in_float(network, engine, images)
             if engine != "eager" and (engine == "inductor" or "sums" in name or name == "dense"):
                 calls[name, "INT8", engine], audits[name, engine] = in_integers(dense, kept, wide, engine, images)
-    medians = in_turns(calls, images, args.rounds)
+    medians = in_turns(calls, images, args.rounds, clock)
     rows = []
     for (name, precision, engine), milliseconds in medians.items():
         network, kept, _ = found[name]
@@ -216,7 +223,7 @@ def sessions(model: str, batch: int) -> list[dict[str, object]]:
         calls[name, "FP32"] = in_float(network, "onnxruntime", images)
         calls[name, "plain"] = OnnxNetwork(content, threads, option=False)
         calls[name, "option"] = OnnxNetwork(content, threads, option=True)
-    times = each_turn(calls, images, args.rounds)
+    times = each_turn(calls, images, args.rounds, clock)
     rows = []
     for name in found:
         fp32, plain, option = (times[name, form] for form in ("FP32", "plain", "option"))
@@ -267,7 +274,8 @@ for number, (model, batch) in enumerate(plan, 1):
         warnings.simplefilter("ignore")
         rows += measured_files(batch) if args.onnx else (sessions if args.sums else measured)(model, batch)
     table = pandas.DataFrame(rows)
-    about = f"Milliseconds a batch, medians over {args.rounds} interleaved rounds, {threads} thread(s)"
+    about = f"Milliseconds {'of CPU time ' if args.clock == 'cpu' else ''}a batch"
+    about += f", medians over {args.rounds} interleaved rounds, {threads} thread(s)"
     about += f", instruction sets: {instruction_sets()}"
     if args.sums:
         about += (

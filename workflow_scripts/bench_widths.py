@@ -7,6 +7,7 @@ it is and with widths padded to multiples of 16; beside the latency stands what 
 
 import argparse
 import json
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -38,9 +39,13 @@ parser.add_argument("--round-to", nargs="+", type=int, default=[1, 16])
 parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of one thread, on a busy machine")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
+if args.clock == "cpu" and args.threads > 1:
+    parser.error(f"--clock cpu adds up the time of all threads, got {args.threads}; say --threads 1.")
+clock = time.process_time if args.clock == "cpu" else time.perf_counter
 Kept = dict[str, list[int]]
 
 
@@ -90,7 +95,7 @@ def measured(model: str) -> list[dict[str, object]]:
     fp32 = exported(fuse_norms(dense), INPUT_SHAPE).SerializeToString()
     calls = {None: OnnxNetwork(fp32, args.threads)}
     medians = in_turns(
-        calls | {key: OnnxNetwork(file, args.threads) for key, file in files.items()}, images, args.rounds
+        calls | {key: OnnxNetwork(file, args.threads) for key, file in files.items()}, images, args.rounds, clock
     )
     rows = []
     for key, milliseconds in medians.items():
@@ -122,7 +127,8 @@ for number, model in enumerate(args.models, 1):
         warnings.simplefilter("ignore")
         rows += measured(model)
     about = (
-        f"Milliseconds for {args.batch} images, medians over {args.rounds} interleaved rounds, {args.threads} thread(s)"
+        f"Milliseconds {'of CPU time ' if args.clock == 'cpu' else ''}for {args.batch} images, medians over "
+        f"{args.rounds} interleaved rounds, {args.threads} thread(s)"
     )
     about += f", ONNX Runtime, exact sums: {how_exact()}, BatchNorm folded, new weights"
     about += f"; instruction sets: {instruction_sets()}."
