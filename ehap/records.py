@@ -23,6 +23,8 @@ from ehap.runtime import device_name, instruction_sets, write_atomically
 CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
 ENGINES = ("onnx", "onnxruntime")  # said by the jobs that load them
+EXACT_SUMS = ("plain session", "session.x64quantprecision")
+"""How sessions of ONNX Runtime have exact sums, by the value ``exact_sums_option`` of a record, 0 or 1."""
 QUANTITIES = {
     "accuracy": "accuracy, last epoch",
     "best_accuracy": "accuracy, best epoch (the paper's protocol)",

@@ -7,6 +7,7 @@ it is and with widths padded to multiples of 16; beside the latency stands what 
 
 import argparse
 import json
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,8 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, layer_weights, placements, prune
 from ehap.quantization import pack_on_noise, unpack
-from ehap.quantization.deployment import EXACT_SUMS, OnnxNetwork, exported, to_onnx, widen
+from ehap.quantization.deployment import OnnxNetwork, exported, to_onnx, widen
+from ehap.quantization.exact_sums import how_exact, set_option_
 from ehap.runtime import device_name, instruction_sets, slug
 from ehap.settings.names import MODELS
 from ehap.tables.benchmark import write_benchmark
@@ -37,9 +39,13 @@ parser.add_argument("--round-to", nargs="+", type=int, default=[1, 16])
 parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of one thread, on a busy machine")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
+if args.clock == "cpu" and args.threads > 1:
+    parser.error(f"--clock cpu adds up the time of all threads, got {args.threads}; say --threads 1.")
+clock = time.process_time if args.clock == "cpu" else time.perf_counter
 Kept = dict[str, list[int]]
 
 
@@ -64,7 +70,7 @@ def times_by_operator(content: bytes, images: Tensor) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = args.threads
-        options.add_session_config_entry(EXACT_SUMS, "1")
+        set_option_(options)
         options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         for _ in range(3):
@@ -89,7 +95,7 @@ def measured(model: str) -> list[dict[str, object]]:
     fp32 = exported(fuse_norms(dense), INPUT_SHAPE).SerializeToString()
     calls = {None: OnnxNetwork(fp32, args.threads)}
     medians = in_turns(
-        calls | {key: OnnxNetwork(file, args.threads) for key, file in files.items()}, images, args.rounds
+        calls | {key: OnnxNetwork(file, args.threads) for key, file in files.items()}, images, args.rounds, clock
     )
     rows = []
     for key, milliseconds in medians.items():
@@ -102,6 +108,7 @@ def measured(model: str) -> list[dict[str, object]]:
         }
         row |= {"round_to": round_to, "parameters_percent": round(100 * parameters(small) / parameters(dense), 2)}
         row["flops_percent"] = round(100 * flops(small, INPUT_SHAPE) / flops(dense, INPUT_SHAPE), 2)
+        row["exact_sums"] = how_exact()
         row["latency_ms"] = round(milliseconds, 3)
         row["times_faster_than_dense_FP32"] = round(medians[None] / milliseconds, 2)
         row["times_faster_than_dense_INT8"] = round(medians[1.0, 1] / milliseconds, 2)
@@ -120,9 +127,11 @@ for number, model in enumerate(args.models, 1):
         warnings.simplefilter("ignore")
         rows += measured(model)
     about = (
-        f"Milliseconds for {args.batch} images, medians over {args.rounds} interleaved rounds, {args.threads} thread(s)"
+        f"Milliseconds {'of CPU time ' if args.clock == 'cpu' else ''}for {args.batch} images, medians over "
+        f"{args.rounds} interleaved rounds, {args.threads} thread(s)"
     )
-    about += f", ONNX Runtime with exact sums, BatchNorm folded, new weights; instruction sets: {instruction_sets()}."
+    about += f", ONNX Runtime, exact sums: {how_exact()}, BatchNorm folded, new weights"
+    about += f"; instruction sets: {instruction_sets()}."
     tables = {"bench_widths": pandas.DataFrame(rows)}
     title = f"Latency of evenly thinned networks on {device}"
     page = write_benchmark(folder, tables, title, about, args.models[number:])

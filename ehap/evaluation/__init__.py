@@ -2,6 +2,6 @@
 
 from ehap.evaluation.accuracy import accuracy
 from ehap.evaluation.counts import flops, parameters
-from ehap.evaluation.latency import in_turns
+from ehap.evaluation.latency import each_turn, in_turns
 
-__all__ = ["accuracy", "flops", "in_turns", "parameters"]
+__all__ = ["accuracy", "each_turn", "flops", "in_turns", "parameters"]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ehap.errors import ArchitectureError, CheckpointError
 from ehap.graph import FLOAT, check_agreement, evaluating, example_images, outputs_of
 from ehap.quantization.conversion import converted
+from ehap.quantization.exact_sums import set_option_
 from ehap.quantization.packing import Packed
 from ehap.quantization.proof import check_engine, spread_images
 from ehap.quantization.simulated import SimulatedNetwork
@@ -33,8 +34,6 @@ INTEGER = (
 )
 MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "NhwcMaxPool")
 """What changes no value."""
-EXACT_SUMS = "session.x64quantprecision"
-"""A session's option without which sums of products saturate at 16 bits on processors that have no VNNI."""
 REST_AFTER_CALLS = "session.force_spinning_stop"
 """A session's option without which its idle threads go on spinning, and slow down whatever runs next."""
 _ADVICE = "ONNX Runtime reads an operation otherwise than torch; leave out unusual options of its layers."
@@ -151,16 +150,18 @@ class OnnxNetwork(nn.Module):
     Args:
         content: Of an ONNX file.
         threads: Of one call.
+        option: Whether ``exact_sums.OPTION`` is set; None: where sums need it.
 
     Raises:
         CheckpointError: It is no ONNX file.
+        DeviceError: ONNX Runtime's sums are wrong here, with the option and without.
     """
 
-    def __init__(self, content: bytes, threads: int = 1) -> None:
+    def __init__(self, content: bytes, threads: int = 1, option: bool | None = None) -> None:
         super().__init__()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = _session(content, options)
+        self._session = _session(content, options, option)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (N, C, H, W) to logits (N, classes)."""
@@ -224,8 +225,10 @@ def in_integers(operators: Mapping[str, int]) -> int:
     return sum(count for name, count in operators.items() if name in INTEGER)
 
 
-def _session(content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    options.add_session_config_entry(EXACT_SUMS, "1")
+def _session(
+    content: bytes, options: onnxruntime.SessionOptions, option: bool | None = None
+) -> onnxruntime.InferenceSession:
+    set_option_(options, option)
     options.add_session_config_entry(REST_AFTER_CALLS, "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -258,7 +261,7 @@ def _biases_as_integers_(model: onnx.ModelProto) -> None:
 
 
 def _own_zero_points_(model: onnx.ModelProto) -> None:
-    """Give every weight zero points of its own: ONNX Runtime converts them one by one where it needs EXACT_SUMS."""
+    """Give every weight zero points of its own: ``exact_sums.OPTION`` converts them one by one."""
     values = {item.name: item for item in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in values:

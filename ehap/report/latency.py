@@ -16,15 +16,15 @@ from ehap.settings.names import DENSE
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
 PRECISIONS = {"FP32": 0, "INT8": 1}
 BASE, IN_TURNS = "dense_FP32", "in turns in ONNX Runtime"
-ONE_PICTURE = ["dataset", "model", "device", "instructions", "batch", "threads"]
+ONE_PICTURE = ["dataset", "model", "device", "instructions", "exact_sums", "batch", "threads"]
 OWN = (
-    *("dataset", "model", "network", "#images", "#threads", "instruction sets"),
+    *("dataset", "model", "network", "#images", "#threads", "instruction sets", "exact sums"),
     *("#dense FP32", "#dense INT8", "#pruned FP32", "#pruned INT8", "#× dense FP32", "#× dense INT8"),
     *("slower than", "#n", "device"),
 )
 COLUMNS = (
-    *("model", "engine", "network", "precision", "#images", "#threads", "instruction sets", "weights", "#milliseconds"),
-    *("#parameters executed", "#parameters kept", "file"),
+    *("model", "engine", "network", "precision", "#images", "#threads", "instruction sets", "exact sums", "weights"),
+    *("#milliseconds", "#parameters executed", "#parameters kept", "file"),
 )
 
 
@@ -32,7 +32,8 @@ def latency_section(material: Material) -> Section:
     """Return the latency that was measured on this device, dense INT8 among it."""
     lead = (
         "Medians of interleaved rounds. “Plain sums” is a pruned network laid into one whose residual sums need no "
-        "index operations, “aligned” with widths padded for the engine, as deployed."
+        "index operations, “aligned” with widths padded for the engine, as deployed. ONNX Runtime adds 8-bit products "
+        "exactly in a plain session, or by a session’s option, which takes longer, where the processor needs it."
     )
     models = {str(model) for model in material.values["model"] if model} or set(material.models)
     blocks = _own(material)
@@ -98,6 +99,7 @@ def _own_row(material: Material, row: dict[str, Any]) -> Row:
         Cell(f"{where['method']}, {where['scheme']}"),
         *(Cell(str(row[key]), row[key]) for key in ("batch", "threads")),
         Cell(where["instructions"]),
+        Cell(str(row["exact_sums"])),
         *(number_cell(row[name], "ms", row[f"{name}_std"]) for name in TIMED.values()),
         *(Cell(f"{row[f'over_{name}']:.2f}", row[f"over_{name}"]) for name in ("dense_FP32", "dense_INT8")),
         Cell(row["slower_than"], None, (), "below" if row["slower_than"] else ""),
@@ -132,7 +134,7 @@ def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
         *(Cell(str(row["network"])), Cell(str(row["precision"]))),
         Cell(str(row["batch"]), row["batch"]),
         Cell(str(row["threads"]), row["threads"]),
-        *(Cell(str(row.get("instructions", ""))), Cell(str(row["weights"]))),
+        *(Cell(str(row.get(name, ""))) for name in ("instructions", "exact_sums", "weights")),
         Cell(f"{row['latency_ms']:,.2f}", row["latency_ms"]),
         number_cell(row["executed_parameters"], ""),
         number_cell(row["kept_parameters"], ""),

@@ -6,6 +6,7 @@ from math import isnan, nan
 
 import pandas
 
+from ehap.records import EXACT_SUMS
 from ehap.report.material import Material
 from ehap.report.networks import Network
 from ehap.report.text import number
@@ -75,7 +76,8 @@ def latency(material: Material, network: Network) -> Tile:
 def _timed(material: Material, network: Network) -> Tile | None:
     """Return the milliseconds that the stage latency has measured of the very network, means over seeds.
 
-    Where processors with several sets of instructions have measured it, it is the first of them.
+    Where processors with several sets of instructions have measured it, it is the first of them; the same where some
+    sessions had the option for exact sums and others had not.
     """
     where = {"dataset": network.dataset, "model": network.model, "method": network.method, "scheme": network.scheme}
     where |= {"stage": "latency", "device": network.device}
@@ -84,6 +86,9 @@ def _timed(material: Material, network: Network) -> Tile | None:
         rows = rows[rows[column] == value]
     sets = next(iter(rows["instructions"]), "")
     rows = rows[rows["instructions"] == sets]
+    option = rows[rows["quantity"] == "exact_sums_option"].set_index("seed")["value"]
+    by_seed = rows["seed"].map(option).fillna(-1)  # records that do not say it
+    rows = rows[by_seed == by_seed.iloc[0]] if len(rows) else rows
     parts = rows["quantity"].str.extract(r"latency_(?P<batch>\d+)\.(?P<network>\w+)").join(rows["value"]).dropna()
     if parts.empty:
         return None
@@ -92,6 +97,7 @@ def _timed(material: Material, network: Network) -> Tile | None:
     times = {label: float(means[name]) for label, name in TIMED.items() if name in means}
     sources = material.sources(**where, instructions=sets)
     note = ", on ".join(filter(None, [_images(int(batch)), sets]))
+    note += f", with {EXACT_SUMS[1]}" if by_seed.iloc[0] == 1 else ""
     return Tile("Latency", _stops(times, dict.fromkeys(times, sources)), note)
 
 

@@ -23,6 +23,7 @@ from ehap.quantization.deployment import (
     to_onnx,
     widen,
 )
+from ehap.quantization.exact_sums import recorded
 from ehap.quantization.proof import check_engine
 from ehap.records import Job, Value, write_record
 from ehap.runtime import choose_device, logger, write_atomically
@@ -84,6 +85,7 @@ def run(
         **{f"float_operators.{name}": Value(count, "operators") for name, count in sorted(in_float.items())},
         "packed_size": Value(weights.stat().st_size, "bytes"),
         "onnx_size": Value(len(content), "bytes"),
+        **recorded(),
         "parameters": Value(parameters(quantized.compact), "parameters"),
         "executed_parameters": Value(parameters(widened.whole(settings.round_to)), "parameters"),
     }

@@ -10,6 +10,7 @@ from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
 from ehap.quantization.deployment import OnnxNetwork, exported
+from ehap.quantization.exact_sums import recorded
 from ehap.records import Job, Value, read_record, write_record
 from ehap.runtime import choose_device, logger
 from ehap.settings import Latency, Machine
@@ -51,7 +52,7 @@ def run(
         (PRUNED, INT8): onnx.read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
-    values = {"executed_parameters": Value(parameters(prune(dense, wide)), "parameters")}
+    values = {"executed_parameters": Value(parameters(prune(dense, wide)), "parameters"), **recorded()}
     for batch in settings.batches:
         images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.seed))
         values |= _values(in_turns(calls, images, settings.rounds), batch)

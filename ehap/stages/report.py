@@ -247,14 +247,14 @@ def _benches(measurements: Path, read: Any) -> dict[str, pandas.DataFrame]:
 def _bench(file: Path) -> pandas.DataFrame:
     """Read one benchmark."""
     try:
-        frame = pandas.read_csv(file, dtype={"instructions": str})
+        frame = pandas.read_csv(file, dtype={"instructions": str, "exact_sums": str})
     except ValueError as error:
         raise DataError(f"{file}: expected a benchmark as CSV ({error}).") from None
     wanted = TRACE_COLUMNS if file.name.startswith("bench_trace") else LATENCY_COLUMNS
     absent = [column for column in wanted if column not in frame]
     if absent:
         raise DataError(f"{file}: expected the columns {', '.join(wanted)}, but {', '.join(absent)} is not there.")
-    return frame.fillna({"instructions": ""})  # a processor without any that counts
+    return frame.fillna({"instructions": "", "exact_sums": ""})  # a processor without any that counts; sums of floats
 
 
 def _commit() -> str:

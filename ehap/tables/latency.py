@@ -2,9 +2,10 @@
 
 import pandas
 
+from ehap.records import EXACT_SUMS
 from ehap.tables.render import by_network
 
-KEYS = ["dataset", "model", "method", "scheme", "device", "instructions", "batch"]
+KEYS = ["dataset", "model", "method", "scheme", "device", "instructions", "exact_sums", "batch"]
 NETWORKS = ("dense_FP32", "dense_INT8", "pruned_FP32", "pruned_INT8")
 SLOWER = 0.995
 """Times as fast below which a network is called slower."""
@@ -26,12 +27,13 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
         settings: The same.
 
     Returns:
-        dataset, model, method, scheme, device, instructions, batch, threads, slower_than (which of the others pruned
-        INT8 is slower than; empty: none), n, and mean and std (``…_std``) over seeds of the milliseconds of NETWORKS,
-        of how many times as fast pruned INT8 is as each of the others, of dense_accuracy (percent, in floating point)
-        and of accuracy (percent, as ONNX Runtime executes the network).
+        dataset, model, method, scheme, device, instructions, exact_sums (one of EXACT_SUMS; empty in records that do
+        not say it), batch, threads, slower_than (which of the others pruned INT8 is slower than; empty: none), n, and
+        mean and std (``…_std``) over seeds of the milliseconds of NETWORKS, of how many times as fast pruned INT8 is as
+        each of the others, of dense_accuracy (percent, in floating point) and of accuracy (percent, as ONNX Runtime
+        executes the network).
     """
-    cell = [*KEYS[:-1], "seed"]
+    cell = [*KEYS[:-2], "seed"]
     rows = values[(values["stage"] == "latency") & values["quantity"].str.startswith("latency_")]
     parts = rows["quantity"].str.extract(r"latency_(?P<batch>\d+)\.(?P<network>\w+)")
     rows = rows.assign(network=parts["network"], batch=parts["batch"].astype(int))
@@ -44,6 +46,8 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
     where = ["dataset", "model", "seed"]
     table = table.merge(_accuracy(dense, "evaluate", "accuracy", "dense_accuracy", where), on=where, how="left")
     table = table.merge(_threads(settings, cell), on=cell, how="left")
+    table = table.merge(_exact_sums(values, cell), on=cell, how="left")
+    table["exact_sums"] = table["exact_sums"].astype(object).fillna("")  # records that do not say it
     grouped = table.groupby([*KEYS, "threads"], sort=False)
     found = grouped[list(VALUES)].mean().join(grouped[list(VALUES)].std().add_suffix("_std"))
     whole: pandas.DataFrame = found.join(grouped.size().rename("n")).reset_index()
@@ -60,18 +64,27 @@ def timed_markdown(frame: pandas.DataFrame) -> str:
     note = (
         "Milliseconds of a call in ONNX Runtime, medians of rounds in which the four networks take turns, mean ± "
         "standard deviation over seeds. Pruned networks have plain sums and widths padded for the engine, in FP32 as "
-        "in INT8. Below 1 × pruned INT8 is slower than the other network, and says so."
+        "in INT8. Below 1 × pruned INT8 is slower than the other network, and says so. Sums of 8-bit products are "
+        "exact: in a plain session, or by a session's option where the processor needs it."
     )
     shown = frame.assign(slower_than=frame["slower_than"].replace("", "none"))
     shown = shown.rename(columns={"slower_than": "slower than", "batch": "images", "instructions": "instruction sets"})
-    return by_network(
-        "Latency", shown, ["method", "scheme", "images", "threads", "slower than", "instruction sets"], VALUES, note
-    )
+    shown = shown.rename(columns={"exact_sums": "exact sums"})
+    first = ["method", "scheme", "images", "threads", "slower than", "instruction sets"]
+    if (shown["exact sums"] != "").any():
+        first.append("exact sums")
+    return by_network("Latency", shown, first, VALUES, note)
 
 
 def _accuracy(values: pandas.DataFrame, stage: str, quantity: str, name: str, on: list[str]) -> pandas.DataFrame:
     rows = values[(values["stage"] == stage) & (values["quantity"] == quantity)].drop_duplicates(on)
     return rows[[*on, "value"]].rename(columns={"value": name})
+
+
+def _exact_sums(values: pandas.DataFrame, on: list[str]) -> pandas.DataFrame:
+    """Return how the sessions of each record had exact sums, in words."""
+    rows = values[(values["stage"] == "latency") & (values["quantity"] == "exact_sums_option")].drop_duplicates(on)
+    return rows[on].assign(exact_sums=[EXACT_SUMS[int(value)] for value in rows["value"]])
 
 
 def _threads(settings: pandas.DataFrame, on: list[str]) -> pandas.DataFrame:

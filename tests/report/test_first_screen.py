@@ -112,6 +112,19 @@ def test_latencies_of_one_name_with_other_instructions_are_no_mean(gather: Gathe
     assert [material.records[number][1]["seed"] for number in tile.stops[0].sources] == [0]
 
 
+def test_latencies_of_sessions_with_the_option_for_exact_sums_are_no_mean_with_others(
+    gather: Gather, results: Path
+) -> None:
+    for seed, option in enumerate((1.0, 0.0)):
+        times = {f"latency_64.{name}": (10.0 + 10 * seed, "ms") for name in NETWORKS}
+        values = times | {"exact_sums_option": (option, "1: set, 0: not needed")}
+        write(results, "latency", values, seed=seed, method="hap", scheme="qat8", instructions="avx2")
+    material = gather(replace(SETTINGS, timed=SETTINGS.deployed))
+    tile = headlines(material, networks(material))[0].tiles[-1]
+    assert tile.note == "64 images in ONNX Runtime, on avx2, with session.x64quantprecision"
+    assert tile.stops[0].text.replace("\u00a0", " ") == "10.00 ms"
+
+
 def test_a_file_that_did_not_shrink_is_not_called_smaller(gather: Gather, results: Path) -> None:
     for size, said in ((1_900_000, "as large"), (2_842_350, "1.5× larger")):
         for seed in (0, 1):

@@ -103,6 +103,7 @@ def test_what_the_run_has_timed_is_one_picture_of_all_its_networks(gather: Gathe
         for method, busy in (("hap", 1.0), ("other", 1.5)):  # the machine had more to do while the other was timed
             where = {"method": method, "scheme": "qat8", "instructions": "avx2", "settings": {"threads": 1}}
             values = {f"latency_64.{name}": (each * busy, "ms") for name, each in times.items()}
+            values["exact_sums_option"] = (1.0, "1: set, 0: not needed")
             write(results, "latency", values, seed=seed, **where)
     networks = ("cifar10/resnet32/hap/qat8", "cifar10/resnet32/other/qat8")
     material = gather(replace(SETTINGS, methods=("hap", "other"), timed=networks))
@@ -120,19 +121,21 @@ def test_what_the_run_has_timed_is_one_picture_of_all_its_networks(gather: Gathe
         }
     )
     table = table_of(section, "timed")
-    assert [column.lstrip("#") for column in table.columns[5:9]] == [
+    assert [column.lstrip("#") for column in table.columns[5:10]] == [
+        "exact sums",
         "dense FP32",
         "dense INT8",
         "pruned FP32",
         "pruned INT8",
     ]
     row = row_of(table, "hap, qat8")
-    assert texts(row)[5:13] == [
+    assert texts(row)[5:14] == [
+        "session.x64quantprecision",
         *("40.00 ± 0.00 ms", "20.00 ± 0.00 ms", "10.00 ± 0.00 ms", "25.00 ± 1.41 ms"),
         *("1.60", "0.80", "dense INT8, pruned FP32", "2"),
     ]
-    assert row.cells[11].tone == "below"
-    assert {material.records[number][1]["stage"] for number in row.cells[5].sources} == {"latency"}
+    assert row.cells[12].tone == "below"
+    assert {material.records[number][1]["stage"] for number in row.cells[6].sources} == {"latency"}
 
 
 def test_times_of_other_numbers_of_threads_are_a_picture_of_their_own(gather: Gather, results: Path) -> None:
@@ -156,6 +159,17 @@ def test_a_benchmark_of_a_processor_without_integer_instructions_says_none(gathe
     (picture,) = (block for block in section.blocks if isinstance(block, Picture))
     assert picture.title.endswith("new weights, instruction sets not recorded")
     assert "nan" not in {cell.text for row in table_of(section, "latencies").rows for cell in row.cells}
+
+
+def test_a_benchmark_says_how_its_sums_are_exact(gather: Gather, benches: Path) -> None:
+    file = benches / "a-cpu/bench_latency.csv"
+    head, *rows = file.read_text().splitlines()
+    said = ["plain session" if ",INT8," in row else "" for row in rows]
+    lines = [f"{row},avx2,{how}" for row, how in zip(rows, said, strict=True)]
+    file.write_text("\n".join([f"{head},instructions,exact_sums", *lines]) + "\n")
+    table = table_of(latency_section(gather()), "latencies")
+    shown = {row.cells[list(table.columns).index("exact sums")].text for row in table.rows}
+    assert shown == {"plain session", ""}
 
 
 def test_without_benchmarks_the_page_says_how_to_get_them(gather: Gather) -> None:

@@ -13,6 +13,7 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
 from ehap.quantization.deployment import audit, left_in_float
+from ehap.quantization.exact_sums import how_exact, option_needed
 from ehap.records import Job
 from ehap.settings import Deploy, Latency, Machine, Qat
 from ehap.stages import deploy, deploy_dense, latency, qat
@@ -67,7 +68,10 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
     assert record["settings"] == {"batches": [1, 3], "rounds": 3, "threads": 1}
     assert record["device"]
     values = {name: item["value"] for name, item in record["values"].items()}
-    assert len(values) == 2 * (4 + 3) + 1
+    assert len(values) == 2 * (4 + 3) + 2
+    assert values["exact_sums_option"] == option_needed()
+    deployed = json.loads((tmp_path / "deployed").read_text())["values"]
+    assert deployed["exact_sums_option"]["value"] == option_needed()
     left = sum(weight.numel() for weight in prune(dense, kept).parameters())
     assert left < values["executed_parameters"] < sum(weight.numel() for weight in dense.parameters())
     for batch in (1, 3):
@@ -77,6 +81,8 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
             assert values[f"times_as_fast_{batch}.{name}"] == pytest.approx(expected)
     table = timed(*collect([tmp_path / "record", tmp_path / "deployed"]))
     assert table[["batch", "threads", "n"]].to_numpy().tolist() == [[1, 1, 1], [3, 1, 1]]
+    assert set(table["exact_sums"]) == {how_exact()}
+    assert f"| {how_exact()} |" in " ".join(timed_markdown(table).split())
     assert table["accuracy"].notna().all()
     assert table["over_dense_FP32"].tolist() == [values[f"times_as_fast_{batch}.dense_FP32"] for batch in (1, 3)]
 
@@ -85,8 +91,11 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
         latency.run(*(tmp_path / name for name in names), other, Latency(), MACHINE)
 
 
-def _timed(runs: list[tuple[int, str, float]]) -> pandas.DataFrame:
-    """Return the table of runs: seed, instruction sets of the processor, milliseconds of dense INT8."""
+def _timed(runs: list[tuple[int, str, float]], options: dict[int, int] | None = None) -> pandas.DataFrame:
+    """Return the table of runs: seed, instruction sets of the processor, milliseconds of dense INT8.
+
+    ``options``: Seed to whether its sessions had the option for exact sums; the others do not say it.
+    """
     rows, settings = [], []
     for seed, instructions, dense in runs:
         cell = {"stage": "latency", "dataset": "digits", "model": "resnet20", "method": "quarter", "scheme": "ptq8"}
@@ -95,6 +104,8 @@ def _timed(runs: list[tuple[int, str, float]]) -> pandas.DataFrame:
         rows += [
             {**cell, "quantity": f"latency_64.{name}", "unit": "ms", "value": each} for name, each in times.items()
         ]
+        if options and seed in options:
+            rows.append({**cell, "quantity": "exact_sums_option", "unit": "", "value": options[seed]})
         settings.append({**cell, "setting": "threads", "value": 1})
     return timed(pandas.DataFrame(rows, columns=COLUMNS), pandas.DataFrame(settings))
 
@@ -104,6 +115,15 @@ def test_processors_of_one_name_with_other_instructions_are_not_mixed() -> None:
     assert table[["instructions", "n"]].to_numpy().tolist() == [["avx2", 2], ["avx2, avx512_vnni", 1]]
     assert table["dense_INT8"].tolist() == [2.0, 5.0]
     assert "| avx2, avx512_vnni |" in " ".join(timed_markdown(table).split())
+
+
+def test_sessions_with_the_option_for_exact_sums_and_plain_ones_are_not_mixed() -> None:
+    table = _timed([(0, "avx2", 1.0), (1, "avx2", 3.0), (2, "avx2", 5.0)], options={0: 1, 1: 0})
+    assert table[["exact_sums", "n"]].to_numpy().tolist() == [
+        ["session.x64quantprecision", 1],
+        ["plain session", 1],
+        ["", 1],
+    ]
 
 
 def test_a_network_that_got_slower_is_said_to_have_got_slower() -> None:

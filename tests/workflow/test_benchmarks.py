@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ehap.quantization.exact_sums import PLAIN, how_exact
 from tests.workflow.conftest import ROOT, run_in
 from tests.workflow.test_run import CELL
 
@@ -63,6 +64,7 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
         assert share == 100 if name == "dense" else 11 < share <= 12
         if precision == "INT8":
             assert (int(float(row["left_in_float"])), int(float(row["integer_operators"]))) == (0, 32)
+            assert row["exact_sums"] == how_exact()
             assert 1 < float(row["packed_bytes_per_parameter"]) < 1.25
     left_out = "Left out, for too few parameters are to be kept: resnet20, planned in 16s."
     assert left_out in table.with_suffix(".md").read_text()
@@ -71,6 +73,23 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
     assert "at most 12 % of parameters kept." in table.with_suffix(".md").read_text()
     assert table.with_suffix(".md").read_text() in said
     assert table.with_suffix(".svg").exists()
+
+
+def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "workflow_scripts/bench_latency.py"), "--models", "resnet20"]
+    what = ["--networks", "dense", "--batches", "2", "--sums", "96", "--rounds", "3", "--clock", "cpu"]
+    said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
+    (table,) = tmp_path.rglob("bench_sums.csv")
+    with table.open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["model"], row["network"], row["images_compared"]) == ("resnet20", "dense", "96")
+    assert row["answers_that_differ_among_images"] == "96"  # else equal bits would say little
+    if row["exact_sums"] == PLAIN:  # the option is of no use here: it must not change a bit
+        assert row["images_with_other_bits"] == "0"
+    for name in ("FP32_ms", "plain_ms", "option_ms", "plain_times_as_fast_as_option"):
+        assert float(row[name]) > 0
+    assert "Milliseconds of CPU time a batch" in said
+    assert not list(tmp_path.rglob("bench_latency*"))  # the page of results would take it for one of the other form
 
 
 def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
