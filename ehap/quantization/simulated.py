@@ -9,7 +9,7 @@ from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
 from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
-from ehap.graph import check_reading, evaluating, example_images, outputs_of
+from ehap.graph import Agreement, check_reading, evaluating, example_images, outputs_of
 from ehap.graph.reading import check_twin
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
 from ehap.models.tracing import check_readable, traced
@@ -30,7 +30,12 @@ class SimulatedNetwork(nn.Module):
     Under torch.no_grad() the network is calibrated: ranges reach from the smallest to the largest value of all batches,
     and come out the same for batches of any size and in any order. Activations are not rounded then, and BatchNorm
     keeps its statistics. A training after it moves the ranges by the momentum alone.
+
+    reading: How well it agreed with the network that it simulates, before anything was rounded; None where that was
+    not looked at.
     """
+
+    reading: Agreement | None = None
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__()
@@ -164,7 +169,7 @@ def _simulated(
     network = SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
     _check_layers(names, len(network.weighted_nodes()))
     if example is not None:
-        _check_twin(model, network, example)
+        network.reading = _checked_twin(model, network, example)
     return network
 
 
@@ -208,14 +213,14 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
 
 
-def _check_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) -> None:
+def _checked_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) -> Agreement:
     """Raise MismatchError unless a new simulated network, rounding nothing, gives what ``model`` does in eval mode."""
     for quantizer in network.quantizers():
         quantizer.disable_fake_quant()
         quantizer.disable_observer()
     network.eval()
     try:
-        check_twin(model, network, example)
+        found = check_twin(model, network, example)
     except MismatchError:
         check_reading(model, example)  # it names the layer, where reading the network off has gone wrong
         raise
@@ -223,6 +228,7 @@ def _check_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) ->
         quantizer.enable_fake_quant()
         quantizer.enable_observer()
     network.train()
+    return found
 
 
 def _check_layers(names: list[str], calls: int) -> None:

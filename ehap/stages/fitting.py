@@ -15,7 +15,7 @@ from torch import nn
 from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
 from ehap.models import channels_last_
-from ehap.records import Job, Value, write_record
+from ehap.records import Job, Proof, Value, write_record
 from ehap.runtime import keep_freed_memory, logger, write_atomically
 from ehap.settings import Machine, Qat, Training
 from ehap.settings.machine import Step
@@ -38,12 +38,13 @@ def fit_and_record(
     inputs: Sequence[Path],
     objective: Objective = true_labels,
     further: Mapping[str, Value] | None = None,
+    proofs: Mapping[str, Proof] | None = None,
 ) -> Resume:
     """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
 
     A job that was cut off goes on from its last state in the folder ``states``; ``inputs`` are the files that the
-    job starts from; ``further`` are values that the record holds as well. The caller removes the state once its own
-    files are written.
+    job starts from; ``further`` and ``proofs`` are values and proofs that the record holds as well. The caller removes
+    the state once its own files are written.
     """
     seconds = machine.seconds_between_states
     known = {name: item.value for name, item in (further or {}).items()}
@@ -62,7 +63,7 @@ def fit_and_record(
         )
     write_history(history, epochs)
     values = _values(epochs) if epochs else _untrained(test(network))
-    write_record(record, job, {**values, **(further or {})}, settings, device)
+    write_record(record, job, {**values, **(further or {})}, settings, device, proofs)
     return resume
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from ehap.curvature import channel_scores
-from ehap.data import hessian_batch
+from ehap.data import hessian_batch, normalise
 from ehap.errors import DataError
+from ehap.graph.reading import EXAMPLES
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.quantization import (
@@ -21,7 +22,7 @@ from ehap.quantization import (
     pack,
     simulate,
 )
-from ehap.records import Job, Value, write_tensors
+from ehap.records import Job, Proof, Value, proof, write_tensors
 from ehap.runtime import choose_device, logger
 from ehap.settings import Machine, Qat
 from ehap.settings.qat import FLOAT
@@ -53,6 +54,7 @@ def run(
     network.to(device)
     metadata = {**structure, "bits": settings.bits, "method": job.method, "scheme": job.scheme}
     further: dict[str, Value] = {}
+    proofs: dict[str, Proof] = {}
     bits = dict.fromkeys(layer_names(network), settings.bits)
     if settings.bits == FLOAT:
         trained: nn.Module = FrozenNorms(network) if settings.norms == "frozen" else network
@@ -60,12 +62,15 @@ def run(
         if settings.mix:
             metadata["layer_bits"] = bits = _layer_bits(network, images, job, settings)
             further = _bits_as_values(network, bits)
-        trained = simulated = simulate(network, settings, INPUT_SHAPE, bits)
+        example = normalise(images.train[0][:EXAMPLES], images.info)
+        trained = simulated = simulate(network, settings, INPUT_SHAPE, bits, example)
+        proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
     resume = fit_and_record(
         *(trained, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]),
         further=further,
+        proofs=proofs,
     )
     tensors = network.state_dict() if settings.bits == FLOAT else joined(pack(simulated, network), bits)
     write_tensors(weights, tensors, metadata)
