@@ -12,7 +12,7 @@ INPLACE_SUMS = ["$ += {0}", "$ = $.add_({0})"]
 
 def width(b: Builder) -> int:
     """Return a number of channels."""
-    return b.choose([4, 3, 2, 5, 6, 8])
+    return b.choose([4, 3, 6, 5, 7, 8, 2])
 
 
 @contextmanager

@@ -21,8 +21,8 @@ IMAGES = 6
 class Verdict:
     """What has become of a network.
 
-    kind: pruned, refused, failed, or blind where its answers hardly depend on the images. text: The error or the
-    difference.
+    kind: pruned, refused or failed; what does not count is whole, where the plan removes nothing, or blind, where the
+    answers hardly depend on the images. text: The error or the difference.
     """
 
     kind: str
@@ -65,7 +65,9 @@ def _compare(network: Network, kept: dict[str, list[int]], smaller: nn.Module) -
             off = float((one - other).abs().max())
             if not off <= TOLERANCE * spread:
                 return Verdict("failed", f"{name}: a wrong network, off by {off / spread if spread else off:.2g}")
-    return Verdict("pruned")
+    layers = layer_weights(network.build())
+    removed = any(len(kept[name]) < len(weight) for name, weight in layers.items() if name in kept)
+    return Verdict("pruned" if removed else "whole")
 
 
 def _situations(network: Network) -> Iterator[tuple[str, Tensor, bool, bool]]:

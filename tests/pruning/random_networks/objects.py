@@ -106,7 +106,7 @@ OBJECTS: dict[str, Twist] = {
         ("conv", "fc"),
         [
             *("nn.utils.parametrizations.weight_norm({0})", "nn.utils.parametrizations.spectral_norm({0})"),
-            *("nn.utils.weight_norm({0})", "nn.utils.prune.random_unstructured({0}, 'weight', 0.3)"),
+            *("nn.utils.weight_norm({0})", "parts.unstructured({0}, 'weight', 0.3)"),
             *("nn.utils.spectral_norm({0})", "nn.utils.parametrizations.orthogonal({0})"),
         ],
     ),

@@ -6,6 +6,7 @@ from collections import namedtuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.prune import random_unstructured as unstructured  # noqa: F401
 
 Answers = namedtuple("Answers", ["logits", "features"])  # noqa: PYI024
 

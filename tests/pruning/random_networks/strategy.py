@@ -47,7 +47,7 @@ def cases(draw: Callable, twisted: int = 35) -> Case:
 def _network(b: Builder, twisted: int, only: str) -> Network:
     count = b.integer(1, 4)
     twists = [only] if only else _twists(b) if b.chance(twisted) else []
-    places = [b.integer(0, count) for _ in twists]
+    places = [count if twist in OBJECTS else b.integer(0, count) for twist in twists]
     if b.chance(12):
         b.note("BatchNorm on the images")
         layers.norm(b)
@@ -88,7 +88,7 @@ def _twists(b: Builder) -> list[str]:
 
 def _settings(b: Builder) -> Prune:
     """Return a budget and limits."""
-    ratio = b.choose([0.5, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7])
+    ratio = b.choose([0.5, 0.3, 0.4, 0.6, 0.7, 0.2, 0.1])
     residual = b.choose(["union", "union", "tied"])
     if residual == "tied":
         b.note("tied residuals")
@@ -96,7 +96,7 @@ def _settings(b: Builder) -> Prune:
         criterion="random",
         prune_ratio=ratio,
         residual=residual,
-        round_to=b.choose([1, 1, 1, 2, 4]),
-        min_channels=b.choose([1, 1, 2, 3]),
+        round_to=b.choose([1, 1, 1, 1, 1, 1, 2, 3]),
+        min_channels=b.choose([1, 1, 1, 1, 2, 3]),
         normalise=b.choose(["none", "lamp"]),
     )
