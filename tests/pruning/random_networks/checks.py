@@ -1,7 +1,9 @@
 """What is asked of a network: pruned, it equals the masked original, or it is refused."""
 
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,9 +42,9 @@ def check_pruning(case: Case) -> Verdict:
         smaller = prune(model, kept)
     except EhapError as error:
         answers = outputs(network.build().eval(), network.images(IMAGES))
-        return Verdict("refused" if _spread(answers) else "blind", f"{type(error).__name__}: {error}")
+        return Verdict("refused" if spreads(answers) else "blind", f"{type(error).__name__}: {error}")
     except Exception as error:
-        return Verdict("failed", f"{type(error).__name__}: {error}")
+        return Verdict("failed", told(error))
     return _compare(network, kept, smaller)
 
 
@@ -51,12 +53,12 @@ def _compare(network: Network, kept: dict[str, list[int]], smaller: nn.Module) -
         torch.manual_seed(0)
         with torch.set_grad_enabled(grad):
             wanted = outputs(masked(network, kept).train(training), images)
-            if name == "eval" and not _spread(wanted):
+            if name == "eval" and not spreads(wanted):
                 return Verdict("blind")
             try:
                 found = outputs(smaller.train(training), images)
             except Exception as error:
-                return Verdict("failed", f"the pruned network, {name}: {type(error).__name__}: {error}")
+                return Verdict("failed", f"the pruned network, {name}: {told(error)}")
         if [one.shape for one in found] != [one.shape for one in wanted]:
             shapes = [[tuple(one.shape) for one in each] for each in (found, wanted)]
             return Verdict("failed", f"{name}: wrong shapes {shapes[0]}, expected {shapes[1]}")
@@ -91,6 +93,12 @@ def _takes(model: nn.Module, images: Tensor) -> bool:
     return True
 
 
+def told(error: Exception) -> str:
+    """Return an error that is none of ehap's, and where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {str(error)[:300]} ({Path(last.filename).name}:{last.lineno})"
+
+
 def outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
     """Return all tensors that a network answers with."""
     found = list(_tensors(model(images.clone())))
@@ -108,7 +116,7 @@ def _tensors(answer: Any) -> Iterator[Tensor]:
             yield from _tensors(each)
 
 
-def _spread(answers: Sequence[Tensor]) -> bool:
+def spreads(answers: Sequence[Tensor]) -> bool:
     """Return whether every answer depends on the images."""
     return all(
         bool(each.isfinite().all())

@@ -1,5 +1,6 @@
 """One random network: its source, and what is known of its structure without reading it off."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import torch
@@ -39,7 +40,8 @@ class Network:
     def build(self) -> nn.Module:
         """Return the network, in double precision, the same one at every call."""
         namespace = {"torch": torch, "nn": nn, "F": functional, "parts": parts, "Tensor": torch.Tensor}
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, of what it deprecates: scripts, weight_norm
             torch.manual_seed(self.seed)
             exec(compile(self.source, "<random network>", "exec"), namespace)
             net = namespace["Net"]().double()
