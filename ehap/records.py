@@ -62,10 +62,34 @@ class Value:
     unit: str
 
 
-def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: Any, device: torch.device) -> None:
+Proof = Mapping[str, float] | str
+"""What was shown on examples, in numbers; or why it was not."""
+
+
+def proof(found: Any) -> Proof:
+    """Return a dataclass of numbers, such as an Agreement, as a record holds it."""
+    return dict(asdict(found))
+
+
+def write_record(
+    path: Path,
+    job: Job,
+    values: Mapping[str, Value],
+    settings: Any,
+    device: torch.device,
+    proofs: Mapping[str, Proof] | None = None,
+) -> None:
     """Write one JSON record: values with units, settings, seed, code digest, device, versions, duration.
 
     Of a CPU the instruction sets stand beside its name, which says too little.
+
+    Args:
+        path: Of the file.
+        job: The cell and the code.
+        values: Of the stage.
+        settings: A dataclass, or None.
+        device: On which the stage computed.
+        proofs: What was compared on the way, by name; see ``ehap.graph``.
 
     Raises:
         NumericsError: A value is NaN or infinite.
@@ -78,6 +102,7 @@ def write_record(path: Path, job: Job, values: Mapping[str, Value], settings: An
         "stage": job.stage,
         **{key: value for key, value in cell.items() if value != ""},
         "values": {name: asdict(item) for name, item in values.items()},
+        **({"proofs": proofs} if proofs else {}),
         "settings": asdict(settings) if settings is not None else {},
         "code": job.code,
         "device": device_name(device),

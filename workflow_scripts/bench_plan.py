@@ -39,7 +39,7 @@ def unused(plan: PruningPlan, budget: float, names: tuple[str, ...]) -> float:
 
 rows: list[dict[str, object]] = []
 for model in args.models:
-    network = build_model(model, 10)
+    network = build_model(model, 10, seed=0)
     scores = random_scores(layer_weights(network), seed=0)
     began = time.perf_counter()
     planner = Planner(network, INPUT_SHAPE)

@@ -13,7 +13,6 @@ gradient of each image's loss in the logits, p − e_label, in place of s_k, the
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy
@@ -22,12 +21,15 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ehap.curvature.factors import loss_factors, sketch_of_rest
-from ehap.curvature.frozen import Layer, frozen_copy
+from ehap.curvature.frozen import frozen_copy
+from ehap.curvature.layers import ExactLayer, check_layers, exact_layer
 from ehap.curvature.linearity import check_linear
 from ehap.curvature.partial import Partial
 from ehap.curvature.samples import Taps, positions, squared_norms, tapped, unfolded, weighted_squares
 from ehap.errors import ArchitectureError, NumericsError
-from ehap.models.folding import FoldedConv
+from ehap.graph.reading import EXAMPLES, check_reading, check_twin
+from ehap.graph.verification import Agreement
+from ehap.models.tracing import check_readable
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
@@ -49,21 +51,6 @@ class State(TypedDict):
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A layer of the frozen network.
-
-    module: What is called. geometry: Its convolution or linear layer. weight: (C, D) of the dense network.
-    factor, bias: (C,) what BatchNorm multiplies the weight by, and all that the module adds to its output.
-    """
-
-    module: nn.Module
-    geometry: nn.Conv2d | nn.Linear
-    weight: Tensor
-    factor: Tensor
-    bias: Tensor
-
-
 class Exact:
     """A running computation of exact channel curvature; see the module's text.
 
@@ -74,9 +61,16 @@ class Exact:
         settings: criteria, precision, micro_batch (images a chunk), eigen_tolerance, approximate.
         seed: Of the sketch, where eigen_tolerance leaves something to it.
         shard: Which share of the chunks to compute, and of how many.
+        trusted: Whether the network was compared with what is read off it already.
 
     Raises:
         ArchitectureError: The network is not linear in each layer's weights, and approximate is "no".
+        MismatchError: What was read off the network is not what it computes.
+
+    Attributes:
+        reading: How well the network and what was read off it agree on the first images, where they
+            were compared.
+        ends: Path of a layer to that of the BatchNorm at whose output its gates stand; of layers that have one.
     """
 
     def __init__(
@@ -87,23 +81,28 @@ class Exact:
         settings: Trace,
         seed: int,
         shard: tuple[int, int] = (0, 1),
+        trusted: bool = False,
     ) -> None:
         self._done, self._before, self._began = 0, 0.0, time.perf_counter()
+        check_readable(model)
         quiet = copy.deepcopy(model).eval()
-        if settings.approximate == "no":
-            check_linear(quiet)
-        self._model, layers = frozen_copy(quiet, channels_last=False)
-        _check_layers(quiet)
-        self._model.requires_grad_(False)
-        self._layers = {name.removesuffix(".weight"): _layer(layer) for name, layer in layers.items()}
+        graph_module = check_linear(quiet) if settings.approximate == "no" else None
+        frozen = frozen_copy(quiet, channels_last=False)
+        check_layers(quiet)
         gates = [criterion for criterion in settings.criteria if criterion in AT_GATES]
-        norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-        alone = [name for name, module in self._model.named_modules() if isinstance(module, norms)] if gates else []
-        if alone:
+        if gates and frozen.loose_norms:
             raise ArchitectureError(
-                f"{alone[0]}: criterion {gates[0]} expects every BatchNorm directly behind a convolution of its own; "
-                "trace, diagonal and block do without."
+                f"{frozen.loose_norms[0]}: criterion {gates[0]} expects every BatchNorm directly behind a convolution "
+                "of its own, and a plain one of torch.nn; trace, diagonal and block do without."
             )
+        self.reading: Agreement | None = None
+        if not trusted:
+            self.reading = check_twin(model, frozen.network, images[:EXAMPLES])
+        if not trusted and graph_module is not None:
+            self.reading = check_reading(model, images[:EXAMPLES], graph_module)
+        self._model, self.ends = frozen.network, frozen.ends
+        self._model.requires_grad_(False)
+        self._layers = {name.removesuffix(".weight"): exact_layer(layer) for name, layer in frozen.layers.items()}
         self._settings, self._seed, self._images, self._labels = settings, seed, images, labels
         self._criteria = settings.criteria
         self._hessian = [criterion for criterion in self._criteria if criterion not in EMPIRICAL]
@@ -202,7 +201,7 @@ class Exact:
                     moments = torch.stack([each[-1].sum(0), each[-1].square().sum(0)])
                     self._sketch[criterion][row, :, channels] = moments
 
-    def _check_unused(self, name: str, layer: _Layer, images: Tensor) -> None:
+    def _check_unused(self, name: str, layer: ExactLayer, images: Tensor) -> None:
         """Raise if a layer that is never called has a part in the logits all the same, by its weight alone."""
         if name in self._unused:
             return
@@ -235,7 +234,7 @@ class Exact:
         return torch.cat(found)
 
     def _found(
-        self, layer: _Layer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]], last: bool
+        self, layer: ExactLayer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]], last: bool
     ) -> dict[Curvature, Tensor]:
         """Return criterion → float64 (K, N, C), one a column and image; empirical scores of the last block only."""
         geometry = layer.geometry
@@ -278,34 +277,6 @@ class Exact:
         rows = {name: values.cpu() for name, values in self._rows.items()}
         sketch = {name: values.cpu() for name, values in self._sketch.items()}
         return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)
-
-
-def _check_layers(model: nn.Module) -> None:
-    """Raise where a layer's input and output, as hooks see them, do not say all about its weight.
-
-    Raises:
-        ArchitectureError: Names the module.
-    """
-    for name, module in model.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise ArchitectureError(
-                f"{name or 'the network'}: expected no forward hooks, which may change what a layer does; remove them."
-            )
-        for stock in (nn.Conv2d, nn.Linear):
-            if isinstance(module, stock) and type(module).forward is not stock.forward:
-                raise ArchitectureError(
-                    f"{name}: expected the forward pass of {stock.__name__}, got one of its own in "
-                    f"{type(module).__name__}; take estimator hutchinson."
-                )
-
-
-def _layer(module: Layer) -> _Layer:
-    if isinstance(module, FoldedConv):
-        factor = module.gamma / torch.sqrt(module.variance + module.eps)
-        return _Layer(module, module.conv, module.conv.weight.flatten(1), factor.double(), module.folded()[1])
-    weight = module.weight.flatten(1)
-    bias = module.bias if module.bias is not None else torch.zeros_like(weight[:, 0])
-    return _Layer(module, module, weight, torch.ones_like(weight[:, 0]).double(), bias)
 
 
 def _gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor, keep: bool) -> list[Sequence[Tensor]]:

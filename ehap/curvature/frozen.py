@@ -1,12 +1,15 @@
 """A private copy of a network to differentiate: eval mode, BatchNorm folded, gradients in channel weights only."""
 
 import copy
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError
 from ehap.models import channels_last_
-from ehap.models.folding import FoldedConv, fold_norms
+from ehap.models.folding import FoldedConv, fold_norms, folded_norms
+from ehap.models.tracing import check_readable
 
 Layer = FoldedConv | nn.Conv2d | nn.Linear
 
@@ -20,17 +23,33 @@ def channel_weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module, dict[str, Layer]]:
-    """Return a copy in eval mode and its layers, under the names and in the order of the original's.
+@dataclass(frozen=True)
+class Frozen:
+    """A private copy of a network, for derivatives.
+
+    network: In eval mode. layers: Those with channel weights, under the names and in the order of the original's.
+    ends: Path of a layer to that of the last BatchNorm that is part of it; of layers that have one.
+    loose_norms: Paths of the BatchNorms that have a part in the network, but not as part of a convolution.
+    """
+
+    network: nn.Module
+    layers: dict[str, Layer]
+    ends: dict[str, str]
+    loose_norms: tuple[str, ...]
+
+
+def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
+    """Return a copy in eval mode and its layers.
 
     Where each BatchNorm stands directly behind a convolution it becomes a fixed factor on that convolution's weight
     and a bias, in the graph: derivatives in the weights stay the same, feature maps are passed over once less.
     Only channel weights require a gradient.
 
     Raises:
-        ArchitectureError: A BatchNorm has no running statistics: in eval mode, too, it mixes the images of a batch; or
-            a weight is not a parameter of its own.
+        ArchitectureError: A BatchNorm has no running statistics: in eval mode, too, it mixes the images of a batch; a
+            weight is not a parameter of its own; or the network is in a wrapper or the like, see ``check_readable``.
     """
+    check_readable(model)
     for name, module in model.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)) and "weight" not in module._parameters:
             raise ArchitectureError(
@@ -42,13 +61,17 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None:
             raise ArchitectureError(f"{name}: expected BatchNorm with running statistics (track_running_stats=True).")
     try:
-        twin: nn.Module = fold_norms(quiet)
-    except Exception:  # torch.fx raises whatever the code of a network that it cannot trace raises
-        twin = quiet
+        folded = fold_norms(quiet)
+    except ArchitectureError:
+        twin: nn.Module = quiet
+        inside: dict[str, str] = {}
+    else:
+        twin, inside = folded, folded_norms(folded)
     every = dict(quiet.named_modules()) | dict(twin.named_modules())  # a layer that is never called is not traced
     names = [name.removesuffix(".weight") for name in channel_weights(model)]
     if not all(isinstance(every[name], (FoldedConv, nn.Conv2d, nn.Linear)) for name in names):
-        twin, every = quiet, dict(quiet.named_modules())  # the traced network holds the weight only, not its layer
+        # The traced network holds the weight only, not its layer.
+        twin, inside, every = quiet, {}, dict(quiet.named_modules())
     layers: dict[str, Layer] = {}
     for name in names:
         found = every[name]
@@ -60,7 +83,23 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> tuple[nn.Module
             channels_last_(module)
     for layer in layers.values():
         geometry(layer).weight.requires_grad_()
-    return twin, layers
+    ends = {layer: norm for norm, layer in inside.items()}  # in forward order: the last one counts
+    return Frozen(twin, layers, ends, _loose_norms(quiet, twin, inside))
+
+
+def _loose_norms(quiet: nn.Module, twin: nn.Module, inside: Collection[str]) -> tuple[str, ...]:
+    """Return the BatchNorms of which a network has anything left, but those that are part of a convolution.
+
+    A subclass with a forward pass of its own leaves its parameters in the graph, not its module.
+    """
+    left = set(twin.state_dict()) | {name for name, _ in twin.named_modules()}
+    return tuple(
+        name
+        for name, module in quiet.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and name not in inside
+        and any(item == name or item.startswith(f"{name}.") for item in left)
+    )
 
 
 def geometry(layer: Layer) -> nn.Conv2d | nn.Linear:

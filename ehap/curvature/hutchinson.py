@@ -12,6 +12,7 @@ from ehap.curvature.frozen import frozen_copy, geometry
 from ehap.curvature.partial import Partial
 from ehap.curvature.products import FIRST_ORDER_SCALE, HessianProduct
 from ehap.errors import NumericsError
+from ehap.graph.reading import EXAMPLES, check_twin
 from ehap.runtime import KEEP_NOTHING, Keeper, logger
 from ehap.settings import Trace
 
@@ -59,6 +60,9 @@ class Hutchinson:
         stable: Ends the estimate early; asked after every 25 samples.
         loss_factor: Multiplies the loss.
 
+    Attributes:
+        reading: How well the network and what was read off it agree on the first images.
+
     Source: Hutchinson 1989, doi:10.1080/03610918908812806.
     """
 
@@ -74,8 +78,10 @@ class Hutchinson:
         loss_factor: float = 1.0,
     ) -> None:
         self._before, self._began = 0.0, time.perf_counter()
-        self._model, layers = frozen_copy(model)
-        self._weights: list[Tensor] = [geometry(layer).weight for layer in layers.values()]
+        frozen = frozen_copy(model)
+        self.reading = check_twin(model, frozen.network, images[:EXAMPLES])
+        self._model = frozen.network
+        self._weights: list[Tensor] = [geometry(layer).weight for layer in frozen.layers.values()]
         self._settings, self._seed, self._count, self._factor = settings, seed, len(images), loss_factor
         size = settings.micro_batch or (CPU_MICRO_BATCH if images.device.type == "cpu" else len(images))
         if images.dim() == 4:  # noqa: PLR2004 (N, C, H, W)

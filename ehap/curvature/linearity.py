@@ -7,6 +7,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from ehap.errors import ArchitectureError
+from ehap.models.tracing import check_readable, traced
 
 LINEAR_MODULES = (
     nn.Conv2d,
@@ -33,6 +34,7 @@ LINEAR_FUNCTIONS = (
     operator.add,
     operator.iadd,
     operator.sub,
+    operator.isub,
     operator.getitem,
     operator.neg,
     torch.add,
@@ -81,9 +83,9 @@ LINEAR_METHODS = (
     "transpose",
     "unsqueeze",
 )
-PRODUCTS = (operator.mul, operator.imul, operator.truediv, torch.mul, torch.div)
+PRODUCTS = (operator.mul, operator.imul, operator.truediv, operator.itruediv, torch.mul, torch.div)
 PRODUCT_METHODS = ("mul", "mul_", "div", "div_")
-DIVISIONS = (operator.truediv, torch.div, "div", "div_")
+DIVISIONS = (operator.truediv, operator.itruediv, torch.div, "div", "div_")
 ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.truediv)
 ADVICE = (
     'say approximate: gauss-newton (from Python approximate="gauss-newton") to accept the Gauss–Newton traces, or take '
@@ -91,22 +93,27 @@ ADVICE = (
 )
 
 
-def check_linear(model: nn.Module) -> None:
+def check_linear(model: nn.Module) -> fx.GraphModule:
     """Raise unless every layer's block of the Hessian equals its Gauss–Newton block in eval mode.
 
     That holds where the path behind a layer's weights is made of linear and piecewise-linear operations and each
     weight is used once.
 
+    Returns:
+        The forward pass of which this was seen.
+
     Raises:
         ArchitectureError: Names the first module or operation for which this cannot be said.
     """
+    check_readable(model)
     try:
-        graph = fx.symbolic_trace(model).graph
-    except Exception as error:  # torch.fx raises whatever the code of a network that it cannot trace raises
+        found = traced(model)
+    except ArchitectureError as error:
         raise ArchitectureError(
-            f"expected a network that torch.fx can trace, to see whether exact traces are the Hessian's ({error}); "
-            f"{ADVICE}."
+            "expected a network that torch.fx can trace, to see whether exact traces are the Hessian's: "
+            f"{str(error).rstrip('.')}; {ADVICE}."
         ) from None
+    graph = found.graph
     modules = dict(model.named_modules())
     used: dict[int, str] = {}
     for node in graph.nodes:
@@ -116,6 +123,7 @@ def check_linear(model: nn.Module) -> None:
             raise ArchitectureError(f"{node.target}: is used outside its layer; {ADVICE}.")
         elif node.op in ("call_function", "call_method") and not _linear(node):
             raise ArchitectureError(f"{_place(node)}: {_why(node)}; {ADVICE}.")
+    return found
 
 
 def _check_module(name: str, module: nn.Module, used: dict[int, str]) -> None:

@@ -21,6 +21,7 @@ class Partial:
         and of its square.
     repeated: Products that were not finite and were repeated at a lower scale: one a micro-batch of a sample and try.
     seconds, peak_memory_bytes: What it cost.
+    proofs: See ChannelTraces.
     """
 
     first: int
@@ -30,6 +31,7 @@ class Partial:
     repeated: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    proofs: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -58,6 +60,9 @@ def merge(parts: Sequence[Partial]) -> Partial:
         repeated=sum(part.repeated for part in ordered),
         seconds=sum(part.seconds for part in ordered),
         peak_memory_bytes=max(part.peak_memory_bytes for part in ordered),
+        proofs={
+            name: max(p.proofs[name] for p in ordered if name in p.proofs) for each in ordered for name in each.proofs
+        },
     )
 
 

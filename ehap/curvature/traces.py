@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -12,8 +12,10 @@ from ehap.curvature.exact import Exact
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
+from ehap.curvature.proof import check_scores
 from ehap.curvature.stability import stability
 from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
+from ehap.models.tracing import check_readable
 from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, logger, precision_context, synchronize, track
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature, Until
@@ -32,6 +34,9 @@ class ChannelTraces:
     seconds, peak_memory_bytes: What it cost; see PeakMemory for what is counted on a CPU.
     repeated: Products that overflowed in FP16 and were repeated at a lower scale: one a micro-batch and try.
     overlap: What the planner's stability came to, where one was asked for.
+    proofs: Shown on the first images: graph_difference, the largest one between the network and what was read off it,
+        as a share of the largest output; of exact scores also score_channels, which were computed by plain autograd,
+        too, and score_difference, the largest one as a share of a layer's largest score.
     """
 
     scores: dict[Curvature, dict[str, Tensor]]
@@ -41,6 +46,7 @@ class ChannelTraces:
     peak_memory_bytes: int
     repeated: int = 0
     overlap: float | None = None
+    proofs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def trace(self) -> dict[str, Tensor]:
@@ -79,6 +85,7 @@ def channel_traces(
     Raises:
         DataError: The batch is empty or holds NaN, or is not what the network takes.
         ArchitectureError: exact, and the network is not linear in each layer's weights.
+        MismatchError: What was read off the network is not what it computes, or an exact score is not that by autograd.
         NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
         StoppedError: The keeper was told to stop; the state is kept.
     """
@@ -100,7 +107,7 @@ def partial_traces(
 
     Args and errors as for ``channel_traces``; shard counts from 0.
     """
-    _check_batch(model, images, labels)
+    labels = _checked_batch(model, images, labels)
     if settings.until and planner is None:
         raise SettingsError(
             "until: stopping when the kept channels are stable needs a planner; give one, or leave until out."
@@ -124,7 +131,14 @@ def partial_traces(
             pass
         synchronize(images.device)
         part = work.result()
-    return Partial(**vars(part) | {"peak_memory_bytes": max(memory.bytes, keeper.before)})
+    proofs = {}
+    if isinstance(work, Exact) and shard == 0:
+        with precision_context("fp32", images.device):
+            proof = check_scores(model, images, labels, settings, seed)
+        proofs = {"score_channels": float(proof.channels), "score_difference": proof.difference}
+    if work.reading is not None:
+        proofs["graph_difference"] = work.reading.difference
+    return Partial(**vars(part) | {"peak_memory_bytes": max(memory.bytes, keeper.before), "proofs": proofs})
 
 
 def merged_traces(
@@ -163,6 +177,7 @@ def merged_traces(
         peak_memory_bytes=whole.peak_memory_bytes,
         repeated=whole.repeated,
         overlap=overlap,
+        proofs=whole.proofs,
     )
 
 
@@ -188,13 +203,22 @@ def channel_scores(
 
 
 @torch.no_grad()
-def _check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """Raise unless network and batch go together: finite, one row of logits and one label for each image alone."""
+def _checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels in int64, if network and batch go together.
+
+    Images are finite, and each has, alone, one row of logits and one label.
+    """
+    check_readable(model)
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or not images.is_floating_point():
         kinds = [str(each.dtype) if isinstance(each, Tensor) else type(each).__name__ for each in (images, labels)]
         raise DataError(
             f"expected tensors, images normalised in floating point and labels in int64, got {' and '.join(kinds)}."
         )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise DataError(
+            f"expected labels as whole numbers, in int64, got {labels.dtype}; give labels.long() if they are classes."
+        )
+    labels = labels.long()
     if not len(images) or not images.isfinite().all():
         raise DataError(
             f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
@@ -232,6 +256,7 @@ def _check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> None:
             f"expected one label from 0 to {classes - 1} for each of {len(images)} images, got labels of shape "
             f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}."
         )
+    return labels
 
 
 def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from ehap.errors import MismatchError
 
 FLOAT, INTEGER = 1e-4, 0.02
 """The largest difference between two forms of a network, as a share of the largest output; of floats, of integers."""
+HALF = 0.02
+"""The same in FP16 and BF16, whose operations round to 11 and 8 bits."""
 SMALLEST = 1e-30  # of a largest output: of zeros alone every difference counts
 
 
@@ -25,6 +27,11 @@ class Agreement:
     images: int
 
 
+def tolerance_of(values: Tensor) -> float:
+    """Return the tolerance for outputs in floating point of this type."""
+    return HALF if values.dtype in (torch.float16, torch.bfloat16) else FLOAT
+
+
 @torch.no_grad()
 def check_agreement(found: Tensor, wanted: Tensor, tolerance: float, what: str, advice: str = "") -> Agreement:
     """Compare the outputs of two forms of one network.
@@ -32,7 +39,7 @@ def check_agreement(found: Tensor, wanted: Tensor, tolerance: float, what: str, 
     Args:
         found: (N, ...), of the form that is checked.
         wanted: Of the form that it stands for, the same shape.
-        tolerance: FLOAT or INTEGER.
+        tolerance: FLOAT or INTEGER, or of ``tolerance_of``.
         what: The form that is checked and the one that it stands for, e.g. "the pruned network and the masked one".
         advice: What to do, a sentence or empty.
 

@@ -1,29 +1,140 @@
 """The forward pass of a network as an fx graph that does what the network does."""
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import fx, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from ehap.errors import ArchitectureError
+
+OVERWRITING = {
+    f"__{name}__": getattr(operator, f"__{name}__")
+    for name in (
+        *("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"),
+        *("iand", "ior", "ixor", "ilshift", "irshift"),
+    )
+}
+"""Operators such as ``x += y``, by the name of their method: they write over x."""
+WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "FullyShardedDataParallel": "module",
+    "AveragedModel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+"""Classes of torch that hold a network, by name, and the attribute that holds it."""
+FOREIGN = ("torch.ao.nn.", "torch.nn.intrinsic.", "torch.nn.qat.", "torch.nn.quantized.", "torch.nn.quantizable.")
+"""Where torch keeps layers that quantize: subclasses of plain ones that compute something else."""
 
 
 class _Proxy(fx.Proxy):
-    def __iadd__(self, other: object) -> fx.Proxy:
-        added: fx.Proxy = self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-        return added
+    """Stands for a tensor in a forward pass, and has the attributes of one."""
+
+    def __getattr__(self, name: str) -> fx.proxy.Attribute:
+        if not hasattr(torch.Tensor, name) and not hasattr(torch.Size, name):
+            raise AttributeError(f"a tensor has no attribute {name!r}")
+        return super().__getattr__(name)
+
+
+def _overwriting(name: str, function: Callable[..., Any]) -> Callable[[fx.Proxy, object], fx.Proxy]:
+    def method(self: fx.Proxy, other: object) -> fx.Proxy:
+        found: fx.Proxy = self.tracer.create_proxy("call_function", function, (self, other), {})
+        return found
+
+    method.__name__ = name
+    return method
+
+
+for _name, _function in OVERWRITING.items():
+    setattr(_Proxy, _name, _overwriting(_name, _function))
 
 
 class Tracer(fx.Tracer):
-    """Sees ``x += y``, which overwrites x, as what it is: torch's own takes it for x + y."""
+    """Sees ``x += y`` and the like, which overwrite x, as such: torch's own takes it for x + y.
+
+    A network that asks torch.is_tensor is told that it got one. An isinstance cannot be told so: torch's own code asks
+    it, too, and would take what stands for a tensor for one.
+    """
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Return what stands for a node's result in the forward pass."""
         return _Proxy(node, self)
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """Return the forward pass of a network as a graph."""
+        plain = torch.is_tensor
+        torch.is_tensor = lambda obj: isinstance(obj, fx.Proxy) or plain(obj)  # type: ignore[assignment]
+        try:
+            return super().trace(root, concrete_args)
+        finally:
+            torch.is_tensor = plain
 
 
 def traced(model: nn.Module, tracer: fx.Tracer | None = None) -> fx.GraphModule:
     """Return the model's forward pass over the model's own modules, in eval or train mode as they are.
 
     Args:
-        model: Without branches on values; torch.fx raises what it does otherwise.
+        model: Without branches on values.
         tracer: Which modules are one operation; where left out, those of torch.nn.
+
+    Raises:
+        ArchitectureError: The forward pass cannot be read off; the message names the module or the reason.
     """
-    return fx.GraphModule(model, (tracer or Tracer()).trace(model), type(model).__name__)
+    check_readable(model)
+    before = set(vars(model))
+    try:
+        found = fx.GraphModule(model, (tracer or Tracer()).trace(model), type(model).__name__)
+    except Exception as error:  # torch.fx raises whatever the code of a network that it cannot trace raises
+        raise ArchitectureError(
+            f"the forward pass of {type(model).__name__} cannot be traced ({type(error).__name__}: "
+            f"{_first_line(error)}); expected one without branches on values, whose modules are attributes of the "
+            "network and not made in the forward pass."
+        ) from error
+    finally:
+        for name in set(vars(model)) - before:  # where torch.fx has put constants
+            delattr(model, name)
+    return found
+
+
+_REPLACED = (
+    "its forward pass was replaced on the instance, so that nothing says what it computes; expected the one of its "
+    "class: delete the attribute forward, or write a class of its own."
+)
+
+
+def check_readable(model: nn.Module) -> None:
+    """Raise ArchitectureError for networks that are known not to be what their modules say.
+
+    Such are networks in a wrapper, scripted or compiled ones, layers that quantize, lazy ones without weights, and
+    modules whose forward pass was replaced on the instance, which a copy of the network may share.
+    """
+    for name, module in model.named_modules():
+        where, kind = name or "the network", type(module).__name__
+        held = next((WRAPPERS[each.__name__] for each in type(module).__mro__ if each.__name__ in WRAPPERS), None)
+        if held is not None and held in module._modules:
+            raise ArchitectureError(f"{where}: is wrapped in {kind}; give the network within, its attribute .{held}.")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ArchitectureError(
+                f"{where}: is a scripted or traced module of torch.jit, whose code cannot be read; give the nn.Module "
+                "that it was made of."
+            )
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise ArchitectureError(
+                f"{where}: was compiled in place by compile(); give copy.deepcopy(model), which is not compiled."
+            )
+        if type(module).__module__.startswith(FOREIGN):
+            raise ArchitectureError(
+                f"{where}: is a {type(module).__module__}.{kind}, a layer that quantizes; give the network in floating "
+                "point, before it was prepared for quantization."
+            )
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
+            raise ArchitectureError(f"{where}: has no weights yet; call the network once with images first.")
+        if "forward" in vars(module):
+            raise ArchitectureError(f"{where}: {_REPLACED}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:160]

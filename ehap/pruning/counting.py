@@ -8,6 +8,7 @@ from torch import nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ehap.errors import ArchitectureError, PlanError
+from ehap.graph import evaluating
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept
 from ehap.pruning.forward import trace_forward
 
@@ -72,14 +73,13 @@ def output_places(model: nn.Module, graph: ChannelGraph, input_shape: Sequence[i
     """
     if not isinstance(input_shape, Sequence) or len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
         raise PlanError(f"expected the shape (C, H, W) of an image, got {input_shape}.")
-    modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters())
     image = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
     traced = trace_forward(model)
     try:
-        model.eval()(image.clone())
-        traced.eval()
-        ShapeProp(traced).propagate(image)
+        with evaluating(model):
+            model(image.clone())
+            ShapeProp(traced).propagate(image)
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError) as error:
@@ -87,9 +87,6 @@ def output_places(model: nn.Module, graph: ChannelGraph, input_shape: Sequence[i
             f"expected the shape (C, H, W) of an image that the network takes, got {tuple(input_shape)} "
             f"({str(error).splitlines()[0][:160]})."
         ) from None
-    finally:
-        for module, training in modes.items():
-            module.training = training
     shapes = {node.name: node.meta["tensor_meta"].shape for node in traced.graph.nodes if node.op != "output"}
     for step in graph.steps:
         if step.kind == "add" and len({shapes[source] for source in step.sources}) != 1:

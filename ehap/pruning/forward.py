@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import ArchitectureError
-from ehap.models.tracing import Tracer, traced
+from ehap.models.tracing import OVERWRITING, Tracer, traced
 from ehap.pruning.union import UnionAdd
 
 METHODS: Mapping[str, Callable[..., Tensor]] = {
@@ -38,15 +38,9 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
     ``torch.flatten(x, 1)``, ``x.contiguous()``, of which the values are the same, as x.
 
     Raises:
-        ArchitectureError: The forward pass depends on values, so that it cannot be traced.
+        ArchitectureError: The forward pass cannot be read off, as where it depends on values.
     """
-    try:
-        graph_module = traced(model, _Tracer())
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise ArchitectureError(
-            f"the forward pass of {type(model).__name__} cannot be traced ({error}); "
-            "pruning needs one without branches on values."
-        ) from error
+    graph_module = traced(model, _Tracer())
     _write_methods_as_functions_(graph_module.graph)
     graph_module.recompile()
     return graph_module
@@ -141,7 +135,7 @@ def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     if module is not None:
         return bool(getattr(module, "inplace", False))
     inplace = node.kwargs.get("inplace", False)  # fx names it, however it was given
-    return node.target in (operator.iadd, torch.relu_) or bool(inplace)
+    return node.target in (*OVERWRITING.values(), torch.relu_) or bool(inplace)
 
 
 def check_nothing_is_read_after_it_was_overwritten(graph_module: fx.GraphModule) -> None:

@@ -60,8 +60,15 @@ def kind_of(node: fx.Node, module: nn.Module | None) -> str:
         return {"placeholder": "input", "output": "output"}[node.op]
     kind = _kind_of_function(node) if module is None else _kind_of_module(node, module)
     if kind is None:
+        by_size = asks_for_shape(node)
         while asks_for_shape(node) and node.users:  # what is done with a shape is what a user has written
             node = next(iter(node.users))
+        if by_size and "pool" in str(getattr(node.target, "__name__", node.target)):
+            raise ArchitectureError(
+                f"{node.name}: pools by the size of its input, as x.size(3) or x.shape[-1] give it, which pruning does "
+                "not follow; to pool whole maps write nn.AdaptiveAvgPool2d(1) or F.adaptive_avg_pool2d(x, 1), else "
+                "give the size as a number."
+            )
         what = module if module is not None else getattr(node.target, "__name__", node.target)
         where = node.name if module is None else node.target
         raise ArchitectureError(

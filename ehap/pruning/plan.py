@@ -9,6 +9,7 @@ import numpy
 from torch import Tensor, nn
 
 from ehap.errors import NumericsError, PlanError
+from ehap.graph import check_reading, example_images
 from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, channel_graph
 from ehap.pruning.counting import Counter, Size
 from ehap.pruning.sensitivity import lamp
@@ -39,14 +40,22 @@ class Planner:
     Args:
         model: The dense network; not changed.
         input_shape: (C, H, W) of an image.
+        example: Images (N, C, H, W), in the network's type and on its device, on which what was read off the network is
+            compared with it; where left out, random ones.
 
     Raises:
         ArchitectureError: The network has an operation that pruning does not know.
+        MismatchError: What was read off the network is not what it computes.
+        PlanError, DataError, NumericsError: The network cannot take such images, or gives NaN or Inf.
+
+    Attributes:
+        reading: How well the network and what was read off it agree.
     """
 
-    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int], example: Tensor | None = None) -> None:
         self._graph, self._shape = channel_graph(model), input_shape
         self._count = Counter(model, self._graph, input_shape)
+        self.reading = check_reading(model, example_images(model, input_shape) if example is None else example)
         self._dense = self._count({layer: range(width) for layer, width in self._graph.layers().items()})
 
     def __call__(self, scores: Mapping[str, Tensor], settings: Prune, before: Kept | None = None) -> PruningPlan:
@@ -199,7 +208,11 @@ class Planner:
 
 
 def plan(
-    model: nn.Module, scores: Mapping[str, Tensor], settings: Prune, input_shape: tuple[int, int, int]
+    model: nn.Module,
+    scores: Mapping[str, Tensor],
+    settings: Prune,
+    input_shape: tuple[int, int, int],
+    example: Tensor | None = None,
 ) -> PruningPlan:
     """Choose the channels to keep from one global ranking of all channels.
 
@@ -216,14 +229,15 @@ def plan(
         scores: Layer name to (C_out,), one entry for each convolution and linear layer.
         settings: The budget and the limits.
         input_shape: (C, H, W) of an image, on which FLOPs depend.
+        example: As for Planner.
 
     Raises:
         PlanError: Scores are missing or of a wrong shape, the budget lies below what the limits let reach, or the
             settings ask for more than one round or for a mean with magnitudes, which say how scores come about.
         NumericsError: A score is NaN or infinite.
-        ArchitectureError: The network has an operation that pruning does not know.
+        ArchitectureError, MismatchError, DataError: As Planner.
     """
-    return Planner(model, input_shape)(scores, settings)
+    return Planner(model, input_shape, example)(scores, settings)
 
 
 def _floor(product: float) -> int:

@@ -5,32 +5,60 @@ import operator
 from collections.abc import Sequence
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from ehap.errors import PlanError
+from ehap.graph import example_images
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph
 from ehap.pruning.forward import trace_forward
+from ehap.pruning.proof import check_pruned
 from ehap.pruning.union import UnionAdd
 
 
-def prune(model: nn.Module, plan: PruningPlan | Kept, order: Order | None = None) -> nn.Module:
+def prune(
+    model: nn.Module, plan: PruningPlan | Kept, order: Order | None = None, example: Tensor | None = None
+) -> nn.Module:
     """Return the smaller network that a plan leaves: a plain module with the remaining weights.
 
-    Its outputs equal those of ``model`` after ``mask_``, to float tolerance. The original is not changed.
+    Its outputs equal those of ``model`` after ``mask_``, to float tolerance; this is seen on an example before it is
+    returned, but for unions in the order of a set, whose readers get other channels on purpose. The original is not
+    changed.
 
     Args:
         model: The dense network.
         plan: What ``plan`` has returned, or layer name to sorted kept output channels, for every convolution and linear
             layer.
         order: Of the channels in a union; where left out, that of the plan, or sorted.
+        example: Images (N, C, H, W), in the network's type and on its device, on which the pruned network is compared
+            with the masked one. Where left out, random ones of the plan's input_shape; a plan that does not say it, as
+            a mapping of layers, then leaves the network unseen.
 
     Raises:
         PlanError: The plan names other layers, or channels that a layer does not have.
         ArchitectureError: The network has an operation that pruning does not know.
+        MismatchError: The pruned network does not compute what the masked one does: the network was misread.
+        DataError, NumericsError: The network cannot take the example, or gives NaN or Inf.
     """
     graph = channel_graph(model)
     kept = checked_kept(graph, plan)
     order = order or (plan.order if isinstance(plan, PruningPlan) else "sorted")
+    pruned = cut(model, graph, kept, order)
+    if example is None and isinstance(plan, PruningPlan) and plan.input_shape:
+        example = example_images(model, plan.input_shape)
+    if example is not None and order == "sorted":
+        check_pruned(model, pruned, graph, kept, example)
+    return pruned
+
+
+def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.Module:
+    """Return the smaller network of ``prune``, unseen.
+
+    Args:
+        model: The dense network; its weights need not hold anything yet.
+        graph: Its channel graph.
+        kept: As ``checked_kept`` returns it.
+        order: Of the channels in a union.
+    """
     carried = graph.carried(kept)
     pruned = trace_forward(copy.deepcopy(model))
     nodes = {node.name: node for node in pruned.graph.nodes}

@@ -32,9 +32,10 @@ class UnionAdd(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Map (N, L, H, W) and (N, R, H, W) to (N, width, H, W)."""
-        if self.left_matrix is not None and self.right_matrix is not None:
-            left = left if self.whole[0] else conv2d(left, self.left_matrix)
-            return left + (right if self.whole[1] else conv2d(right, self.right_matrix))
+        left_matrix, right_matrix = self.left_matrix, self.right_matrix  # as names that torch.jit.script can follow
+        if left_matrix is not None and right_matrix is not None:
+            left = left if self.whole[0] else conv2d(left, left_matrix)
+            return left + (right if self.whole[1] else conv2d(right, right_matrix))
         if self.whole[0]:
             return left.index_add(1, self.right, right)
         if not self.whole[1]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import CheckpointError, SettingsError
+from ehap.graph import example_images
 from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
 from ehap.pruning import (
@@ -19,11 +20,13 @@ from ehap.pruning import (
     geometric_mean,
     layer_weights,
     magnitude,
-    prune,
     random_scores,
     sensitivity,
 )
-from ehap.records import Job, Value, read_tensors, write_record
+from ehap.pruning.channels import channel_graph
+from ehap.pruning.proof import check_pruned
+from ehap.pruning.surgery import checked_kept, cut
+from ehap.records import Job, Proof, Value, proof, read_tensors, write_record
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine, Prune
 from ehap.settings.prune import FROM_CURVATURE
@@ -58,13 +61,9 @@ def run(
     choose_device("cpu", machine.threads)
     network = load_dense(checkpoint, job)
     scores = combined(_of_criterion(network, traces, job, settings), network, settings)
-    if planning:
-        chosen = planning.plan(network, scores)
-    else:
-        chosen = Planner(network, INPUT_SHAPE)(scores, replace(settings, with_magnitude=False))
-    smaller = prune(network, chosen)
-    if settings.weights == "new":
-        reinitialise_(smaller, job.seed)
+    planner = Planner(network, INPUT_SHAPE)
+    chosen = planning.plan(network, scores) if planning else planner(scores, replace(settings, with_magnitude=False))
+    smaller, pruning = _pruned(network, chosen, settings, job)
     write_atomically(plan_file, (json.dumps(asdict(chosen)) + "\n").encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
     save_model(pruned, smaller, {**architecture(job, chosen.kept), **order})
@@ -75,19 +74,32 @@ def run(
         "dense_flops": Value(chosen.dense_flops, "flop"),
         "channels": Value(sum(map(len, scores.values())), "channels"),
         "kept_channels": Value(sum(map(len, chosen.kept.values())), "channels"),
-        **_published_rule(network, scores, settings, chosen),
+        **_published_rule(planner, scores, settings, chosen),
     }
-    write_record(record, job, values, settings, planning.device if planning else CPU)
+    proofs = {"graph": proof(planner.reading), "pruned": pruning}
+    write_record(record, job, values, settings, planning.device if planning else CPU, proofs)
 
 
-def _published_rule(network: nn.Module, scores: Scores, settings: Prune, chosen: PruningPlan) -> dict[str, Value]:
+def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, job: Job) -> tuple[nn.Module, Proof]:
+    """Return the pruned network, and how well it agrees with the masked one, where it should."""
+    graph = channel_graph(network)
+    smaller = cut(network, graph, checked_kept(graph, chosen), chosen.order)
+    if settings.weights == "new":
+        reinitialise_(smaller, job.seed)
+        return smaller, "exempt: weights new"
+    if chosen.order != "sorted":
+        return smaller, "exempt: rule as_published"
+    return smaller, proof(check_pruned(network, smaller, graph, chosen.kept, example_images(network, INPUT_SHAPE)))
+
+
+def _published_rule(planner: Planner, scores: Scores, settings: Prune, chosen: PruningPlan) -> dict[str, Value]:
     """Return in how many channels our rule and the published one differ; nothing where that has no such settings."""
     rule = "exact" if settings.rule == "as_published" else "as_published"
     try:
         others = replace(settings, rule=rule)  # type: ignore[arg-type]  # a literal
     except SettingsError:  # budgets, balanced layers and the like
         return {}
-    other = Planner(network, INPUT_SHAPE)(scores, others)
+    other = planner(scores, others)
     differing = sum(len(set(kept) ^ set(other.kept[layer])) for layer, kept in chosen.kept.items())
     return {"published_rule_differs": Value(differing, "channels")}
 

@@ -64,7 +64,8 @@ def run(
         for name, values in by_layer.items()
     }
     write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
-    write_record(record, job, _values(result, len(work.images)), settings, work.device)
+    values, proofs = _values(result, len(work.images)), {"curvature": dict(result.proofs)}
+    write_record(record, job, values, settings, work.device, proofs)
     resume.remove()
 
 

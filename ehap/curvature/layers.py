@@ -1,0 +1,54 @@
+"""The layers of a frozen network, as exact curvature needs them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ehap.curvature.frozen import Layer
+from ehap.errors import ArchitectureError
+from ehap.models.folding import FoldedConv
+
+
+@dataclass(frozen=True)
+class ExactLayer:
+    """A layer of the frozen network.
+
+    module: What is called. geometry: Its convolution or linear layer. weight: (C, D) of the dense network.
+    factor, bias: (C,) what BatchNorm multiplies the weight by, and all that the module adds to its output.
+    """
+
+    module: nn.Module
+    geometry: nn.Conv2d | nn.Linear
+    weight: Tensor
+    factor: Tensor
+    bias: Tensor
+
+
+def check_layers(model: nn.Module) -> None:
+    """Raise where a layer's input and output, as hooks see them, do not say all about its weight.
+
+    Raises:
+        ArchitectureError: Names the module.
+    """
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ArchitectureError(
+                f"{name or 'the network'}: expected no forward hooks, which may change what a layer does; remove them."
+            )
+        for stock in (nn.Conv2d, nn.Linear):
+            if isinstance(module, stock) and type(module).forward is not stock.forward:
+                raise ArchitectureError(
+                    f"{name}: expected the forward pass of {stock.__name__}, got one of its own in "
+                    f"{type(module).__name__}; take estimator hutchinson."
+                )
+
+
+def exact_layer(module: Layer) -> ExactLayer:
+    """Return what is to be known of a layer."""
+    if isinstance(module, FoldedConv):
+        factor = module.gamma / torch.sqrt(module.variance + module.eps)
+        return ExactLayer(module, module.conv, module.conv.weight.flatten(1), factor.double(), module.folded()[1])
+    weight = module.weight.flatten(1)
+    bias = module.bias if module.bias is not None else torch.zeros_like(weight[:, 0])
+    return ExactLayer(module, module, weight, torch.ones_like(weight[:, 0]).double(), bias)

@@ -1,0 +1,223 @@
+"""Whether what was read off a network is what the network computes: shown on examples."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import torch
+from torch import Tensor, fx, nn
+
+from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
+from ehap.graph.reference import Reference, Seen
+from ehap.graph.verification import Agreement, check_agreement, tolerance_of
+from ehap.models.tracing import traced
+
+EXAMPLES = 2
+"""Images of an example: with one, mistakes about the batch would not be seen."""
+Call = tuple[Tensor, Tensor]
+"""What a module reads and gives in one call."""
+
+
+def example_images(model: nn.Module, shape: Sequence[int], count: int = EXAMPLES) -> Tensor:
+    """Return random normal images (count, *shape), always the same, in the type and on the device of a network.
+
+    For where no images are at hand.
+    """
+    like = next((each for each in model.parameters() if each.is_floating_point()), torch.zeros(()))
+    images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return images.to(like.device, like.dtype)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Put a network into eval mode in the block; each module then gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield model.eval()
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def outputs_of(model: nn.Module, example: Tensor) -> Tensor:
+    """Return what a network gives for an example, in the mode that it is in.
+
+    Raises:
+        DataError: It cannot take the images.
+        ArchitectureError: It gives something else than one tensor with a row for each image.
+        NumericsError: An output is NaN or infinite.
+    """
+    try:
+        found = model(example.clone())  # a network may write over what it is given
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise DataError(
+            f"{type(model).__name__} cannot take images {tuple(example.shape[1:])} of {example.dtype} on "
+            f"{example.device} ({str(error).strip().splitlines()[0][:160]}); give images of its shape and type, on its "
+            "device."
+        ) from None
+    if not isinstance(found, Tensor) or not found.dim() or len(found) != len(example):
+        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ArchitectureError(f"expected a network that gives one tensor, a row for each image, got {what}.")
+    if not found.isfinite().all():
+        raise NumericsError("the network's outputs hold NaN or Inf; check its weights and the images.")
+    return found.detach()
+
+
+def check_reading(model: nn.Module, example: Tensor, graph_module: fx.GraphModule | None = None) -> Agreement:
+    """Raise unless a graph that was read off a network computes what the network does, in eval mode.
+
+    The graph is executed by reference operations on the modules' parameters, see ``ehap.graph.reference``. The network
+    is called with gradients and without, since it may ask.
+
+    Args:
+        model: In any mode; it is not changed.
+        example: (N, ...), in its type and on its device.
+        graph_module: What was read off it in eval mode; where left out, it is read off now.
+
+    Raises:
+        MismatchError: They differ; the message names the first layer at which they do.
+        ArchitectureError, DataError, NumericsError: The network cannot be read or called, or gives NaN or Inf.
+    """
+    with evaluating(model):
+        graph_module = graph_module or traced(model)
+        return max(
+            (_checked(model, graph_module, example, gradients) for gradients in (False, True)),
+            key=lambda each: each.difference,
+        )
+
+
+def _checked(model: nn.Module, graph_module: fx.GraphModule, example: Tensor, gradients: bool) -> Agreement:
+    """Compare a graph and its network, called with gradients or without."""
+    with torch.set_grad_enabled(gradients):
+        wanted = outputs_of(model, example)
+        try:
+            found = _executed(graph_module, example)
+            return check_agreement(found, wanted, tolerance_of(wanted), _WHAT)
+        except MismatchError as error:
+            where = first_difference(model, graph_module, example)
+            raise MismatchError(
+                f"what torch.fx read off {type(model).__name__} is not what it computes: {error} {where} {_ADVICE}"
+            ) from None
+
+
+def check_twin(model: nn.Module, twin: nn.Module, example: Tensor) -> Agreement:
+    """Raise unless a copy of a network, read off it or written anew, gives its outputs in eval mode.
+
+    Both are called with gradients and without.
+
+    Args:
+        model: In any mode; it is not changed.
+        twin: In eval mode.
+        example: (N, ...), in their type and on their device.
+
+    Raises:
+        MismatchError: They differ.
+        ArchitectureError, DataError, NumericsError: As ``outputs_of``.
+    """
+    found = []
+    with evaluating(model):
+        for gradients in (False, True):
+            with torch.set_grad_enabled(gradients):
+                wanted = outputs_of(model, example)
+                given = outputs_of(twin, example)
+            found.append(check_agreement(given, wanted, tolerance_of(wanted), _TWIN, _ADVICE))
+    return max(found, key=lambda each: each.difference)
+
+
+_WHAT = "the graph and the network"
+_TWIN = "what was read off the network and the network"
+_ADVICE = (
+    "Such a network may ask for types, attributes, gradients or tracing, have hooks, replaced or random operations, or "
+    "overwrite what it reads later; write it without."
+)
+
+
+def _executed(graph_module: fx.GraphModule, example: Tensor, seen: Seen | None = None) -> Tensor:
+    """Return what a graph gives by reference operations."""
+    try:
+        found = Reference(graph_module, seen).run(example.clone())
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [""])[0][:160]
+        raise MismatchError(f"the graph cannot be executed ({type(error).__name__}: {first}).") from None
+    if not isinstance(found, Tensor):
+        raise MismatchError(f"the graph gives {type(found).__name__}, not one tensor.")
+    return found
+
+
+def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Tensor) -> str:
+    """Return, as a sentence, at which module a network first computes something else than its graph.
+
+    Args:
+        model: In the mode in which it was read.
+        graph_module: What was read off it.
+        example: (N, ...).
+    """
+    if not _same(outputs_of(model, example), outputs_of(model, example)):
+        return "It gives other outputs for the same images each time that it is called."
+    calls: dict[str, list[Call]] = {}
+    with _recorded(model, calls):
+        outputs_of(model, example)
+    told: list[str] = []
+
+    def seen(path: str, inputs: Tensor, output: Tensor) -> None:
+        if told:
+            return
+        if not calls.get(path):
+            told.append(f"{path} is called more often in the graph than in the network.")
+            return
+        reads, gives = calls[path].pop(0)
+        if not _same(reads, inputs):
+            told.append(f"They differ somewhere before {path}.")
+        elif not _same(gives, output):
+            told.append(f"They differ from {path} ({type(graph_module.get_submodule(path)).__name__}) on.")
+
+    with suppress(MismatchError):  # what was told before it could go on no further counts
+        _executed(graph_module, example, seen)
+    operations = {str(node.target) for node in graph_module.graph.nodes if node.op == "call_module"}
+    left = [path for path, each in calls.items() if each and not list(model.get_submodule(path).children())]
+    if not told and left:
+        often = "more often in the network than in the graph" if left[0] in operations else "in the network only"
+        return f"{left[0]} is called {often}."
+    return told[0] if told else "They differ behind the last module."
+
+
+@contextmanager
+def _recorded(model: nn.Module, calls: dict[str, list[Call]]) -> Iterator[None]:
+    """Note what each module reads and gives in the block, where both are tensors."""
+    handles = []
+
+    def note(path: str, module: nn.Module) -> None:
+        waiting: list[Tensor | None] = []
+
+        def before(_: nn.Module, inputs: tuple[object, ...]) -> None:
+            waiting.append(inputs[0].clone() if inputs and isinstance(inputs[0], Tensor) else None)
+
+        def after(_: nn.Module, __: object, output: object) -> None:
+            read = waiting.pop()
+            if read is not None and isinstance(output, Tensor):
+                calls.setdefault(path, []).append((read, output.clone()))
+
+        handles.append(module.register_forward_pre_hook(before))
+        handles.append(module.register_forward_hook(after))
+
+    for path, module in model.named_modules():
+        if path:
+            note(path, module)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Return whether two results agree to the tolerance of their type."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    if not first.is_floating_point():
+        return bool(first.equal(second))
+    largest = float(second.abs().max()) if second.numel() else 0.0
+    return bool(torch.allclose(first, second, rtol=0, atol=tolerance_of(second) * largest))
