@@ -20,7 +20,7 @@ few = settings(
 @given(cases(twisted=0))
 def test_a_network_of_known_operations_is_pruned_and_equals_the_masked_one(case: Case) -> None:
     verdict = check_pruning(case)
-    assume(verdict.kind not in ("blind", "whole"))
+    assume(verdict.kind in ("pruned", "failed", "refused", "broken"))
     assert verdict.kind == "pruned", f"{verdict.text}\n{case.network}"
 
 

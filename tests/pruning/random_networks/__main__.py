@@ -25,7 +25,7 @@ CHECKS: dict[str, Callable[[Case], Verdict]] = {
     "scores": check_scores,
     "simulation": check_simulation,
 }
-NOT_COUNTED = ("blind", "whole")
+NOT_COUNTED = ("blind", "whole", "broken")
 
 
 class Tally:
@@ -40,6 +40,8 @@ class Tally:
     def add(self, found: Case, verdict: Verdict, choices: list[int]) -> None:
         """Count a network."""
         self.kinds[verdict.kind] += 1
+        if verdict.kind == "broken":
+            self.texts[kind_of(verdict)] += 1
         if verdict.kind in NOT_COUNTED:
             return
         self.features.update((feature, verdict.kind) for feature in found.network.features)

@@ -23,8 +23,8 @@ IMAGES = 6
 class Verdict:
     """What has become of a network.
 
-    kind: pruned, refused or failed; what does not count is whole, where the plan removes nothing, or blind, where the
-    answers hardly depend on the images. text: The error or the difference.
+    kind: pruned, refused or failed; what does not count is whole, where the plan removes nothing, blind, where the
+    answers hardly depend on the images, or broken, where the network itself does not run. text: The error or the difference.
     """
 
     kind: str
@@ -34,18 +34,20 @@ class Verdict:
 def check_pruning(case: Case) -> Verdict:
     """Plan and prune a network, and compare the result with the masked original."""
     network = case.network
-    outputs(network.build().eval(), network.images(IMAGES))  # what does not run is no network
+    try:
+        answers = outputs(network.build().eval(), network.images(IMAGES))
+    except Exception as error:
+        return Verdict("broken", told(error))
     model = network.build()
     try:
         scores = random_scores(layer_weights(model), case.scores)
-        kept = plan(model, scores, case.settings, network.shape).kept
-        smaller = prune(model, kept)
+        chosen = plan(model, scores, case.settings, network.shape)
+        smaller = prune(model, chosen)
     except EhapError as error:
-        answers = outputs(network.build().eval(), network.images(IMAGES))
         return Verdict("refused" if spreads(answers) else "blind", f"{type(error).__name__}: {error}")
     except Exception as error:
         return Verdict("failed", told(error))
-    return _compare(network, kept, smaller)
+    return _compare(network, chosen.kept, smaller)
 
 
 def _compare(network: Network, kept: dict[str, list[int]], smaller: nn.Module) -> Verdict:
