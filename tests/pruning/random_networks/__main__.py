@@ -74,9 +74,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Random small networks: pruned right, or refused.")
     parser.add_argument("networks", type=int, help="how many are to count")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--twisted", type=int, default=35, help="per cent that have what may be refused (35)")
+    parser.add_argument("--twisted", type=int, default=33, help="per cent that have what may be refused (33)")
     parser.add_argument("--only", default="", choices=["", *TWISTS], help="the one such feature that all have")
     parser.add_argument("--check", default="pruning", choices=list(CHECKS))
+    parser.add_argument("--simple", action="store_true", help="ReLU, and BatchNorm behind convolutions, alone")
     parser.add_argument("--no-shrinking", action="store_true", help="print failures as they were drawn")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -84,7 +85,7 @@ def main() -> None:
     began, tally, check = time.perf_counter(), Tally(), CHECKS[given.check]
 
     def draw(integer: Integer) -> Case:
-        return case(integer, given.twisted, given.only)
+        return case(integer, given.twisted, given.only, given.simple)
 
     number = 0
     while tally.kinds.total() - sum(tally.kinds[kind] for kind in NOT_COUNTED) < given.networks:

@@ -58,7 +58,7 @@ def sequential(b: Builder) -> None:
     channels, name = width(b), b.name("features")
     loop = b.chance(50)
     parts = [f"nn.Conv2d({b.value.channels}, {channels}, 3, padding=1)", f"nn.BatchNorm2d({channels})"]
-    parts += [f"nn.{b.choose(layers.MODULES)}()"] + ["nn.MaxPool2d(2)"] * b.chance(30) + ["nn.Dropout(0.2)"] * b.chance(15)
+    parts += [f"nn.{'ReLU' if b.simple else b.choose(layers.MODULES)}()"] + ["nn.MaxPool2d(2)"] * b.chance(30) + ["nn.Dropout(0.2)"] * b.chance(15)
     parts += ["nn.Identity()"] * b.chance(20)
     group = f"nn.ModuleList([{', '.join(parts)}])" if loop else f"nn.Sequential({', '.join(parts)})"
     b.scope.layers.append(f"self.{name} = {group}")
@@ -182,6 +182,8 @@ def quiet(b: Builder) -> None:
             ("nn.Dropout2d(0.3)", "dropout, module"),
             ("nn.Dropout(0.0)", "dropout, module"),
             ("$ = $.contiguous()", "contiguous"),
+            ("nn.Identity()", "nn.Identity"),
+            ("$ = $.contiguous()", "contiguous"),
         ]
     )
     if text.startswith("nn"):
@@ -194,6 +196,7 @@ def quiet(b: Builder) -> None:
 
 
 BLOCKS: list[Callable[[Builder], None]] = [
-    *(plain, residual, layers.pool, branches, separable, sequential, in_groups, onto_itself, quiet, residual, plain)
+    *(plain, residual, layers.pool, branches, separable, sequential, in_groups, onto_itself, quiet, layers.pool),
+    *(residual, layers.pool, branches, sequential, onto_itself, quiet, layers.pool, separable, quiet),
 ]
 """Blocks to draw from; what stands twice is drawn more often."""

@@ -23,11 +23,12 @@ class Builder:
     """The stream, variable ``x`` at first, through the module that is being written.
 
     fresh: Whether nothing else holds the stream's memory, so that it may be overwritten. alone: The path of the layer
-    whose plain result the stream is; empty where it is another.
+    whose plain result the stream is; empty where it is another. simple: Whether to keep to ReLU, and to BatchNorm behind a
+    convolution, which all readers of networks take.
     """
 
-    def __init__(self, integer: Callable[[int, int], int]) -> None:
-        self.integer = integer
+    def __init__(self, integer: Callable[[int, int], int], simple: bool = False) -> None:
+        self.integer, self.simple = integer, simple
         self.shape = (integer(1, 3), integer(5, 12), integer(5, 12))
         self.value = Value(self.shape[0], self.shape[1:], frozenset({IMAGE}))
         self.var, self.fresh, self.alone = "x", False, ""

@@ -34,10 +34,9 @@ class Verdict:
 def check_pruning(case: Case) -> Verdict:
     """Plan and prune a network, and compare the result with the masked original."""
     network = case.network
-    try:
-        answers = outputs(network.build().eval(), network.images(IMAGES))
-    except Exception as error:
-        return Verdict("broken", told(error))
+    answers = answers_of(network)
+    if isinstance(answers, Verdict):
+        return answers
     model = network.build()
     try:
         scores = random_scores(layer_weights(model), case.scores)
@@ -48,6 +47,14 @@ def check_pruning(case: Case) -> Verdict:
     except Exception as error:
         return Verdict("failed", told(error))
     return _compare(network, chosen.kept, smaller)
+
+
+def answers_of(network: Network) -> list[Tensor] | Verdict:
+    """Return the answers of a network itself, or that it does not run."""
+    try:
+        return outputs(network.build().eval(), network.images(IMAGES))
+    except Exception as error:
+        return Verdict("broken", told(error))
 
 
 def _compare(network: Network, kept: dict[str, list[int]], smaller: nn.Module) -> Verdict:

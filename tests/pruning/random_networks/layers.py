@@ -33,7 +33,7 @@ def conv(b: Builder, channels: int, stride: int = 1, same: bool = True, bias: bo
     elif same and kernel != "1" and b.chance(8):
         kernel = kernel.split(", padding")[0] + ", padding='same'"
         b.note("padding by a word")
-    if "padding" in kernel and least > 3 and b.chance(12):
+    if "padding" in kernel and least > 3 and not b.simple and b.chance(12):
         extra += f", padding_mode={b.choose(['circular', 'reflect', 'replicate'])!r}"
         b.note("padding mode")
     bias = b.chance(50) if bias is None else bias
@@ -68,6 +68,10 @@ def depthwise(b: Builder, stride: int = 1) -> None:
 
 def norm(b: Builder, expression: str = "") -> str:
     """Add a BatchNorm. Return its name."""
+    if b.simple and not expression:
+        if not b.alone:
+            return ""
+        expression = f"nn.BatchNorm2d({b.value.channels})"
     if not expression:
         options = ""
         if b.chance(8):
@@ -92,15 +96,16 @@ def activation(b: Builder) -> None:
     if kind.startswith("module"):
         place = "inplace=True" if "place" in kind else ""
         known = [line.split()[0] for line in b.scope.layers if "self.act" in line and ("inplace" in line) == bool(place)]
-        if known and b.chance(30):
+        if known and b.chance(60):
             b.line(f"$ = {b.choose(known)}($)")
             b.note("an activation module that is called twice")
         else:
-            title = b.choose(INPLACE if place else MODULES)
+            title = "ReLU" if b.simple else b.choose(INPLACE if place else MODULES)
             name = b.module("act", f"nn.{title}({place})")
             b.line(f"$ = self.{name}($)")
     else:
-        b.line(f"$ = {b.choose(INPLACE_FUNCTIONS if 'place' in kind else FUNCTIONS)}")
+        plain = ["F.relu($)", "torch.relu($)", "$.relu()"] if b.simple else FUNCTIONS
+        b.line(f"$ = {b.choose(INPLACE_FUNCTIONS if 'place' in kind else plain)}")
     b.same()
 
 
@@ -111,10 +116,10 @@ def pool(b: Builder) -> None:
         return
     what = b.choose(["max", "average"])
     window, stride = b.choose([(2, 2), (3, 2), (3, 1), (2, 1)])
-    padding = window // 2 if b.chance(30) else 0
-    ceil = b.chance(30)
+    padding = window // 2 if b.chance(40) else 0
+    ceil = b.chance(40)
     options = f"{window}, {stride}, {padding}, ceil_mode={ceil}"
-    if what == "average" and b.chance(30):
+    if what == "average" and b.chance(60):
         options += b.choose([", count_include_pad=False", ", divisor_override=3"])
         b.note("average pooling with options")
     if padding:
