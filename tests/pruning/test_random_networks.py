@@ -1,4 +1,7 @@
-"""Random small networks: each is pruned right, or refused. ``python -m tests.pruning.random_networks`` draws thousands."""
+"""Random small networks: each is pruned right, or refused.
+
+``python -m tests.pruning.random_networks 1000`` draws so many.
+"""
 
 import torch
 from hypothesis import HealthCheck, Phase, assume, given, settings

@@ -58,7 +58,11 @@ def sequential(b: Builder) -> None:
     channels, name = width(b), b.name("features")
     loop = b.chance(50)
     parts = [f"nn.Conv2d({b.value.channels}, {channels}, 3, padding=1)", f"nn.BatchNorm2d({channels})"]
-    parts += [f"nn.{'ReLU' if b.simple else b.choose(layers.MODULES)}()"] + ["nn.MaxPool2d(2)"] * b.chance(30) + ["nn.Dropout(0.2)"] * b.chance(15)
+    parts += (
+        [f"nn.{'ReLU' if b.simple else b.choose(layers.MODULES)}()"]
+        + ["nn.MaxPool2d(2)"] * b.chance(30)
+        + ["nn.Dropout(0.2)"] * b.chance(15)
+    )
     parts += ["nn.Identity()"] * b.chance(20)
     group = f"nn.ModuleList([{', '.join(parts)}])" if loop else f"nn.Sequential({', '.join(parts)})"
     b.scope.layers.append(f"self.{name} = {group}")

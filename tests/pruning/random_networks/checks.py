@@ -24,7 +24,8 @@ class Verdict:
     """What has become of a network.
 
     kind: pruned, refused or failed; what does not count is whole, where the plan removes nothing, blind, where the
-    answers hardly depend on the images, or broken, where the network itself does not run. text: The error or the difference.
+    answers hardly depend on the images, or broken, where the network itself does not run. text: The error or the
+    difference.
     """
 
     kind: str

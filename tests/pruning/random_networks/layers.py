@@ -38,7 +38,9 @@ def conv(b: Builder, channels: int, stride: int = 1, same: bool = True, bias: bo
         b.note("padding mode")
     bias = b.chance(50) if bias is None else bias
     b.note("convolution with bias" if bias else "convolution without bias")
-    name = b.module("conv", f"nn.Conv2d({b.value.channels}, {channels}, {kernel}{extra}{'' if bias else ', bias=False'})")
+    name = b.module(
+        "conv", f"nn.Conv2d({b.value.channels}, {channels}, {kernel}{extra}{'' if bias else ', bias=False'})"
+    )
     b.line(f"$ = self.{name}($)")
     size = tuple((side - by - 1) // stride + 1 for side, by in zip(b.value.size, less, strict=True))
     b.maps(channels, size, frozenset({b.path(name)}), b.path(name))
@@ -91,11 +93,15 @@ def norm(b: Builder, expression: str = "") -> str:
 
 def activation(b: Builder) -> None:
     """Add an activation that keeps 0, in place where nothing else holds the stream."""
-    kind = b.choose(["module", "function", "module in place", "function in place"] if b.fresh else ["module", "function"])
+    kind = b.choose(
+        ["module", "function", "module in place", "function in place"] if b.fresh else ["module", "function"]
+    )
     b.note(f"activation: {kind}")
     if kind.startswith("module"):
         place = "inplace=True" if "place" in kind else ""
-        known = [line.split()[0] for line in b.scope.layers if "self.act" in line and ("inplace" in line) == bool(place)]
+        known = [
+            line.split()[0] for line in b.scope.layers if "self.act" in line and ("inplace" in line) == bool(place)
+        ]
         if known and b.chance(60):
             b.line(f"$ = {b.choose(known)}($)")
             b.note("an activation module that is called twice")

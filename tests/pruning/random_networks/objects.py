@@ -80,13 +80,15 @@ def wrapper(b: Builder) -> None:
 
 OBJECTS: dict[str, Twist] = {
     "forward replaced on a convolution": _on_a_layer(
-        ("conv",), [f"parts.replace_({{0}}, parts.{name})" for name in ("standardized", "shifted", "scaled", "swapped", "equal")]
+        ("conv",),
+        [f"parts.replace_({{0}}, parts.{name})" for name in ("standardized", "shifted", "scaled", "swapped", "equal")],
     ),
     "forward replaced on a BatchNorm": _on_a_layer(
         ("norm",), [f"parts.replace_({{0}}, parts.{name})" for name in ("with_relu", "shifted", "scaled", "equal")]
     ),
     "forward replaced on another module": _on_a_layer(
-        ("act", "pool", "quiet", "fc"), [f"parts.replace_({{0}}, parts.{name})" for name in ("shifted", "scaled", "equal")]
+        ("act", "pool", "quiet", "fc"),
+        [f"parts.replace_({{0}}, parts.{name})" for name in ("shifted", "scaled", "equal")],
     ),
     "hook on a module": _on_a_layer(
         ("conv", "norm", "act", "pool", "fc"),
@@ -121,7 +123,10 @@ OBJECTS: dict[str, Twist] = {
     "arguments": _on_the_end(
         [
             *(("x, y=None", "if y is not None:\n    x = x + y"), ("x, scale=1.0", "x = x * scale")),
-            *(("x, flag=True", "if flag:\n    x = F.relu(x)"), ("x, *others", "for other in others:\n    x = x + other")),
+            *(
+                ("x, flag=True", "if flag:\n    x = F.relu(x)"),
+                ("x, *others", "for other in others:\n    x = x + other"),
+            ),
             *(("x, **options", "if options.get('double', True):\n    x = x * 2"), ("x, power=1", "x = x ** power")),
             *(("x, y=None", "x = x if y is None else y"), ("x, y=None, z=0.5", "x = F.relu(x) if y is None else x")),
             *(("*images", "x = images[0]"), ("x, y=torch.ones(1)", "x = x * y")),

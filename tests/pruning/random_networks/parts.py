@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.prune import random_unstructured as unstructured  # noqa: F401
 
-Answers = namedtuple("Answers", ["logits", "features"])  # noqa: PYI024
+Answers = namedtuple("Answers", ["logits", "features"])
 
 
 class PlainConv(nn.Conv2d):

@@ -93,13 +93,11 @@ def _gate(network: Network, layer: str, channel: int, images: Tensor, labels: Te
 def check_simulation(case: Case) -> Verdict:
     """Simulate 8 bits, and compare with the network in single precision."""
     network = case.network
-    if isinstance(broken := answers_of(network), Verdict):
-        return broken
     images = network.images(CALIBRATION).float()
     try:
         wanted = network.build().eval().float()(images.clone())
-    except RuntimeError:
-        return Verdict("blind")  # it computes in double precision
+    except Exception as error:
+        return Verdict("broken", told(error))  # some compute in double precision
     model = network.build().eval().float()
     try:
         simulated = simulate(model, Qat(epochs=0, learning_rate=1.0, calibration_images=CALIBRATION), network.shape)
@@ -110,7 +108,12 @@ def check_simulation(case: Case) -> Verdict:
         return Verdict("refused", f"{type(error).__name__}: {error}")
     except Exception as error:
         return Verdict("failed", told(error))
-    if not isinstance(wanted, Tensor) or not isinstance(found, Tensor) or wanted.shape != found.shape:
+    return _near(found, wanted)
+
+
+def _near(found: Tensor, wanted: object) -> Verdict:
+    """Say whether the answers of a simulated network are near those that are wanted."""
+    if not isinstance(wanted, Tensor) or wanted.shape != found.shape:
         return Verdict("failed", "a network with other answers, or answers that are no tensor, was simulated")
     if not spreads([wanted]):
         return Verdict("blind")

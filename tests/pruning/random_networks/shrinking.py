@@ -23,7 +23,9 @@ class Recorded:
         return number
 
 
-def shrunk(choices: Sequence[int], draw: Callable[[Integer], Case], wanted: Callable[[Case], bool], tries: int = 400) -> Case:
+def shrunk(
+    choices: Sequence[int], draw: Callable[[Integer], Case], wanted: Callable[[Case], bool], tries: int = 400
+) -> Case:
     """Return a small case that is still wanted: some choices left out, others at their lowest.
 
     Args:
@@ -58,5 +60,3 @@ def shrunk(choices: Sequence[int], draw: Callable[[Integer], Case], wanted: Call
             break
         size = max(1, size // 2) if not changed or size > 1 else 1
     return draw(Recorded(choices=best))
-
-
