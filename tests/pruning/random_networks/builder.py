@@ -23,8 +23,8 @@ class Builder:
     """The stream, variable ``x`` at first, through the module that is being written.
 
     fresh: Whether nothing else holds the stream's memory, so that it may be overwritten. alone: The path of the layer
-    whose plain result the stream is; empty where it is another. simple: Whether to keep to ReLU, and to BatchNorm behind
-    a convolution, which all readers of networks take.
+    whose plain result the stream is; empty where it is another. simple: Whether to keep to ReLU, and to BatchNorm
+    behind a convolution, which all readers of networks take.
     """
 
     def __init__(self, integer: Callable[[int, int], int], simple: bool = False) -> None:
