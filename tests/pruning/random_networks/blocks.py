@@ -89,7 +89,7 @@ def residual(b: Builder) -> None:
     identity = stride == 1 and channels == b.value.channels
     with b.submodule("block") if b.chance(40) else nullcontext():
         skip, value = b.save()
-        if b.chance(20):
+        if b.chance(30):
             b.note("block that begins with BatchNorm")
             layers.norm(b)
             layers.activation(b)

@@ -14,7 +14,7 @@ KEEPING_MEANS = [("$.mean((2, 3), keepdim=True)", "method"), ("torch.mean($, [2,
 def head(b: Builder) -> None:
     """Pool or not, flatten, and one or two linear layers; or a convolution whose answers are pooled."""
     classes = b.choose([3, 4, 5])
-    if b.chance(8):
+    if b.chance(12):
         layers.conv(b, classes)
         b.note("head without linear layers")
         b.line(f"$ = {b.choose(MEANS)[0]}")

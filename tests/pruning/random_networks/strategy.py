@@ -14,6 +14,8 @@ from tests.pruning.random_networks.twists import STREAM, Twist
 
 Integer = Callable[[int, int], int]
 TWISTS: Mapping[str, Twist] = STREAM | OBJECTS
+AT_A_GLANCE = [name for name in OBJECTS if name.startswith(("forward replaced", "wrapper", "scripted"))]
+"""Features that are seen before the forward pass is read, and so hide all others."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,11 @@ def _network(b: Builder, twisted: int, only: str) -> Network:
 
 
 def _twists(b: Builder) -> list[str]:
-    """Return one feature that may be refused, or several."""
-    count = b.choose([1, 1, 8, 16])
-    return list(dict.fromkeys(b.choose(list(TWISTS)) for _ in range(count)))
+    """Return one feature that may be refused, or several; half of these without those that are refused at a glance."""
+    count = b.choose([1, 1, 10, 28])
+    names = [name for name in TWISTS if name not in AT_A_GLANCE]
+    names += AT_A_GLANCE * {1: 2, 10: 0, 28: 1}[count]
+    return list(dict.fromkeys(b.choose(names) for _ in range(count)))
 
 
 def _settings(b: Builder) -> Prune:
