@@ -15,7 +15,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-widths test check format install lock clean
+# With an interpreter named, a session takes that one as it is: a machine with a GPU has its own torch, and no .venv.
+NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
+
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-widths gpu-session test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, 10 to 20 minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -72,6 +75,9 @@ bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, 
 
 bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks beside the dense one
 	python workflow_scripts/bench_widths.py $(ARGS)
+
+gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. PYTHON=python3 ARGS="--out … --wheels … --data …"; see docs/gpu_session.md
+	$(if $(NAMED),$(PYTHON),python) workflow_scripts/gpu_session.py $(ARGS)
 
 test: $(READY) ## the whole test suite
 	pytest -n 4 --dist worksteal --durations=20

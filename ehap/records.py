@@ -1,13 +1,14 @@
 """Records (JSON) and weights (safetensors): what stages hand to each other."""
 
+import contextlib
 import hashlib
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,19 @@ def write_record(
         "code": job.code,
         "device": device_name(device),
         **({"instructions": instruction_sets()} if device.type == "cpu" else {}),
-        "versions": {name: version(name) for name in (*LIBRARIES, *filter(sys.modules.__contains__, ENGINES))},
+        "versions": _versions((*LIBRARIES, *filter(sys.modules.__contains__, ENGINES))),
         "duration_s": round(time.monotonic() - job.started, 3),
     }
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those that are installed: trainings need no torchao."""
+    found = {}
+    for name in libraries:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """What channel traces cost and how good they are, beside the published form and other libraries."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pandas
@@ -12,9 +14,12 @@ from torch.nn.functional import cross_entropy
 
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import rademacher
+from ehap.curvature.products import FIRST_ORDER_SCALE
+from ehap.curvature.regular import regular_samples
 from ehap.curvature.traces import channel_traces
-from ehap.runtime import PeakMemory, synchronize
+from ehap.runtime import KEEP_NOTHING, KeepNothing, PeakMemory, precision_context, synchronize
 from ehap.settings import Trace
+from ehap.settings.checks import Precision
 
 PAPER_SAMPLES = 300
 Clock = Callable[[], float]
@@ -38,20 +43,54 @@ class Cost:
     each: float | None = None
 
 
-def ours(model: nn.Module, images: Tensor, labels: Tensor, settings: Mapping[str, Any]) -> Cost:
-    """Run our traces with settings of Trace."""
-    found = channel_traces(model, images, labels, Trace(batch_size=len(images), **settings))
-    return Cost(found.seconds, found.samples, found.peak_memory_bytes, found.trace)
+def ours(
+    model: nn.Module, images: Tensor, labels: Tensor, settings: Mapping[str, Any], clock: Clock | None = None
+) -> Cost:
+    """Run our traces with settings of Trace; with a clock, each product is timed, too."""
+    chosen = Trace(batch_size=len(images), **settings)
+    ticks = None if clock is None else _Ticks(images.device, clock)
+    found = channel_traces(model, images, labels, chosen, keeper=ticks or KEEP_NOTHING)
+    each = ticks.each(found.samples) if ticks and found.samples else None
+    return Cost(found.seconds, found.samples, found.peak_memory_bytes, found.trace, each)
 
 
-def published(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
-    """Run Hutchinson as the published code does in FP32: whole batch, a Python loop and one ``.item()`` a channel."""
-    return _timed(model, images, labels, samples, clock, item_by_item=True)
+class _Ticks(KeepNothing):
+    """Keeps no state, but when each product was done: it is asked after every one."""
+
+    def __init__(self, device: torch.device, clock: Clock) -> None:
+        self._device, self._clock = device, clock
+        self._ticks: list[float] = []
+
+    def due(self) -> bool:
+        self._ticks.append(_now(self._device, self._clock))
+        return False
+
+    def each(self, samples: int) -> float | None:
+        """Return the seconds of one more sample: the median of its products, all micro-batches together."""
+        between = [after - before for before, after in pairwise(self._ticks)]
+        return statistics.median(between) * len(self._ticks) / samples if between else None
+
+
+def published(
+    model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
+) -> Cost:
+    """Run Hutchinson as the published code does: whole batch, a Python loop and one ``.item()`` a channel.
+
+    In half precision under autocast, as Algorithm 2, with our two scales: of the loss and of the gradients.
+    """
+    return _timed(model, images, samples, clock, partial(published_samples, labels=labels, precision=precision))
+
+
+def regular(
+    model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
+) -> Cost:
+    """Run our products with convolutions whose second derivatives are regular ones, see ``regular``."""
+    return _timed(model, images, samples, clock, partial(regular_samples, labels=labels, precision=precision))
 
 
 def plain(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run plain double backward on the whole batch, with a vectorised sum over each channel."""
-    return _timed(model, images, labels, samples, clock, item_by_item=False)
+    return _timed(model, images, samples, clock, partial(published_samples, labels=labels, item_by_item=False))
 
 
 def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
@@ -100,26 +139,62 @@ def spearman(found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> fl
     return float(first.corr(second))
 
 
-def _timed(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, item_by_item: bool) -> Cost:
-    model.eval()
+def published_samples(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    totals: Mapping[str, Tensor],
+    samples: int,
+    item_by_item: bool = True,
+    precision: Precision = "fp32",
+) -> Iterator[None]:
+    """Take the gradient of the whole batch, then add samples to ``totals``: one double backward a step.
+
+    Args:
+        model: In eval mode, on the device of the images.
+        images: (N, 3, H, W), normalised.
+        labels: (N,) int64.
+        totals: Parameter name to (C_out,) float64 on the CPU.
+        samples: Random vectors.
+        item_by_item: A Python loop and one ``.item()`` a channel, or one sum a layer.
+        precision: fp16 and bf16 under autocast.
+    """
     weights = channel_weights(model)
-    totals = {name: torch.zeros(weight.shape[0], dtype=torch.float64) for name, weight in weights.items()}
-    each = []
-    with PeakMemory(images.device) as memory:
-        began = _now(images.device, clock)
-        gradients = torch.autograd.grad(cross_entropy(model(images), labels), list(weights.values()), create_graph=True)
-        for sample in range(samples):
-            start = _now(images.device, clock)
-            vectors = rademacher(list(weights.values()), 0, sample, 0)
+    scale = 1.0 if precision == "fp32" else FIRST_ORDER_SCALE
+    with precision_context(precision, images.device):
+        loss = cross_entropy(model(images), labels) * scale
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    yield
+    for sample in range(samples):
+        vectors = rademacher(list(weights.values()), 0, sample, 0)
+        with precision_context(precision, images.device):
             products = torch.autograd.grad(
                 gradients, list(weights.values()), grad_outputs=vectors, retain_graph=True, only_inputs=True
             )
-            for name, vector, product in zip(weights, vectors, products, strict=True):
-                if item_by_item:
-                    for channel in range(len(vector)):
-                        totals[name][channel] += (vector[channel] * product[channel]).sum().item()
-                else:
-                    totals[name] += (vector * product).flatten(1).sum(1).cpu()
+        for name, vector, product in zip(weights, vectors, products, strict=True):
+            if item_by_item:
+                for channel in range(len(vector)):
+                    totals[name][channel] += (vector[channel] * product[channel]).sum().item() / scale
+            else:
+                totals[name] += (vector * product).flatten(1).sum(1).cpu() / scale
+        yield
+
+
+def _timed(
+    model: nn.Module, images: Tensor, samples: int, clock: Clock, sampler: Callable[..., Iterator[None]]
+) -> Cost:
+    model.eval()
+    totals = {
+        name: torch.zeros(weight.shape[0], dtype=torch.float64) for name, weight in channel_weights(model).items()
+    }
+    each = []
+    with PeakMemory(images.device) as memory:
+        began = _now(images.device, clock)
+        steps = sampler(model=model, images=images, totals=totals, samples=samples)
+        next(steps)
+        for _ in range(samples):
+            start = _now(images.device, clock)
+            next(steps)
             each.append(_now(images.device, clock) - start)
         seconds = _now(images.device, clock) - began
     trace = {name: total / samples for name, total in totals.items()}

@@ -62,6 +62,7 @@ class Exact:
         seed: Of the sketch, where eigen_tolerance leaves something to it.
         shard: Which share of the chunks to compute, and of how many.
         trusted: Whether the network was compared with what is read off it already.
+        temperature: Of the softmax.
 
     Raises:
         ArchitectureError: The network is not linear in each layer's weights, and approximate is "no".
@@ -82,6 +83,7 @@ class Exact:
         seed: int,
         shard: tuple[int, int] = (0, 1),
         trusted: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         self._done, self._before, self._began = 0, 0.0, time.perf_counter()
         check_readable(model)
@@ -104,6 +106,7 @@ class Exact:
         self._model.requires_grad_(False)
         self._layers = {name.removesuffix(".weight"): exact_layer(layer) for name, layer in frozen.layers.items()}
         self._settings, self._seed, self._images, self._labels = settings, seed, images, labels
+        self._temperature = temperature
         self._criteria = settings.criteria
         self._hessian = [criterion for criterion in self._criteria if criterion not in EMPIRICAL]
         self._empirical = len(self._hessian) < len(self._criteria)
@@ -221,7 +224,7 @@ class Exact:
         Columns of the loss's Hessian in the logits, the last of which may be a sketch of the rest; and then, for
         empirical scores, the gradient of each image's loss.
         """
-        found = []
+        found, logits = [], logits / self._temperature
         if self._hessian:
             found.append(loss_factors(logits, self._settings.eigen_tolerance))
         if self._sketched:

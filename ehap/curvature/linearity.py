@@ -42,6 +42,8 @@ LINEAR_FUNCTIONS = (
     torch.flatten,
     torch.mean,
     torch.relu,
+    torch.relu_,
+    torch.reshape,
     torch.squeeze,
     torch.sub,
     torch.sum,

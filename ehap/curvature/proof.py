@@ -1,35 +1,53 @@
 """Exact scores compared with scores by plain autograd, on two images: a proof by example that guards every run.
 
-The reference knows neither a folded BatchNorm nor patches nor eigenvectors. It differentiates the network itself, image
-by image, with the columns √p_k (e_k - p) of the loss's Hessian in the logits. Gates are factors on the output of a
-layer, or of the last BatchNorm that is part of it. Where the scores are said to be the Hessian's, second derivatives
-along one direction in a channel of every layer are compared, too: along the gate itself, and along a random direction
-of the weights, since the whole trace would take as many products as a channel has weights.
+The reference knows neither a folded BatchNorm nor patches nor eigenvectors. It differentiates the logits of the network
+itself, image by image, and puts the derivatives together with the loss's Hessian in the logits. Gates are factors on
+the output of a layer, or of the last BatchNorm that is part of it. Where the scores are said to be the Hessian's,
+second derivatives along one direction in a channel of every layer are compared, too: along the gate itself, and along a
+random direction of the weights, since the whole trace would take as many products as a channel has weights. The softmax
+gets a temperature at which no prediction is certain: else every curvature would be nearly 0, and nothing would be seen.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
-from ehap.curvature.exact import Exact
+from ehap.curvature.exact import AT_GATES, Exact
 from ehap.curvature.frozen import channel_weights
-from ehap.errors import MismatchError
-from ehap.graph.reading import EXAMPLES
+from ehap.curvature.jacobian import Jacobian
+from ehap.errors import DataError, MismatchError
+from ehap.graph.reading import EXAMPLES, evaluating, outputs_of
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
 
-WIDE, NARROW = 1e-6, 0.05
-"""The largest difference, as a share of a layer's largest score: in float64, and of networks that take no float64."""
 CHANNELS = 2
 """Channels of each layer that are looked at."""
+SPAN = 4.0
+"""Of the logits at which scores are compared, at most."""
 NEGLIGIBLE = 1e-6
 """Scores of a layer below this share of the largest of all layers are compared with that."""
 OF_WEIGHTS: tuple[Curvature, ...] = ("trace", "diagonal", "block")
+
+
+@dataclass(frozen=True)
+class _Tolerance:
+    """How far apart scores may be.
+
+    share: Of the layer's largest score. floor: Of the score that logits of curvature 1 would give, below which
+    rounding decides.
+    """
+
+    share: float
+    floor: float
+
+
+WIDE, NARROW = _Tolerance(1e-6, 1e-12), _Tolerance(0.05, 1e-5)
+"""In float64, and of networks that take no float64."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +81,24 @@ def check_scores(model: nn.Module, images: Tensor, labels: Tensor, settings: Tra
     try:
         wide = copy.deepcopy(model).double()
         return _Proof(wide, images.double(), labels, settings, seed, WIDE).check()
-    except RuntimeError as error:  # of a network that casts, or calls what has no float64
+    except (RuntimeError, DataError) as error:  # of a network that casts, or calls what has no float64
         if isinstance(error, torch.OutOfMemoryError):
             raise
         return _Proof(model, images, labels, settings, seed, NARROW).check()
 
 
 class _Proof:
+    """The scores of a network on some images, and what plain autograd says of them."""
+
     def __init__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int, tolerance: float
+        self, model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int, tolerance: _Tolerance
     ) -> None:
-        exact = Exact(model, images, labels, settings, seed, trusted=True)
+        self._temperature = _temperature(model, images)
+        exact = Exact(model, images, labels, settings, seed, trusted=True, temperature=self._temperature)
         for _ in exact.run():
             pass
-        weights = channel_weights(model)
-        self._names = [name.removesuffix(".weight") for name in weights]
-        sizes = [len(weight) for weight in weights.values()]
+        self._names = [name.removesuffix(".weight") for name in channel_weights(model)]
+        sizes = [len(weight) for weight in channel_weights(model).values()]
         self._scores = {
             criterion: dict(zip(self._names, rows.sum(0).to(images.device).split(sizes), strict=True))
             for criterion, rows in exact.result().rows.items()
@@ -86,144 +106,168 @@ class _Proof:
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
         self._images, self._labels, self._settings, self._tolerance = images, labels, settings, tolerance
         self._ends = {name: self._model.get_submodule(exact.ends.get(name, name)) for name in self._names}
-        modules = {name: self._model.get_submodule(name) for name in self._names}
-        self._weights = {name: _weight(module).requires_grad_() for name, module in modules.items()}
-        self._gates = {name: each.detach().new_ones(len(each)) for name, each in self._weights.items()}
-        for gate in self._gates.values():
-            gate.requires_grad_()
+        self._weights = {name: _weight(self._model.get_submodule(name)) for name in self._names}
+        self._gates = {name: weight.new_ones(len(images), len(weight)) for name, weight in self._weights.items()}
+        self._shown = slice(None)
+        self._of_weights = bool(set(OF_WEIGHTS) & set(settings.criteria))
+        self._of_gates = bool(set(AT_GATES) & set(settings.criteria))
         generator = torch.Generator().manual_seed(seed)
         self._drawn = {
-            name: torch.randperm(len(gate), generator=generator)[:CHANNELS].to(images.device)
-            for name, gate in self._gates.items()
+            name: torch.randperm(len(weight), generator=generator)[:CHANNELS].to(images.device)
+            for name, weight in self._weights.items()
         }
         self._directions = {
-            name: torch.randn(each[0].shape, generator=generator, dtype=torch.float64).to(each) * each.detach().std()
+            name: torch.randn(each[0].shape, generator=generator, dtype=torch.float64).to(each) * each.std()
             for name, each in self._weights.items()
         }
 
     def check(self) -> ScoreProof:
         """Compare, and say how far apart the scores are at most."""
+        for variables, wanted in ((self._weights, self._of_weights), (self._gates, self._of_gates)):
+            for variable in variables.values():
+                variable.requires_grad_(wanted)
         with torch.enable_grad(), self._gated():
-            wanted, along = self._first_order()
-            worst = self._compared_scores(wanted)
+            jacobians = self._jacobians()
+            worst = self._compared_scores(jacobians)
             if self._settings.approximate == "no":
-                worst = max(worst, self._compared_curvature(wanted, along))
+                worst = max(worst, self._compared_curvature(jacobians))
         return ScoreProof(sum(map(len, self._drawn.values())), worst)
 
     @contextmanager
     def _gated(self) -> Iterator[None]:
         """Let each layer's output, its BatchNorm included, be multiplied by its gates in the block."""
 
-        def hook(gate: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)
+        def hook(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)
             def multiplied(module: nn.Module, _: object, output: Tensor) -> Tensor:
-                return output * (gate if isinstance(module, nn.Linear) else gate.view(-1, *[1] * (output.dim() - 2)))
+                gates = self._gates[name][self._shown]
+                between = [1] * (output.dim() - 2)
+                linear = isinstance(module, nn.Linear)
+                return output * gates.view(len(gates), *((*between, -1) if linear else (-1, *between)))
 
             return multiplied
 
-        handles = [module.register_forward_hook(hook(self._gates[name])) for name, module in self._ends.items()]
+        ends = self._ends if self._of_gates else {}
+        handles = [module.register_forward_hook(hook(name)) for name, module in ends.items()]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _gradients(self, value: Tensor, column: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the derivatives of columnᵀ value in the weights and in the gates of every layer."""
-        inputs = [*self._weights.values(), *self._gates.values()]
-        found = torch.autograd.grad(value, inputs, column, retain_graph=True, materialize_grads=True)
-        count = len(self._names)
-        names = self._names
-        return dict(zip(names, found[:count], strict=True)), dict(zip(names, found[count:], strict=True))
+    def _logits(self, shown: slice) -> Tensor:
+        """Return the logits of some of the images."""
+        self._shown = shown
+        logits: Tensor = self._model(self._images[shown].clone())
+        return logits
 
-    def _first_order(self) -> tuple[dict[Curvature, dict[str, Tensor]], dict[str, float]]:
-        """Return the scores of the drawn channels, and vᵀ G v of the first of them, v the layer's direction."""
-        scores: dict[Curvature, dict[str, Tensor]] = {
-            criterion: {name: torch.zeros_like(self._gates[name][drawn]) for name, drawn in self._drawn.items()}
-            for criterion in self._settings.criteria
-        }
-        along = dict.fromkeys(self._names, 0.0)
-        count = len(self._images)
-        for image, label in zip(self._images, self._labels, strict=True):
-            logits = self._model(image[None].clone())
-            probabilities = logits.detach().softmax(1)
-            unit = torch.eye(logits.shape[1]).to(probabilities)
-            for column in probabilities.T.sqrt() * (unit - probabilities):
-                weights, gates = self._gradients(logits, column[None])
-                for name, drawn in self._drawn.items():
-                    self._add(scores, name, weights[name][drawn], gates[name][drawn], count)
-                    along[name] += float((weights[name][drawn[0]] * self._directions[name]).sum().square()) / count
-            own = probabilities - one_hot(label[None], logits.shape[1])
-            _, gates = self._gradients(logits, own)
-            for name, drawn in self._drawn.items():
-                if "fisher" in scores:
-                    scores["fisher"][name] += gates[name][drawn].square() / 2 / count
-                if "taylor" in scores:
-                    scores["taylor"][name] += gates[name][drawn].abs() / count
-        return scores, along
+    def _jacobians(self) -> list[Jacobian]:
+        """Return the derivatives of each image's logits in what the scores are about, of the drawn channels."""
+        every = range(len(self._images))
+        gates = self._rows(slice(None), self._gates) if self._of_gates else {}
+        weights = [self._rows(slice(n, n + 1), self._weights) if self._of_weights else {} for n in every]
+        probabilities = (self._logits(slice(None)).detach() / self._temperature).softmax(1)
+        return [
+            Jacobian(
+                probabilities[n],
+                {name: rows[:, self._drawn[name]].flatten(2) for name, rows in weights[n].items()},
+                {name: rows[:, n, self._drawn[name]] for name, rows in gates.items()},
+            )
+            for n in every
+        ]
 
-    def _add(
-        self, scores: Mapping[Curvature, dict[str, Tensor]], name: str, weight: Tensor, gate: Tensor, count: int
-    ) -> None:
-        """Add what one column of one image says about a layer: the derivatives in drawn channels and their gates."""
-        gradients, values = weight.flatten(1), self._weights[name].detach()[self._drawn[name]].flatten(1)
-        found: dict[Curvature, Tensor] = {
-            "trace": gradients.square().sum(1),
-            "diagonal": (gradients * values).square().sum(1) / 2,
-            "block": (gradients * values).sum(1).square() / 2,
-            "gate": gate.square() / 2,
-        }
-        for criterion in found.keys() & scores.keys():
-            scores[criterion][name] += found[criterion] / count
+    def _rows(self, shown: slice, variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the derivatives of each logit of some images in the variables: (logits, …) by name."""
+        logits = self._logits(shown)
+        found = [
+            torch.autograd.grad(
+                logits, list(variables.values()), unit.expand_as(logits), retain_graph=True, materialize_grads=True
+            )
+            for unit in torch.eye(logits.shape[1]).to(logits)
+        ]
+        return {name: torch.stack(rows) for name, rows in zip(variables, zip(*found, strict=True), strict=True)}
 
-    def _compared_scores(self, wanted: Mapping[Curvature, Mapping[str, Tensor]]) -> float:
+    def _compared_scores(self, jacobians: Sequence[Jacobian]) -> float:
         worst = 0.0
         for criterion, by_layer in self._scores.items():
             largest = max(float(each.abs().max()) for each in by_layer.values())
             for name, found in by_layer.items():
+                drawn = self._drawn[name]
+                values = self._weights[name].detach()[drawn].flatten(1)
+                pairs = [
+                    each.score(criterion, name, values, label)
+                    for each, label in zip(jacobians, self._labels.tolist(), strict=True)
+                ]
+                wanted = torch.stack([score for score, _ in pairs]).mean(0)
+                floor = float(torch.stack([most for _, most in pairs]).mean(0).max())
                 scale = max(float(found.abs().max()), NEGLIGIBLE * largest)
-                difference = float((found[self._drawn[name]] - wanted[criterion][name]).abs().max())
-                worst = max(worst, self._share(difference, scale, f"{name}: the score {criterion}"))
+                difference = float((found[drawn] - wanted).abs().max())
+                worst = max(worst, self._share(difference, scale, floor, f"{name}: the score {criterion}"))
         return worst
 
-    def _compared_curvature(
-        self, wanted: Mapping[Curvature, Mapping[str, Tensor]], along: Mapping[str, float]
+    def _compared_curvature(self, jacobians: Sequence[Jacobian]) -> float:
+        """Compare second derivatives of the first image's loss with what first ones say of them."""
+        worst = 0.0
+        if self._of_weights:
+            lines = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
+            for name, line in lines.items():
+                line[self._drawn[name][0]] = self._directions[name]
+            wanted = {name: jacobians[0].along_weights(name, self._directions[name]) for name in lines}
+            worst = self._compared_along("weights", self._weights, lines, wanted)
+        if "gate" in self._settings.criteria:
+            lines = {name: torch.zeros_like(gates) for name, gates in self._gates.items()}
+            for name, line in lines.items():
+                line[0, self._drawn[name][0]] = 1
+            wanted = {name: jacobians[0].along_gates(name) for name in lines}
+            worst = max(worst, self._compared_along("gates", self._gates, lines, wanted))
+        return worst
+
+    def _compared_along(
+        self,
+        what: str,
+        variables: Mapping[str, Tensor],
+        lines: Mapping[str, Tensor],
+        wanted: Mapping[str, tuple[float, float]],
     ) -> float:
-        """Compare second derivatives of the mean loss with what first ones say of them."""
-        of_gates, of_weights = "gate" in wanted, bool(set(OF_WEIGHTS) & set(wanted))
-        if not of_gates and not of_weights:
-            return 0.0
-        loss = cross_entropy(self._model(self._images.clone()), self._labels)
-        inputs = [*self._weights.values(), *self._gates.values()]
-        first = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
-        worst, largest = 0.0, max(along.values())
-        for index, name in enumerate(self._names):
-            channel = self._drawn[name][0]
-            if of_weights:
-                slope = (first[index][channel] * self._directions[name]).sum()
-                found = float((_derivative(slope, self._weights[name])[channel] * self._directions[name]).sum())
-                scale = max(abs(found), along[name], NEGLIGIBLE * largest)
-                worst = max(
-                    worst, self._share(abs(found - along[name]), scale, f"{name}: the curvature of its weights")
-                )
-            if of_gates:
-                slope = first[len(self._names) + index][channel]
-                found, expected = float(_derivative(slope, self._gates[name])[channel]) / 2, wanted["gate"][name]
-                most = max(float(each.abs().max()) for each in wanted["gate"].values())
-                scale = max(float(expected.abs().max()), abs(found), NEGLIGIBLE * most)
-                worst = max(
-                    worst, self._share(abs(found - float(expected[0])), scale, f"{name}: the curvature of gates")
-                )
+        """Compare second derivatives along one line in each layer's variables.
+
+        Args:
+            what: The variables, in a word.
+            variables: Layer name to weights or gates.
+            lines: Layer name to a direction of their shape.
+            wanted: Layer name to the curvature along it, and that of logits of curvature 1.
+        """
+        logits = self._logits(slice(0, 1)) / self._temperature
+        # In z itself this has the curvature of the softmax, whatever the temperature.
+        loss = cross_entropy(logits, self._labels[:1]) * self._temperature**2
+        slopes = torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
+        worst, largest = 0.0, max(curvature for curvature, _ in wanted.values())
+        for (name, variable), slope in zip(variables.items(), slopes, strict=True):
+            line, (curvature, floor) = lines[name], wanted[name]
+            found = float((_derivative((slope * line).sum(), variable) * line).sum())
+            scale = max(abs(found), curvature, NEGLIGIBLE * largest)
+            place = f"{name}: the curvature of its {what}"
+            worst = max(worst, self._share(abs(found - curvature), scale, floor, place))
         return worst
 
-    def _share(self, difference: float, scale: float, what: str) -> float:
-        share = difference / scale if scale > 0 else difference
-        if not share <= self._tolerance:
+    def _share(self, difference: float, scale: float, floor: float, what: str) -> float:
+        """Return a difference as a share of a scale, if it is small, or below what can be computed."""
+        if not scale > 0:
+            scale = floor
+        if not difference <= max(self._tolerance.share * scale, self._tolerance.floor * floor):
             raise MismatchError(
-                f"{what} by exact derivatives is not that by plain autograd: off by {share:.2g} of the layer's "
-                f"largest, at most {self._tolerance:g} is allowed. A layer may be used elsewhere, too, or compute "
-                "something else than its module says; take estimator hutchinson, and tell us."
+                f"{what} by exact derivatives is not that by plain autograd: off by {difference / scale:.2g} of the "
+                f"layer's largest, at most {self._tolerance.share:g} is allowed. A layer may be used elsewhere, too, "
+                "or compute something else than its module says; take estimator hutchinson, and tell us."
             )
-        return share
+        return difference / scale if scale > 0 else difference
+
+
+@torch.no_grad()
+def _temperature(model: nn.Module, images: Tensor) -> float:
+    """Return by how much logits are to be divided so that they lie within a span of a few units."""
+    with evaluating(model):
+        logits = outputs_of(model, images)
+    return max(1.0, float((logits.amax(1) - logits.amin(1)).max()) / SPAN)
 
 
 def _derivative(value: Tensor, variable: Tensor) -> Tensor:

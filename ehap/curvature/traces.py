@@ -1,21 +1,20 @@
 """The one door to channel curvature."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
+from ehap.curvature.batch import checked_batch
 from ehap.curvature.exact import Exact
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
 from ehap.curvature.proof import check_scores
 from ehap.curvature.stability import stability
-from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
-from ehap.models.tracing import check_readable
+from ehap.errors import ArchitectureError, SettingsError
 from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, logger, precision_context, synchronize, track
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature, Until
@@ -107,12 +106,17 @@ def partial_traces(
 
     Args and errors as for ``channel_traces``; shard counts from 0.
     """
-    labels = _checked_batch(model, images, labels)
+    labels = checked_batch(model, images, labels)
     if settings.until and planner is None:
         raise SettingsError(
             "until: stopping when the kept channels are stable needs a planner; give one, or leave until out."
         )
-    with precision_context("fp32", images.device), PeakMemory(images.device) as memory:
+    proofs = {}
+    if settings.estimator == "exact" and shard == 0:  # before long work starts
+        with precision_context("fp32", images.device), _overwritten_named():
+            proof = check_scores(model, images, labels, settings, seed)
+        proofs = {"score_channels": float(proof.channels), "score_difference": proof.difference}
+    with precision_context("fp32", images.device), PeakMemory(images.device) as memory, _overwritten_named():
         work: Exact | Hutchinson
         if settings.estimator == "exact":
             work = Exact(model, images, labels, settings, seed, (shard, settings.shards))
@@ -131,14 +135,23 @@ def partial_traces(
             pass
         synchronize(images.device)
         part = work.result()
-    proofs = {}
-    if isinstance(work, Exact) and shard == 0:
-        with precision_context("fp32", images.device):
-            proof = check_scores(model, images, labels, settings, seed)
-        proofs = {"score_channels": float(proof.channels), "score_difference": proof.difference}
     if work.reading is not None:
         proofs["graph_difference"] = work.reading.difference
     return Partial(**vars(part) | {"peak_memory_bytes": max(memory.bytes, keeper.before), "proofs": proofs})
+
+
+@contextmanager
+def _overwritten_named() -> Iterator[None]:
+    """Raise ArchitectureError where autograd cannot differentiate a network that overwrites what it needs."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise ArchitectureError(
+            "the network overwrites a tensor from which derivatives are computed, as x += y does behind a ReLU; let it "
+            "make a new one (x = x + y, inplace=False)."
+        ) from None
 
 
 def merged_traces(
@@ -200,63 +213,6 @@ def channel_scores(
     size = max(1, len(images))  # an empty batch is refused as such
     settings = Trace(batch_size=size, estimator="exact", criteria=criteria, approximate=approximate)
     return channel_traces(model, images, labels, settings, seed).scores
-
-
-@torch.no_grad()
-def _checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the labels in int64, if network and batch go together.
-
-    Images are finite, and each has, alone, one row of logits and one label.
-    """
-    check_readable(model)
-    if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or not images.is_floating_point():
-        kinds = [str(each.dtype) if isinstance(each, Tensor) else type(each).__name__ for each in (images, labels)]
-        raise DataError(
-            f"expected tensors, images normalised in floating point and labels in int64, got {' and '.join(kinds)}."
-        )
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise DataError(
-            f"expected labels as whole numbers, in int64, got {labels.dtype}; give labels.long() if they are classes."
-        )
-    labels = labels.long()
-    if not len(images) or not images.isfinite().all():
-        raise DataError(
-            f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
-        )
-    if not channel_weights(model):
-        raise ArchitectureError("expected a network with at least one convolution or linear layer.")
-    broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
-    if broken:
-        raise NumericsError(f"{broken[0]} holds NaN or Inf; expected a network whose training did not diverge.")
-    quiet, pair = copy.deepcopy(model).eval(), images[:2]
-    try:
-        together, alone = quiet(pair), [quiet(image.unsqueeze(0)) for image in pair]
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        kind = next(model.parameters()).dtype
-        raise DataError(
-            f"the network, in {kind}, cannot take images {tuple(images.shape[1:])} of {images.dtype} on "
-            f"{images.device} ({str(error).splitlines()[0][:160]}); give images of its shape and type, on its device."
-        ) from None
-    if not isinstance(together, Tensor) or together.dim() != 2:  # noqa: PLR2004 (images, classes)
-        shape = tuple(together.shape) if isinstance(together, Tensor) else type(together).__name__
-        raise ArchitectureError(f"expected logits of shape (images, classes), got {shape}.")
-    if not together.isfinite().all():
-        raise NumericsError("the logits hold NaN or Inf; check the network and the normalisation of the images.")
-    apart = torch.cat(alone)
-    if together.shape != apart.shape or not torch.allclose(together, apart, 1e-2, 1e-3 * float(apart.abs().max())):
-        raise ArchitectureError(
-            "expected a network in which images of a batch do not influence each other in eval mode; the logits of two "
-            "images together are not those of each alone."
-        )
-    classes = together.shape[1]
-    if labels.shape != images.shape[:1] or bool((labels < 0).any()) or bool((labels >= classes).any()):
-        raise DataError(
-            f"expected one label from 0 to {classes - 1} for each of {len(images)} images, got labels of shape "
-            f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}."
-        )
-    return labels
 
 
 def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ehap.curvature import benchmark, channel_traces
 from ehap.settings import Trace
+from ehap.settings.checks import Precision
 
 
-@pytest.mark.parametrize("contender", [benchmark.published, benchmark.plain])
+@pytest.mark.parametrize("contender", [benchmark.published, benchmark.plain, benchmark.regular])
 def test_the_published_form_gives_our_traces_from_the_same_vectors(
     contender: Callable[..., benchmark.Cost], tiny: nn.Module, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -30,6 +31,32 @@ def test_what_one_more_sample_takes_is_the_median_of_those_that_were_run(
     clock: Any = lambda: next(ticks)  # noqa: E731
     cost = benchmark.plain(tiny, *batch, 3, clock)
     assert (cost.seconds, cost.each, cost.samples) == (16.0, 2.0, 3)
+
+
+def test_our_products_are_timed_one_by_one_micro_batches_together(
+    tiny: nn.Module, batch: tuple[Tensor, Tensor]
+) -> None:
+    ticks = iter([0.0, 1.0, 2.0, 12.0, 13.0, 14.0])  # after each of three products of two micro-batches
+    clock: Any = lambda: next(ticks)  # noqa: E731
+    cost = benchmark.ours(tiny, *batch, {"samples": 3, "micro_batch": 6}, clock)
+    assert (cost.each, cost.samples) == (2 * 1.0, 3)
+    assert benchmark.ours(tiny, *batch, {"samples": 3}).each is None
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.02)])
+@pytest.mark.parametrize("contender", [benchmark.published, benchmark.regular])
+def test_a_contender_runs_in_half_precision(
+    contender: Callable[..., benchmark.Cost],
+    precision: Precision,
+    tolerance: float,
+    tiny: nn.Module,
+    batch: tuple[Tensor, Tensor],
+) -> None:
+    full, half = (
+        torch.cat(list(contender(tiny, *batch, 3, time.process_time, each).trace.values()))
+        for each in ("fp32", precision)
+    )
+    assert 0 < (half - full).norm() < tolerance * full.norm()  # it is rounded, and no scale is left in it
 
 
 def test_ranks_agree_whatever_the_scale() -> None:

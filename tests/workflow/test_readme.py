@@ -27,7 +27,7 @@ from ehap.runtime import device_name, slug
 from tests.workflow.conftest import GIT, ROOT, SMALL, copy_finished, copy_project, planned, run_in
 from tests.workflow.test_run import CELL
 
-PAGES = ("README.md", "config/README.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "config/README.md", "CONTRIBUTING.md", "docs/gpu_session.md")
 STARTS = re.compile(r"(make|snakemake|dvc|pip|python|uv|pytest|git|docker|\.venv/bin/\S+) ")
 
 
@@ -87,6 +87,14 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make bench-plan": Recipe("python workflow_scripts/bench_plan.py"),
     "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
     "make bench-prune": Recipe("python workflow_scripts/bench_prune.py"),
+    "make gpu-session ARGS=--rehearse": Recipe("\npython workflow_scripts/gpu_session.py --rehearse"),
+    'make gpu-session PYTHON=python3 ARGS="--out gpu_session --wheels carried/wheels --data carried/data"': Recipe(
+        "python3 workflow_scripts/gpu_session.py --out gpu_session"
+    ),
+    'make gpu-session PYTHON=python3 ARGS="--out gpu_session --wheels carried/wheels '
+    '--config config/cifar_runners.yaml --parts trainings"': Recipe(
+        "--config config/cifar_runners.yaml --parts trainings"
+    ),
     ".venv/bin/snakemake -n": Planned("pretrain"),
     ".venv/bin/snakemake --cores 8 results/paper/evaluate/cifar10/resnet32/seed0/hap/qat8/record.json": Planned("qat"),
     ".venv/bin/snakemake --cores all --until evaluate_dense evaluate_pruned": Planned("evaluate_pruned"),
@@ -217,6 +225,11 @@ def test_make_knows_what_to_do(command: str, shipped: Path) -> None:
     plan = COMMANDS[command]
     assert isinstance(plan, Recipe)
     assert plan.says in _typed_in(shipped, f"{command} --dry-run")
+
+
+def test_a_session_on_a_gpu_makes_no_environment(shipped: Path) -> None:
+    assert "venv" not in _typed_in(shipped, "make gpu-session PYTHON=python3 --dry-run")
+    assert "python3 -m venv .venv" in _typed_in(shipped, "make gpu-session --dry-run")
 
 
 @pytest.mark.parametrize("script", ["train", "trace", "prune", "reconstruct", "latency", "widths"])

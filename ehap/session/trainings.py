@@ -1,0 +1,150 @@
+"""``python -m ehap.session.trainings``: go on with one training of a run, without Snakemake.
+
+The stage is called as the workflow's script calls it, with the same digest of its code: a state that Snakemake's job
+has left is taken up, and Snakemake's job takes up what is left here.
+"""
+
+import argparse
+import logging
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ehap.data import DATASETS
+from ehap.errors import CheckpointError, EhapError, StoppedError
+from ehap.evaluation import parameters
+from ehap.models import build_model
+from ehap.records import Job
+from ehap.session.archive import MOST_BYTES
+from ehap.session.cells import Cell, read_cells, start_of
+from ehap.settings import Machine, Run
+from ehap.stages import finetune, prepare, pretrain
+from ehap.workflow.configuration import read_run
+from ehap.workflow.digest import source_digest
+
+ROOT = Path(__file__).parents[2]
+SECONDS_BETWEEN_STATES = 20.0
+STOPPED = 143  # as a shell reports a job that SIGTERM ended
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's files lie: results/<run> and state/<run> under ``root``."""
+
+    root: Path
+    run: Run
+
+    @property
+    def results(self) -> Path:
+        """Outputs."""
+        return self.root / "results" / self.run.name
+
+    @property
+    def states(self) -> Path:
+        """States of jobs that were cut off."""
+        return self.root / "state" / self.run.name
+
+    def data(self, dataset: str) -> Path:
+        """Return the file of the prepare stage."""
+        return self.results / "prepare" / dataset / "data.safetensors"
+
+
+def code_of(stage: str) -> str:
+    """Return the digest that Snakemake's rule has for a stage's script."""
+    return source_digest(ROOT / "workflow_scripts" / f"{stage}.py", ROOT, ROOT / "envs" / "lock.txt")
+
+
+def make_data(place: Place, dataset: str, machine: Machine) -> None:
+    """Read the dataset's archives, where the run has not done so yet."""
+    path = place.data(dataset)
+    if path.is_file():
+        return
+    job = Job(stage="prepare", dataset=dataset, code=code_of("prepare"))
+    written = path.with_name("unfinished.safetensors")
+    prepare.run(written, path.with_name("record.json"), job, place.run.prepare(dataset), machine)
+    written.replace(path)
+
+
+def train(place: Place, cell: Cell, machine: Machine) -> None:
+    """Go on with a cell's training to its end, or until the process is told to stop.
+
+    Raises:
+        CheckpointError: A file that it starts from is missing, or its state would not fit an archive.
+        StoppedError: It was told to stop; the state is kept.
+    """
+    run, folder = place.run, place.results / cell.name
+    job = Job(
+        stage=cell.stage, dataset=cell.dataset, model=cell.model, seed=cell.seed, method=cell.method,
+        code=code_of(cell.stage),
+    )  # fmt: skip
+    checkpoint, history, record = (folder / name for name in ("model.safetensors", "history.csv", "record.json"))
+    start = start_of(cell, run, place.results)
+    for path in start:
+        if not path.is_file():
+            raise CheckpointError(f"{cell.name}: it starts from {path}, which is not here; carry that file along.")
+    data = place.data(cell.dataset)
+    if cell.stage == "pretrain":
+        _check_size(4 * parameters(build_model(cell.model, DATASETS[cell.dataset].classes)), cell)
+        settings = run.pretrain(cell.dataset, cell.model)
+        given = start[0] if start else None
+        pretrain.run(data, checkpoint, history, record, job, settings, machine, place.states, weights=given)
+        return
+    _check_size(start[0].stat().st_size, cell)
+    tuning = run.finetune(cell.dataset, cell.model, cell.method)
+    parent = start[1] if tuning.distill else None
+    finetune.run(data, start[0], checkpoint, history, record, job, tuning, machine, place.states, parent=parent)
+
+
+def _check_size(weight_bytes: int, cell: Cell) -> None:
+    """Raise unless weights and momentum of a network fit an archive: else all would have been in vain."""
+    if 2 * weight_bytes > MOST_BYTES:
+        raise CheckpointError(
+            f"{cell.name}: its state would have {2 * weight_bytes / 2**20:.0f} MiB, an archive takes "
+            f"{MOST_BYTES / 2**20:.0f}; train it where its files can stay."
+        )
+
+
+def machine_of(run: Run, device: Literal["auto", "cpu", "cuda"], threads: int, data: Path | None) -> Machine:
+    """Return the run's machine as it is here."""
+    return replace(
+        run.machine,
+        device=device,
+        threads=threads,
+        data_folder=run.machine.data_folder if data is None else str(data),
+        download=False,
+        tensorboard=False,
+        seconds_between_states=SECONDS_BETWEEN_STATES,
+    )
+
+
+def main() -> None:
+    """Read the command line; a deliberate error is one line, and a signal to stop the exit code 143."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--cell")
+    what.add_argument("--prepare", metavar="DATASET")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    run = read_run(args.config)
+    place = Place(args.root, run)
+    machine = machine_of(run, args.device, args.threads, args.data)
+    if args.prepare:
+        make_data(place, args.prepare, machine)
+    else:
+        train(place, read_cells([args.cell], run)[0], machine)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StoppedError as error:
+        print(error)
+        sys.exit(STOPPED)
+    except EhapError as error:
+        sys.exit(f"error: {error}")
