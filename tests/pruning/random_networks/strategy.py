@@ -60,7 +60,7 @@ def _network(b: Builder, twisted: int, only: str) -> Network:
                 b.note(twist)
                 TWISTS[twist](b)
         if number < count:
-            (blocks.plain if number == 0 and b.chance(60) else b.choose(blocks.BLOCKS))(b)
+            _first(b) if number == 0 else b.choose(blocks.BLOCKS)(b)
     if "conv" not in b.paths:
         layers.conv(b, blocks.width(b))
     heads.head(b)
@@ -83,11 +83,19 @@ def _network(b: Builder, twisted: int, only: str) -> Network:
     )
 
 
+def _first(b: Builder) -> None:
+    """Write the first block: usually a plain one."""
+    if b.chance(60):
+        blocks.plain(b)
+    else:
+        b.choose([blocks.onto_itself, *blocks.BLOCKS, blocks.onto_itself, blocks.residual])(b)
+
+
 def _twists(b: Builder) -> list[str]:
     """Return one feature that may be refused, or several; half of these without those that are refused at a glance."""
-    count = b.choose([1, 1, 10, 28])
+    count = b.choose([1, 1, 10, 32])
     names = [name for name in TWISTS if name not in AT_A_GLANCE]
-    names += AT_A_GLANCE * {1: 2, 10: 0, 28: 1}[count]
+    names += AT_A_GLANCE * {1: 4, 10: 0, 32: 1}[count]
     return list(dict.fromkeys(b.choose(names) for _ in range(count)))
 
 
