@@ -27,7 +27,7 @@ class Case:
     scores: int
 
 
-def case(integer: Integer, twisted: int = 33, only: str = "", simple: bool = False) -> Case:
+def case(integer: Integer, twisted: int = 36, only: str = "", simple: bool = False) -> Case:
     """Draw a case.
 
     Args:
@@ -42,7 +42,7 @@ def case(integer: Integer, twisted: int = 33, only: str = "", simple: bool = Fal
 
 
 @st.composite
-def cases(draw: Callable, twisted: int = 33) -> Case:
+def cases(draw: Callable, twisted: int = 36) -> Case:
     """Draw a case by hypothesis, which can shrink it."""
     return case(lambda low, high: draw(st.integers(low, high)), twisted)
 
@@ -95,7 +95,7 @@ def _twists(b: Builder) -> list[str]:
     """Return one feature that may be refused, or several; half of these without those that are refused at a glance."""
     count = b.choose([1, 1, 10, 32])
     names = [name for name in TWISTS if name not in AT_A_GLANCE]
-    names += AT_A_GLANCE * {1: 4, 10: 0, 32: 1}[count]
+    names += AT_A_GLANCE * {1: 7, 10: 0, 32: 1}[count]
     return list(dict.fromkeys(b.choose(names) for _ in range(count)))
 
 
