@@ -99,7 +99,7 @@ def without_labels(network: nn.Module, kept: Kept | None) -> dict[str, object]:
     found: dict[str, object] = {}
     if kept is not None:
         began = time.perf_counter()
-        fitted = reconstruct(teacher, network, kept, normalise(seen, info), seed=args.seed).network
+        fitted = reconstruct(teacher, network, kept, normalise(seen, info), seed=args.seed, held_out=0).network
         synchronize(device)
         seconds = time.perf_counter() - began
         found["reconstructed"] = round(accuracy(fitted, test, info), 2)

@@ -30,7 +30,7 @@ def measured(model: str, images: int, params: float, where: str, threads: int) -
     noise = torch.randn(images, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     dense, pruned = dense.to(device), pruned.to(device)
     with PeakMemory(device) as memory:
-        found = reconstruct(dense, pruned, kept, noise)
+        found = reconstruct(dense, pruned, kept, noise, held_out=0)
     return {
         "model": model,
         "images": images,

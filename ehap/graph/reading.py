@@ -60,7 +60,9 @@ def outputs_of(model: nn.Module, example: Tensor) -> Tensor:
         what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise ArchitectureError(f"expected a network that gives one tensor, a row for each image, got {what}.")
     if not found.isfinite().all():
-        raise NumericsError("the network's outputs hold NaN or Inf; check its weights and the images.")
+        broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+        where = f"{broken[0]}: the network holds" if broken else "the network's outputs hold"
+        raise NumericsError(f"{where} NaN or Inf; check its weights and the images.")
     return found.detach()
 
 

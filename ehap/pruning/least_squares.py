@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ehap.errors import NumericsError
+from ehap.pruning.definite import solve_definite
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,19 @@ class Fitter:
         trained, shift = _folded(module, norm)
         biased = norm is not None or module.bias is not None
         gram, right, squares, wanted, equations = _sums(self._rows(module, norm, pairs, groups, biased))
-        try:
-            solution, fallen = _ridge_solution(gram, right, self._ridge, biased)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # documented, but not in its __all__
-            raise NumericsError(
-                f"{name}: expected a ridge that settles the weights which the images leave open, got {self._ridge:g}; "
-                "raise it (the default is 0.01), or give more images."
-            ) from None
-        solution = solution.to(trained.dtype)  # (groups, unknowns, outputs of a group)
-        if not solution.isfinite().all():
+        if not (gram.isfinite().all() and right.isfinite().all()):
             raise NumericsError(f"{name}: its inputs or what they should give hold NaN or Inf; are the networks whole?")
+        pull = _pull(gram, self._ridge, biased)
+        found = solve_definite(gram, pull, right, torch.finfo(trained.dtype).eps)
+        if found is None:
+            raise NumericsError(
+                f"{name}: the images leave weights open that a ridge of {self._ridge:g} does not settle: products in "
+                f"{str(trained.dtype).removeprefix('torch.')} are not exact enough for a system so close to a singular "
+                "one. Raise the ridge (the default is 0.01), or give more images."
+            )
+        # 2 ΔᵀXᵀE − ΔᵀXᵀXΔ, where XᵀXΔ = XᵀE − DΔ
+        fallen = ((found * right).sum() + (pull[:, :, None] * found.square()).sum()).item()
+        solution = found.to(trained.dtype)  # (groups, unknowns, outputs of a group)
         if biased:
             shift = shift + solution[:, -1].flatten()
             solution = solution[:, :-1]
@@ -125,22 +129,13 @@ def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor
     return gram, right, squares.item(), wanted.item(), equations
 
 
-def _ridge_solution(gram: Tensor, right: Tensor, ridge: float, biased: bool) -> tuple[Tensor, float]:
-    """Return Δ of (XᵀX + D) Δ = XᵀE, (groups, unknowns, outputs), and by how much it lowers the squared error.
-
-    ``gram`` is XᵀX and becomes XᵀX + D.
-    """
+def _pull(gram: Tensor, ridge: float, biased: bool) -> Tensor:
+    """Return the diagonal of D, (groups, unknowns): how strongly each weight is pulled towards the trained one."""
     diagonal = gram.diagonal(dim1=1, dim2=2)
     free = diagonal[:, :-1] if biased else diagonal
-    pull = (ridge * free.mean(1, keepdim=True)).expand_as(free).clone()
-    pull[pull == 0] = 1.0  # no input at all: the weights stay, the bias alone is fitted
-    if biased:
-        pull = torch.cat([pull, pull.new_zeros(len(pull), 1)], 1)
-    diagonal += pull
-    solution: Tensor = torch.linalg.solve(gram, right)
-    # 2 ΔᵀXᵀE − ΔᵀXᵀXΔ, where XᵀXΔ = XᵀE − DΔ
-    fallen = (solution * right).sum() + (pull[:, :, None] * solution.square()).sum()
-    return solution, fallen.item()
+    mean = free.mean(1, keepdim=True)
+    pull = torch.where(mean > 0, ridge * mean, 1.0).expand_as(free)  # no input at all: the bias alone is fitted
+    return torch.cat([pull, pull.new_zeros(len(pull), 1)], 1) if biased else pull
 
 
 def _windows(module: nn.Conv2d, inputs: Tensor, places: Tensor, groups: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The layers of a pruned network fitted anew to what the dense network computes: least squares, no training."""
 
 import copy
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -8,22 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
+from ehap.graph import Agreement, check_reading, evaluating
+from ehap.graph.reading import EXAMPLES
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, positions
 from ehap.pruning.counting import output_places
+from ehap.pruning.forward import trace_forward
 from ehap.pruning.least_squares import Fitter, LayerFit
 from ehap.pruning.surgery import checked_kept, same_modes_
 from ehap.pruning.union import UnionAdd
+from ehap.pruning.unseen import Unseen, relative_error, split_images, warn_if_worse
 from ehap.pruning.walk import Walk
 from ehap.runtime import KEEP_NOTHING, Keeper
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A reconstructed network, how its layers were fitted, in the order in which they were, and the seconds it took."""
+    """A reconstructed network, how its layers were fitted, in the order in which they were, and the seconds it took.
+
+    reading: How well the dense network and what was read off it agree on the first images.
+    unseen: What that is worth on the images held out; None where none were.
+    """
 
     network: nn.Module
     fits: tuple[LayerFit, ...]
     seconds: float
+    reading: Agreement
+    unseen: Unseen | None = None
 
 
 @torch.no_grad()
@@ -36,6 +47,7 @@ def reconstruct(
     positions: int | None = 64,
     seed: int = 0,
     keeper: Keeper = KEEP_NOTHING,
+    held_out: float = 0.125,
 ) -> Reconstruction:
     """Fit every layer of a pruned network, in forward order, to what the dense network computes; no labels.
 
@@ -52,22 +64,30 @@ def reconstruct(
         dense: The trained network.
         pruned: What ``prune(dense, plan)`` has returned, or the same trained on.
         plan: The plan, or what it keeps.
-        images: (N, C, H, W), as the networks take them (normalised), N ≥ 2, float32 or float64, on their device.
-        ridge: Above 0. Small values fit better, but leave cancelling weights, by which later training diverges.
+        images: (N, C, H, W), as the networks take them (normalised), float32 or float64, on their device; at least 2
+            are fitted.
+        ridge: Above 0. Small values fit these images better, but leave cancelling weights, by which later training
+            diverges. On unseen digits the error of a ResNet-20 fitted to 64 images was 4.0 % of the variance at 0.1,
+            3.0 % at 0.01, 3.8 % at 1e-4 and 8.4 % at 1e-8, in float64 as well: so small a ridge is harmful even where
+            it is no matter of precision.
         positions: Of each map, drawn anew for every chunk of images, that give equations; None takes all.
         seed: Of their draw.
         keeper: Keeps the layers fitted so far, whenever it is due; a run that goes on from them gives, on a CPU, the
             network of an unbroken one.
+        held_out: Share of the images, drawn by the seed, that is not fitted but judges: at least one, at most 128. The
+            log says where the repair made the network worse on them. 0 fits all.
 
     Returns:
         A new network in the modes of ``pruned``; both networks stay as they are.
 
     Raises:
-        DataError: There are fewer than two images, or they are of another shape, type or device.
-        NumericsError: An image, or what a layer computes from it, holds NaN or Inf.
+        DataError: Fewer than two images are left to fit, or they are of another shape, type or device.
+        NumericsError: An image, or what a layer computes from it, holds NaN or Inf; or the images leave weights open
+            that the ridge does not settle, see ``solve_definite``.
         PlanError: The networks do not fit the plan, or the ridge is not above 0.
         ArchitectureError: The network has an operation that pruning does not know, or an add that stretches one of
             its inputs.
+        MismatchError: What was read off a network is not what it computes.
         StoppedError: The keeper was told to stop; the state is kept.
 
     Source: He, Zhang, Sun 2017, Channel Pruning for Accelerating Very Deep Neural Networks, arXiv:1707.06168, for
@@ -77,24 +97,34 @@ def reconstruct(
     kept = checked_kept(graph, plan)
     _check_images(graph, plan, images, ridge, positions)
     _check_networks(dense, pruned, graph, kept, images[:2])
+    split = split_images(len(images), held_out, seed)
+    reading = check_reading(dense, images[:EXAMPLES])
+    with evaluating(pruned):
+        check_reading(pruned, images[:EXAMPLES], trace_forward(pruned))
     result, whole = copy.deepcopy(pruned).eval(), copy.deepcopy(dense).eval()
     inplace = [module for each in (result, whole) for module in each.modules() if getattr(module, "inplace", False)]
     for module in inplace:  # a result may have readers that are still to come
         module.inplace = False  # type: ignore[assignment]
-    walk = Walk(whole, result, graph, kept, images, Fitter(ridge, positions, seed), keeper)
+    shown, judging = images[split.shown().to(images.device)], len(split.judging)
+    before = relative_error(whole, result, shown, judging) if judging else 0.0
+    seen = images[split.fitted.to(images.device)] if judging else images
+    walk = Walk(whole, result, graph, kept, seen, Fitter(ridge, positions, seed), keeper)
     walk.go()
+    unseen = Unseen(judging, before, relative_error(whole, result, shown, judging)) if judging else None
+    if unseen is not None:
+        warn_if_worse(unseen, "reconstruction", "give more images, or a higher ridge")
     for module in inplace:
         module.inplace = True  # type: ignore[assignment]
     same_modes_(result, pruned)
-    return Reconstruction(result, tuple(walk.fits), walk.seconds())
+    return Reconstruction(result, tuple(walk.fits), walk.seconds(), reading, unseen)
 
 
 def _check_images(
     graph: ChannelGraph, plan: PruningPlan | Kept, images: Tensor, ridge: float, positions: int | None
 ) -> None:
     """Raise unless these are images as the networks take them, and there are equations to be had from them."""
-    if not ridge > 0:
-        raise PlanError(f"expected a ridge above 0, got {ridge:g}.")
+    if not 0 < ridge < math.inf:
+        raise PlanError(f"expected a finite ridge above 0, got {ridge:g}.")
     if positions is not None and positions < 1:
         raise PlanError(f"expected at least 1 position of each map, got {positions}.")
     channels = graph.dense[graph.steps[0].name]
@@ -107,8 +137,6 @@ def _check_images(
     shape, planned = tuple(images.shape[1:]), tuple(plan.input_shape) if isinstance(plan, PruningPlan) else ()
     if planned not in ((), shape):
         raise DataError(f"expected images of the plan's shape {planned}, got {shape}.")
-    if len(images) < 2:  # noqa: PLR2004
-        raise DataError(f"expected at least 2 images to fit layers to, got {len(images)}.")
     if not images.isfinite().all():
         raise NumericsError("the images hold NaN or Inf; expected finite pixels.")
 

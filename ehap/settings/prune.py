@@ -61,6 +61,8 @@ class Prune:
     rule: Literal["exact", "as_published"] = "exact"
 
     def __post_init__(self) -> None:
+        if self.criterion not in get_args(Criterion):
+            raise SettingsError(f"criterion: expected one of {', '.join(get_args(Criterion))}, got {self.criterion!r}.")
         share("prune_ratio", self.prune_ratio, zero=True, one=False)
         share("params", self.params, zero=False, one=True)
         share("flops", self.flops, zero=False, one=True)

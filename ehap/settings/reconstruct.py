@@ -12,6 +12,8 @@ class Reconstruct:
 
     images: So many training images, drawn without replacement; 0 leaves the whole stage out.
     draw: Which draw of them: 0, 1, …; other numbers give other images of the same cell, other seeds do, too.
+    held_out: Share of the images, at least one and at most 128, that the repair does not learn from. The record has the
+        error of the outputs on them before and after, and the log says if it grew. 0 learns from all.
     ridge: Of the least squares that fit each layer, see ``ehap.pruning.reconstruct``; null leaves them out.
     positions: Of each feature map that give equations; 0 takes all.
     distill_steps: Of training towards the dense network's answers on the same images, rounded to whole passes over
@@ -23,6 +25,7 @@ class Reconstruct:
 
     images: int = 0
     draw: int = 0
+    held_out: float = 0.125
     ridge: float | None = 1e-2
     positions: int = 64
     distill_steps: int = 300
@@ -36,8 +39,13 @@ class Reconstruct:
 
     def __post_init__(self) -> None:
         at_least("images", self.images, 0)
-        if self.images == 1:
-            raise SettingsError("images must be 0 (no reconstruction) or at least 2, got 1.")
+        share("held_out", self.held_out, zero=True, one=False)
+        least = 3 if self.held_out else 2
+        if 0 < self.images < least:
+            held_out = f" with held_out {self.held_out:g}" if self.held_out else ""
+            raise SettingsError(
+                f"images must be 0 (no reconstruction) or at least {least}{held_out}, got {self.images}."
+            )
         at_least("draw", self.draw, 0)
         if self.ridge is not None:
             positive("ridge", self.ridge)

@@ -16,20 +16,17 @@ from ehap.pruning import (
     Planner,
     PruningPlan,
     Scores,
-    bn_scale,
     geometric_mean,
     layer_weights,
     magnitude,
-    random_scores,
-    sensitivity,
 )
 from ehap.pruning.channels import channel_graph
+from ehap.pruning.criteria import Given, ranking
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept, cut
 from ehap.records import Job, Proof, Value, proof, read_tensors, write_record
 from ehap.runtime import choose_device, write_atomically
 from ehap.settings import Machine, Prune
-from ehap.settings.prune import FROM_CURVATURE
 from ehap.stages.dense import architecture, check_cell, load_dense, save_model
 
 CPU = torch.device("cpu")
@@ -105,10 +102,12 @@ def _published_rule(planner: Planner, scores: Scores, settings: Prune, chosen: P
 
 
 def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor]) -> Scores:
-    """Return the scores that a curvature's values of ``criterion`` give: parameter name to layer name."""
-    weights = layer_weights(network)
-    by_layer = {name: found.get(f"{name}.weight", torch.empty(0)) for name in weights}
-    return sensitivity(by_layer, weights) if criterion == "trace" else by_layer
+    """Return the scores that a curvature's values of ``criterion`` give: parameter name to layer name.
+
+    Raises:
+        SettingsError: There is no such criterion.
+    """
+    return ranking(criterion).scores(network, Given(found=found))
 
 
 def reinitialise_(network: nn.Module, seed: int) -> None:
@@ -125,13 +124,9 @@ def combined(scores: Scores, network: nn.Module, settings: Prune) -> Scores:
 
 
 def _of_criterion(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
-    weights = layer_weights(network)
-    if settings.criterion == "magnitude":
-        return magnitude(weights)
-    if settings.criterion == "bn-scale":
-        return bn_scale(network)
-    if settings.criterion not in FROM_CURVATURE:
-        return random_scores(weights, job.seed)
+    chosen = ranking(settings.criterion)
+    if not chosen.needs_curvature:
+        return chosen.scores(network, Given(job.seed))
     if traces is None:
         raise CheckpointError(f"criterion {settings.criterion} needs a traces file; give --traces.")
     tensors, metadata = read_tensors(traces)
@@ -144,4 +139,4 @@ def _of_criterion(network: nn.Module, traces: Path | None, job: Job, settings: P
         raise CheckpointError(
             f"{traces}: holds no scores of criterion {settings.criterion}; name it in the curvature's criteria."
         )
-    return scores_from(network, settings.criterion, found)
+    return chosen.scores(network, Given(job.seed, found))

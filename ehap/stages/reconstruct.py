@@ -1,5 +1,6 @@
 """Stage reconstruct: the pruned network brought near to the dense one on some images, without their labels."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -7,12 +8,15 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from ehap.data import normalise
+from ehap.data import DatasetInfo, normalise
 from ehap.errors import CheckpointError, DataError
 from ehap.evaluation import accuracy
+from ehap.graph import check_reading
+from ehap.graph.reading import EXAMPLES
 from ehap.models import channels_last_
 from ehap.pruning import LayerFit, reconstruct, unions_by_matrix
-from ehap.records import Job, Value, write_record
+from ehap.pruning.unseen import Split, Unseen, relative_error, split_images, warn_if_worse
+from ehap.records import Job, Value, proof, write_record
 from ehap.runtime import Keeper, PeakMemory, choose_device, logger
 from ehap.settings import Machine, Reconstruct
 from ehap.stages.dense import load_dense, save_model
@@ -50,16 +54,19 @@ def run(
     dense = load_dense(parent, job).to(device).eval()
     network.to(device).eval()
     images = _drawn(loaded.train[0], settings, job.seed)
+    proofs = {"graph": proof(check_reading(dense, normalise(images[:EXAMPLES], loaded.info)))}
+    split = split_images(len(images), settings.held_out, job.seed)
+    judge = _Judge(dense, images, split, loaded.info)
     resume = Resume(states, job, settings, [data, parent, pruned], device, machine.seconds_between_states)
     with resume.listening():
         state: State = resume.read() or State()
         fitted = state.get("fitted")
         if fitted is None:
-            values = {"images": Value(len(images), "images")}
+            values = {"images": Value(len(images), "images"), **judge.error("before", network)}
             if settings.ridge is not None:
                 part = _Part(resume, "fit", state.get("fit"), {}, device)
                 network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed, part)
-                values |= of_fit
+                values |= of_fit | judge.error("reconstructed", network)
             fitted = _Fitted(
                 network={name: tensor.clone() for name, tensor in network.state_dict().items()},
                 values={name: (item.value, item.unit) for name, item in values.items()},
@@ -71,15 +78,38 @@ def run(
         epochs: list[Epoch] = []
         if settings.distill_steps:
             part = _Part(resume, "distillation", state.get("distillation"), State(fitted=fitted), device)
-            epochs, of_steps = _distilled(dense, network, images, loaded, settings, job.seed, part, machine)
+            learnt = images[split.fitted.to(device)]
+            epochs, of_steps = _distilled(dense, network, learnt, loaded, settings, job.seed, part, machine)
             values |= of_steps
+    values |= judge.whole(network, values)
     times = [values[name].value for name in ("reconstruct_time", "distill_time") if name in values]
     peaks = [values.pop(name).value for name in ("reconstruct_memory", "distill_memory") if name in values]
     values |= {"seconds": Value(sum(times), "s"), "peak_memory": Value(max(peaks), "bytes")}
     write_history(history, epochs)
-    write_record(record, job, values, settings, device)
+    write_record(record, job, values, settings, device, proofs)
     save_model(checkpoint, network, structure)
     resume.remove()
+
+
+class _Judge:
+    """What networks are worth on the images that the repair does not learn from."""
+
+    def __init__(self, dense: nn.Module, images: Tensor, split: Split, info: DatasetInfo) -> None:
+        self._dense, self._count = dense, len(split.judging)
+        self._images = normalise(images[split.shown().to(images.device)], info)
+
+    def error(self, when: str, network: nn.Module) -> Values:
+        """Return the relative error of a network as a value; nothing where no image is held out."""
+        error = 100 * relative_error(self._dense, network, self._images, self._count) if self._count else math.inf
+        return {f"unseen_error_{when}": Value(error, "percent")} if math.isfinite(error) else {}
+
+    def whole(self, network: nn.Module, before: Values) -> Values:
+        """Return the error after the whole repair, and of how many images; the log says if it is above that before."""
+        after = self.error("after", network)
+        if "unseen_error_before" in before and after and "distilled_accuracy" in before:
+            errors = before["unseen_error_before"].value / 100, after["unseen_error_after"].value / 100
+            warn_if_worse(Unseen(self._count, *errors), "repair", "give more images, or fewer steps")
+        return {"unseen_images": Value(self._count, "images"), **after}
 
 
 class _Fitted(TypedDict):
@@ -163,7 +193,8 @@ def _fitted(
     assert settings.ridge is not None
     with part.memory:
         inputs = normalise(images, loaded.info)
-        found = reconstruct(dense, network, kept, inputs, settings.ridge, settings.positions or None, seed, part)
+        how = settings.ridge, settings.positions or None, seed, part
+        found = reconstruct(dense, network, kept, inputs, *how, held_out=settings.held_out)
         del inputs
     for fit in found.fits:
         logger.info(

@@ -28,7 +28,10 @@ STAGE_ORDER = (
     "report",
 )
 GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
-"""Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has."""
+"""Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has.
+
+A model that is missing here has an estimate from records of its own only.
+"""
 PER_MODEL = ("pretrain", "trace", "reconstruct", "finetune", "quantize")  # of which pretrain's epoch is like a repair
 EXACT_IN_SAMPLES = 4  # what exact traces cost, in Hessian-vector products
 SHORT_S = 5.0  # a job of a stage without training that has no record yet
@@ -93,7 +96,7 @@ def _rates(folders: Iterable[Path]) -> list[Rate]:
     for path in sorted(path for folder in folders for path in folder.rglob("record.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
             found.append(_rate(json.loads(path.read_text())))
-    return [rate for rate in found if rate.model in GFLOPS or rate.stage not in PER_MODEL]
+    return found
 
 
 def _rate(record: dict[str, Any]) -> Rate:
@@ -131,7 +134,11 @@ def estimate(task: Task, run: Run, known: Sequence[Rate]) -> float | None:
         for near in (
             [rate.seconds for rate in same if (rate.dataset, rate.model) == (task.dataset, task.model)],
             [rate.seconds for rate in same if rate.model == task.model],
-            [rate.seconds * GFLOPS[task.model] / GFLOPS[rate.model] for rate in same],
+            [
+                rate.seconds * GFLOPS[task.model] / GFLOPS[rate.model]
+                for rate in same
+                if task.model in GFLOPS and rate.model in GFLOPS
+            ],
         ):
             if near:
                 return units * statistics.median(near)

@@ -125,7 +125,7 @@ def _plain_ridge(rows: Tensor, wanted: Tensor, trained: Tensor, ridge: float) ->
 def test_layers_are_the_ridge_solutions_of_the_formula(tiny: nn.Module) -> None:
     model, images, ridge = tiny.double(), _images(25), 0.03
     kept = _everything(model) | {"conv1": [0, 2], "block1.conv1": [1, 2]}
-    found = reconstruct(model, prune(model, kept), kept, images, ridge, positions=None)
+    found = reconstruct(model, prune(model, kept), kept, images, ridge, positions=None, held_out=0)
     network = found.network
     inputs = network.relu(network.bn1(network.conv1(images)))
     rows = torch.nn.functional.unfold(inputs, 3, padding=1).transpose(1, 2).reshape(-1, 18)
@@ -147,7 +147,7 @@ def test_layers_are_the_ridge_solutions_of_the_formula(tiny: nn.Module) -> None:
 def test_the_last_writer_of_a_sum_aims_at_what_the_stream_lacks(tiny: nn.Module) -> None:
     model, images = tiny.double(), _images(25)
     kept = _everything(model) | {"conv1": [0, 1, 3]}  # channel 2 of the stream is left to block1.conv2 alone
-    found = reconstruct(model, prune(model, kept), kept, images, ridge=1e-6, positions=None)
+    found = reconstruct(model, prune(model, kept), kept, images, ridge=1e-6, positions=None, held_out=0)
     network = found.network
 
     def stream(each: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,7 +178,7 @@ def test_rows_keep_their_norms_and_batchnorm_has_the_statistics_of_the_images(ti
     kept = _everything(tiny) | {"conv1": [0, 2], "block1.conv1": [0, 1, 3]}
     images = _images(30).float()
     pruned = prune(tiny, kept)
-    network = reconstruct(tiny, pruned, kept, images).network
+    network = reconstruct(tiny, pruned, kept, images, held_out=0).network
     for name in ("conv1", "block1.conv1", "block2.conv2"):
         before, after = (each.get_submodule(name).weight.flatten(1).norm(dim=1) for each in (pruned, network))
         torch.testing.assert_close(after, before)
@@ -220,7 +220,7 @@ def test_depthwise_convolutions_are_pruned_with_their_inputs_and_repaired(enlive
     mask_(masked, kept)
     torch.testing.assert_close(pruned(images), masked(images), rtol=1e-9, atol=1e-9)
     assert pruned.depthwise.groups == 5
-    found = reconstruct(model, pruned, kept, images, positions=None)
+    found = reconstruct(model, pruned, kept, images, positions=None, held_out=0)
     assert {fit.layer: fit.unknowns for fit in found.fits} == {
         "first": 28,
         "depthwise": 10,
@@ -247,7 +247,7 @@ def test_depthwise_convolutions_are_pruned_with_their_inputs_and_repaired(enlive
 
 def test_fewer_equations_than_unknowns_are_seen_and_stay_near_the_trained_weights(tiny: nn.Module) -> None:
     kept = _everything(tiny) | {"conv1": [0, 1, 2]}
-    found = reconstruct(tiny, prune(tiny, kept), kept, _images(2).float(), ridge=1e6)
+    found = reconstruct(tiny, prune(tiny, kept), kept, _images(2).float(), ridge=1e6, held_out=0)
     few = {fit.layer for fit in found.fits if fit.equations < fit.unknowns}
     assert few == {"block2.conv1", "block2.conv2", "fc"}
     last = found.fits[-1]
@@ -318,12 +318,22 @@ def test_the_result_is_saved_loaded_and_exported(enliven: Callable[[nn.Module], 
             r"images of shape \(N, 3, H, W\) in float32 or float64, got \(4, 1, 8, 8\)",
         ),
         ({"images": torch.zeros(4, 3, 8, 8, dtype=torch.uint8)}, DataError, "normalised images .* of torch.uint8"),
-        ({"images": torch.zeros(1, 3, 8, 8)}, DataError, "at least 2 images to fit layers to, got 1"),
+        (
+            {"images": torch.zeros(1, 3, 8, 8)},
+            DataError,
+            r"at least 2 images to fit layers to, got 0 and 1 held out .*; 0 fits all",
+        ),
+        ({"images": torch.zeros(1, 3, 8, 8), "held_out": 0}, DataError, r"at least 2 images to fit layers to, got 1\."),
+        ({"held_out": 1.0}, DataError, r"expected held_out, .*, in \[0, 1\), got 1"),
         ({"images": torch.full((4, 3, 8, 8), torch.nan)}, NumericsError, "the images hold NaN or Inf"),
         ({"images": torch.zeros(4, 3, 16, 16)}, DataError, r"cannot take images \(3, 16, 16\) of torch.float32 on cpu"),
         ({"images": torch.zeros(4, 3, 8, 8).double()}, DataError, r"cannot take images .* of torch.float64 on cpu"),
-        ({"ridge": 0.0}, PlanError, "expected a ridge above 0, got 0"),
-        ({"ridge": 1e-300, "images": torch.ones(4, 3, 8, 8)}, NumericsError, "conv1: expected a ridge that settles"),
+        ({"ridge": 0.0}, PlanError, "expected a finite ridge above 0, got 0"),
+        (
+            {"ridge": 1e-300, "images": torch.ones(4, 3, 8, 8)},
+            NumericsError,
+            r"conv1: the images leave weights open that a ridge of 1e-300 does not",
+        ),
         ({"images": torch.full((4, 3, 8, 8), torch.inf)}, NumericsError, "the images hold NaN or Inf"),
         ({"positions": 0}, PlanError, "at least 1 position of each map, got 0"),
         ({"plan": {"conv1": [0]}}, PlanError, "the plan is for another model"),
@@ -353,7 +363,7 @@ def test_a_network_of_another_plan_is_refused_and_one_that_is_broken(tiny: nn.Mo
     broken = copy.deepcopy(tiny)
     with torch.no_grad():
         broken.block1.conv1.weight[0, 0, 0, 0] = torch.inf
-    with pytest.raises(NumericsError, match=r"block1.conv1: .* NaN or Inf"):
+    with pytest.raises(NumericsError, match=r"block1\.conv1\.weight: the network holds NaN or Inf"):
         reconstruct(broken, prune(tiny, kept), kept, torch.ones(4, 3, 8, 8))
 
 

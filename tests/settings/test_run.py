@@ -184,7 +184,9 @@ def test_a_method_repairs_without_labels_where_it_is_given_images(demo: dict[str
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"images": 1}, r"methods.random.reconstruct: images must be 0 .* or at least 2, got 1"),
+        ({"images": 1, "held_out": 0}, r"methods.random.reconstruct: images must be 0 .* or at least 2, got 1"),
+        ({"images": 2}, r"methods.random.reconstruct: images must be 0 .* or at least 3 with held_out 0.125, got 2"),
+        ({"images": 64, "held_out": 1}, r"methods.random.reconstruct: held_out must lie in \[0, 1\), got 1"),
         ({"images": ["-3"]}, "methods.random.reconstruct.images: expected whole numbers, got '-3'"),
         ({"images": ["few"]}, "methods.random.reconstruct.images: expected whole numbers, got 'few'"),
         ({"images": 64, "ridge": 0}, "methods.random.reconstruct: ridge must be above 0, got 0"),

@@ -11,7 +11,8 @@ import torch
 from ehap.errors import CheckpointError, DataError, StoppedError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, prune
-from ehap.records import Job
+from ehap.pruning.unseen import split_images
+from ehap.records import Job, read_tensors, write_tensors
 from ehap.runtime import PeakMemory
 from ehap.settings import Machine, Reconstruct
 from ehap.stages import reconstruct
@@ -45,14 +46,14 @@ def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
     files: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="ehap"):
-        _run(files, Reconstruct(images=3, positions=20, distill_steps=0))
+        _run(files, Reconstruct(images=3, positions=20, distill_steps=0, held_out=0))
     assert "layers have fewer equations than unknowns" in caplog.text
     values = json.loads(files["record"].read_text())["values"]
     assert values["underdetermined_layers"]["value"] > 10
     assert values["least_equations_per_unknown"]["value"] == pytest.approx(3 / 65)  # of the classifier
     assert values["seconds"]["value"] == values["reconstruct_time"]["value"] > 0
     assert "distilled_accuracy" not in values
-    _run(files, Reconstruct(images=20, positions=0, distill_steps=0))
+    _run(files, Reconstruct(images=20, positions=0, distill_steps=0, held_out=0))
     values = json.loads(files["record"].read_text())["values"]
     assert values["underdetermined_layers"]["value"] == 1
     assert values["least_equations_per_unknown"]["value"] == 20 / 65
@@ -107,3 +108,80 @@ def test_what_does_not_fit_is_refused_before_any_work(files: dict[str, Path]) ->
     with pytest.raises(CheckpointError, match=r"expected unions in sorted order, got those of prune.rule as_published"):
         _run(files, Reconstruct(images=4))
     assert not files["checkpoint"].exists()
+
+
+def _values(files: dict[str, Path]) -> dict[str, float]:
+    values = json.loads(files["record"].read_text())["values"]
+    return {name: each["value"] for name, each in values.items()}
+
+
+@pytest.mark.parametrize("ridge", [1e-2, None], ids=["fitted and distilled", "distilled"])
+def test_nothing_is_learnt_from_the_images_that_judge(
+    files: dict[str, Path], ridge: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Reconstruct(images=20, held_out=0.25, ridge=ridge, distill_steps=4, batch_size=8)
+    _run(files, settings)
+    weights, values = files["checkpoint"].read_bytes(), _values(files)
+    assert (values["images"], values["unseen_images"]) == (20, 5)
+    worse = values["unseen_error_after"] > values["unseen_error_before"]
+    assert ("made the network worse on 5 images" in caplog.text) == worse
+    assert ("unseen_error_reconstructed" in values) == (ridge is not None)
+    assert ridge is None or values["unseen_error_reconstructed"] < 0.1 * values["unseen_error_before"]
+    tensors, metadata = read_tensors(files["data"])
+    order = reconstruct._drawn(torch.arange(20), settings, JOB.seed)
+    judging = order[split_images(20, 0.25, JOB.seed).judging]
+    tensors["train_images"][judging] = 255 - tensors["train_images"][judging]
+    write_tensors(files["data"], tensors, metadata)
+    _run(files, settings)
+    assert files["checkpoint"].read_bytes() == weights
+    assert _values(files)["unseen_error_after"] != values["unseen_error_after"]
+    tensors["train_images"][order[split_images(20, 0.25, JOB.seed).fitted[:1]]] = 0
+    write_tensors(files["data"], tensors, metadata)
+    _run(files, settings)
+    assert files["checkpoint"].read_bytes() != weights
+    _run(files, Reconstruct(images=20, held_out=0, ridge=ridge, distill_steps=4, batch_size=8))
+    assert _values(files)["unseen_images"] == 0
+    assert not any(name.startswith("unseen_error") for name in _values(files))
+
+
+def test_a_repair_that_ends_worse_is_said_in_the_log_and_in_the_record(
+    files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = Reconstruct(
+        images=16, held_out=0.5, ridge=None, distill_steps=6, learning_rate=30.0, warmup=0.0, momentum=0
+    )
+    _run(files, steps)
+    values = _values(files)
+    assert values["unseen_error_after"] > 100 * values["unseen_error_before"]
+    said = [line for line in caplog.messages if "made the network worse" in line]
+    percents = f"{values['unseen_error_before']:.1f} % -> {values['unseen_error_after']:.1f} %"
+    assert said == [
+        "the repair made the network worse on 8 images that it had not seen: relative error of the outputs "
+        f"{percents}; give more images, or fewer steps"
+    ]
+
+
+@pytest.mark.parametrize("stop_after", [3, 24, 25], ids=["while fitting", "between", "while distilling"])
+def test_a_repair_that_was_cut_off_ends_with_the_same_bytes_and_errors(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    settings, machine = Reconstruct(images=20, distill_steps=3), Machine(device="cpu", seconds_between_states=0)
+    _run(files, settings)
+    weights, values = files["checkpoint"].read_bytes(), _values(files)
+    kept, written = Resume.write, list[object]()
+
+    def write(self: Resume, state: dict[str, object]) -> None:
+        kept(self, state)
+        written.append(state)
+        if len(written) == stop_after:
+            raise StoppedError("stopped by the test")
+
+    monkeypatch.setattr(Resume, "write", write)
+    files["checkpoint"].unlink()
+    for _ in range(2):
+        with contextlib.suppress(StoppedError):
+            reconstruct.run(**files, job=JOB, settings=settings, machine=machine, states=tmp_path / "states")
+    assert files["checkpoint"].read_bytes() == weights
+    unseen = [name for name in values if name.startswith("unseen")]
+    assert len(unseen) == 4
+    assert all(_values(files)[name] == values[name] for name in unseen)

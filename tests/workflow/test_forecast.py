@@ -6,6 +6,7 @@ import pytest
 
 from ehap.evaluation import flops
 from ehap.models import build_model
+from ehap.models.registry import MODELS
 from ehap.settings import Run
 from ehap.workflow.forecast import GFLOPS, Rate, Task, duration, estimate, rates, rows_to_do, summary, task_of
 
@@ -57,6 +58,27 @@ def test_a_path_says_which_job_writes_it(path: str, task: Task) -> None:
 @pytest.mark.parametrize("model", GFLOPS)
 def test_the_flops_that_scale_estimates_are_those_of_the_networks(model: str) -> None:
     assert flops(build_model(model, 10, seed=0), (3, 32, 32)) / 1e9 == pytest.approx(GFLOPS[model], abs=1e-4)
+
+
+def test_every_model_has_its_flops_there() -> None:
+    assert set(GFLOPS) == set(MODELS)
+
+
+def test_a_model_whose_flops_are_unknown_is_judged_by_its_own_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, other = Task("pretrain", "cifar10", "wrn28_8"), _rate("pretrain", 2.0)
+    own = _rate("pretrain", 3.0, dataset="cifar100", model="wrn28_8")
+    monkeypatch.delitem(GFLOPS, "wrn28_8")
+    assert estimate(task, RUN, [other]) is None
+    assert "no record yet" in summary([task], RUN, [other])
+    assert estimate(task, RUN, [other, own]) == 900
+    assert estimate(Task("pretrain", "cifar10", "resnet32"), RUN, [own]) is None
+
+
+def test_records_of_a_model_whose_flops_are_unknown_are_read(tmp_path: Path) -> None:
+    values = {"seconds": {"value": 60.0, "unit": "s"}}
+    record = {"stage": "pretrain", "dataset": "cifar10", "model": "another", "device": "a GPU", "values": values}
+    (tmp_path / "record.json").write_text(json.dumps({**record, "settings": {"epochs": 30}, "duration_s": 99.0}))
+    assert rates([tmp_path]) == [_rate("pretrain", 2.0, model="another")]
 
 
 def test_the_nearest_record_counts() -> None:

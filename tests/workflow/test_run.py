@@ -226,7 +226,9 @@ def _check_repairs(project: Path) -> None:
         "least_equations_per_unknown",
         "least_images_per_unknown",
         "last_layer_error",
+        "unseen_error_reconstructed",
     }
+    assert {"unseen_images", "unseen_error_before", "unseen_error_after"} <= of_only
     with (project / f"results/small/reconstruct/{CELL}/repaired/history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2  # of three batches each
     stages = ("prune", "reconstruct", "finetune")

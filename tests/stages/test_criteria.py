@@ -1,0 +1,78 @@
+"""Each criterion of the settings has its function in the prune stage; a name without one is refused."""
+
+import json
+from pathlib import Path
+from typing import Literal, get_args
+
+import pytest
+import torch
+
+from ehap.errors import SettingsError
+from ehap.models import build_model
+from ehap.pruning import layer_weights, magnitude, random_scores, sensitivity
+from ehap.pruning.criteria import RANKINGS
+from ehap.records import Job, write_tensors
+from ehap.settings import Machine, Prune
+from ehap.settings.prune import FROM_CURVATURE, Criterion
+from ehap.stages import prune
+from ehap.stages.dense import architecture, save_model
+
+JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=3, method="m", curvature="exact")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A dense network, and scores of every criterion that needs a curvature: each prefers other channels."""
+    folder = tmp_path_factory.mktemp("criteria")
+    network = build_model("resnet20", 10, seed=3)
+    save_model(folder / "dense", network, architecture(JOB, None))
+    generator = torch.Generator().manual_seed(0)
+    scores = {
+        f"{criterion}.{layer}.weight": torch.rand(len(weight), generator=generator, dtype=torch.float64)
+        for criterion in FROM_CURVATURE
+        for layer, weight in layer_weights(network).items()
+    }
+    write_tensors(folder / "traces", scores, {**architecture(JOB, None), "curvature": "exact"})
+    return {name: folder / name for name in ("dense", "traces")}
+
+
+def _kept(files: dict[str, Path], folder: Path, settings: Prune) -> dict[str, list[int]]:
+    outputs = folder / "plan", folder / "pruned", folder / "record"
+    prune.run(files["dense"], files["traces"], *outputs, JOB, settings, Machine(device="cpu"))
+    kept: dict[str, list[int]] = json.loads((folder / "plan").read_text())["kept"]
+    return kept
+
+
+def test_every_criterion_ranks_by_its_own_scores(files: dict[str, Path], tmp_path: Path) -> None:
+    assert set(RANKINGS) == set(get_args(Criterion))
+    assert {name for name, each in RANKINGS.items() if each.needs_curvature} == set(FROM_CURVATURE)
+    plans = {name: _kept(files, tmp_path, Prune(criterion=name, params=0.5)) for name in get_args(Criterion)}
+    alike = {tuple(map(tuple, kept.values())) for kept in plans.values()}
+    assert len(alike) == len(plans)  # none stands for another, or for a draw
+
+
+def test_the_scores_are_those_of_the_functions() -> None:
+    network = build_model("resnet20", 10, seed=3)
+    weights = layer_weights(network)
+    found = {f"{layer}.weight": torch.rand(len(weight), dtype=torch.float64) for layer, weight in weights.items()}
+    by_layer = {layer: found[f"{layer}.weight"] for layer in weights}
+    for criterion, expected in {"trace": sensitivity(by_layer, weights), "gate": by_layer}.items():
+        scores = prune.scores_from(network, criterion, found)
+        assert all(torch.equal(values, scores[layer]) for layer, values in expected.items())
+    for criterion, expected in {"magnitude": magnitude(weights), "random": random_scores(weights, 3)}.items():
+        scores = prune._of_criterion(network, None, JOB, Prune(criterion=criterion, params=0.5))  # type: ignore[arg-type]
+        assert all(torch.equal(values, scores[layer]) for layer, values in expected.items())
+
+
+def test_a_criterion_without_a_function_is_refused_by_its_name(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match=r"criterion: expected one of trace, .*, random, got 'made-up'"):
+        Prune(criterion="made-up", params=0.5)  # type: ignore[arg-type]
+    monkeypatch.setattr("ehap.settings.prune.Criterion", Literal[*get_args(Criterion), "made-up"])
+    settings = Prune(criterion="made-up", params=0.5)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"criterion: expected one of trace, .*, random, got 'made-up'"):
+        _kept(files, tmp_path, settings)
+    assert not (tmp_path / "plan").exists()
+    with pytest.raises(SettingsError, match="got 'made-up'"):
+        prune.scores_from(build_model("resnet20", 10, seed=3), "made-up", {})
