@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Random small networks: pruned right, or refused.")
     parser.add_argument("networks", type=int, help="how many are to count")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--twisted", type=int, default=36, help="per cent that have what may be refused (36)")
+    parser.add_argument("--twisted", type=int, default=37, help="per cent that have what may be refused (37)")
     parser.add_argument("--only", default="", choices=["", *TWISTS], help="the one such feature that all have")
     parser.add_argument("--check", default="pruning", choices=list(CHECKS))
     parser.add_argument("--simple", action="store_true", help="ReLU, and BatchNorm behind convolutions, alone")

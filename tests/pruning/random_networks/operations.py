@@ -117,7 +117,7 @@ OPERATIONS: dict[str, list[str]] = {
         *("$ = @nn.ReflectionPad2d(1)($)", "$ = @nn.UpsamplingNearest2d(scale_factor=1)($)"),
     ],
     "Python in the forward pass": [
-        *("try:\n    $ = F.relu($)\nexcept ValueError:\n    $ = $ * 0", "$ = nn.ReLU()($)", "$ = parts.helper($)"),
+        *("try:\n    $ = F.relu($)\nexcept ValueError:\n    $ = $ * 0", "$ = nn.ReLU()($)", "$ = parts.activated($)"),
         *("$ = parts.wrapped($)", "$ = (lambda t: F.relu(t))($)", "$ = getattr(F, 'relu')($)", "$ = nn.Identity()($)"),
         *(
             "self.calls = getattr(self, 'calls', 0) + 1\n$ = F.relu($)",

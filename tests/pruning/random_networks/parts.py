@@ -115,7 +115,7 @@ def shuffled(x: Tensor) -> Tensor:
     return x.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(count, channels, height, width)
 
 
-def helper(x: Tensor) -> Tensor:
+def activated(x: Tensor) -> Tensor:
     """Do an activation in a function of one's own."""
     return functional.relu(x)
 
