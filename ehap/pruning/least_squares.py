@@ -60,11 +60,11 @@ class Fitter:
         groups = module.groups if isinstance(module, nn.Conv2d) else 1
         trained, shift = _folded(module, norm)
         biased = norm is not None or module.bias is not None
-        gram, right, squares, wanted, equations = _sums(self._rows(module, norm, pairs, groups, biased))
-        if not (gram.isfinite().all() and right.isfinite().all()):
+        sums = _sums(self._rows(module, norm, pairs, groups, biased), biased)
+        if not (sums.gram.isfinite().all() and sums.right.isfinite().all()):
             raise NumericsError(f"{name}: its inputs or what they should give hold NaN or Inf; are the networks whole?")
-        pull = _pull(gram, self._ridge, biased)
-        found = solve_definite(gram, pull, right, torch.finfo(trained.dtype).eps)
+        pull = _pull(sums.diagonal(), self._ridge, biased)
+        found = solve_definite(sums.gram, pull, sums.right, torch.finfo(trained.dtype).eps)
         if found is None:
             raise NumericsError(
                 f"{name}: the images leave weights open that a ridge of {self._ridge:g} does not settle: products in "
@@ -72,15 +72,17 @@ class Fitter:
                 "one. Raise the ridge (the default is 0.01), or give more images."
             )
         # 2 ΔᵀXᵀE − ΔᵀXᵀXΔ, where XᵀXΔ = XᵀE − DΔ
-        fallen = ((found * right).sum() + (pull[:, :, None] * found.square()).sum()).item()
+        fallen = ((found * sums.right).sum() + (pull[:, :, None] * found.square()).sum()).item()
         solution = found.to(trained.dtype)  # (groups, unknowns, outputs of a group)
         if biased:
-            shift = shift + solution[:, -1].flatten()
+            moved = (sums.shift[:, 0, :-1, None] * found[:, :-1]).sum(1).to(trained.dtype)
+            shift = shift + (solution[:, -1] - moved).flatten()
             solution = solution[:, :-1]
         fitted = trained + solution.mT.reshape(trained.shape)
         _put_back_(module, norm, fitted, shift)
-        scale = max(wanted, torch.finfo(torch.float64).tiny)
-        return LayerFit(name, gram.shape[1], equations, images, squares / scale, max(0.0, squares - fallen) / scale)
+        scale = max(sums.wanted, torch.finfo(torch.float64).tiny)
+        errors = sums.squares / scale, max(0.0, sums.squares - fallen) / scale
+        return LayerFit(name, sums.gram.shape[1], sums.equations, images, *errors)
 
     def _rows(
         self,
@@ -111,13 +113,43 @@ class Fitter:
         return torch.randperm(count, generator=self._generator)[: self._positions]
 
 
-def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, float, float, int]:
-    """Return, in float64, XᵀX, XᵀE, the sums of squares of the errors and of what is wanted; and the equations."""
-    gram = right = torch.zeros(())
+@dataclass(frozen=True)
+class _Sums:
+    """What a system is made of, in float64.
+
+    gram, right: XᵀX and XᵀE of inputs less ``shift``. shift: (groups, 1, unknowns), of the ones 0. squares, wanted:
+    The sums of squares of the errors and of what is wanted. equations: Their number.
+    """
+
+    gram: Tensor
+    right: Tensor
+    shift: Tensor
+    squares: float
+    wanted: float
+    equations: int
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonal of XᵀX of the inputs as they are, (groups, unknowns)."""
+        moved = self.shift[:, 0]
+        sums = self.gram[:, -1]  # with the column of ones; without it nothing is shifted
+        return self.gram.diagonal(dim1=1, dim2=2) + 2 * moved * sums + self.equations * moved.square()
+
+
+def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]], biased: bool) -> _Sums:
+    """Return the sums over all chunks of rows.
+
+    Where a bias is fitted, inputs are taken less their means over the first chunk: the bias makes up for that, and
+    products of numbers about 0 are exact where those of nearly constant inputs would cancel.
+    """
+    gram = right = shift = torch.zeros(())
     squares = wanted = torch.zeros(())
     equations = 0
     for inputs, error, target in rows:
-        products = inputs.mT @ inputs, inputs.mT @ error
+        if not equations:
+            shift = inputs.mean(1, keepdim=True) if biased else torch.zeros_like(inputs[:, :1])
+            shift[:, :, -1] = 0
+        moved = inputs - shift if biased else inputs
+        products = moved.mT @ moved, moved.mT @ error
         if equations:  # in place: of a wide layer the matrices are large
             gram += products[0]
             right += products[1]
@@ -126,12 +158,11 @@ def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor
         squares = squares + error.square().sum().double()
         wanted = wanted + target.square().sum().double()
         equations += inputs.shape[1]
-    return gram, right, squares.item(), wanted.item(), equations
+    return _Sums(gram, right, shift.double(), squares.item(), wanted.item(), equations)
 
 
-def _pull(gram: Tensor, ridge: float, biased: bool) -> Tensor:
+def _pull(diagonal: Tensor, ridge: float, biased: bool) -> Tensor:
     """Return the diagonal of D, (groups, unknowns): how strongly each weight is pulled towards the trained one."""
-    diagonal = gram.diagonal(dim1=1, dim2=2)
     free = diagonal[:, :-1] if biased else diagonal
     mean = free.mean(1, keepdim=True)
     pull = torch.where(mean > 0, ridge * mean, 1.0).expand_as(free)  # no input at all: the bias alone is fitted
