@@ -1,10 +1,13 @@
 """Whether a system is solved or refused follows from its condition, in whatever units and on whatever processor."""
 
+import copy
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ehap.pruning.definite import _smallest_eigenvalues, solve_definite
+from ehap.pruning.least_squares import Fitter
 
 SINGLE, DOUBLE = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 
@@ -89,3 +92,19 @@ def test_the_smallest_eigenvalue_is_found_within_a_factor_of_two(smallest: float
     found = _smallest_eigenvalues(torch.linalg.cholesky(matrix))
     assert (found > (1 - 1e-5) * exact).all()
     assert (found < 2 * exact).all()
+
+
+def test_nearly_constant_inputs_are_fitted_in_float32_as_in_float64() -> None:
+    """Products of such inputs cancel unless they are taken less their means."""
+    torch.manual_seed(0)
+    inputs = 30 + 0.02 * torch.randn(400, 60, dtype=torch.float64)
+    teacher, trained = (nn.Linear(60, 4).double() for _ in range(2))
+    wanted = teacher(inputs).detach()
+    found = {}
+    for kind in (torch.float32, torch.float64):
+        layer = copy.deepcopy(trained).to(kind)
+        with torch.no_grad():
+            fit = Fitter(1e-5, None, seed=0)("fc", layer, None, iter([(inputs.to(kind), wanted.to(kind))]), len(inputs))
+        assert fit.after < fit.before
+        found[kind] = layer.weight.double()
+    torch.testing.assert_close(found[torch.float32], found[torch.float64], rtol=0, atol=2e-3)
