@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ehap.graph import FLOAT
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import layer_weights, magnitude, plan
 from ehap.records import Job
@@ -37,3 +38,26 @@ def test_a_budget_has_no_published_rule(tmp_path: Path) -> None:
     files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
     prune.run(*files, JOB, Prune(criterion="magnitude", params=0.3), Machine(device="cpu"))
     assert "published_rule_differs" not in json.loads((tmp_path / "record").read_text())["values"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "pruned"),
+    [
+        (Prune(criterion="magnitude", params=0.3), None),
+        (Prune(criterion="magnitude", params=0.3, weights="new"), "exempt: weights new"),
+        (Prune(criterion="magnitude", prune_ratio=0.5, rule="as_published"), "exempt: rule as_published"),
+    ],
+)
+def test_the_record_says_what_was_compared_and_what_is_exempt(
+    tmp_path: Path, settings: Prune, pruned: str | None
+) -> None:
+    save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
+    files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
+    prune.run(*files, JOB, settings, Machine(device="cpu"))
+    proofs = json.loads((tmp_path / "record").read_text())["proofs"]
+    assert proofs["graph"]["difference"] < FLOAT
+    assert proofs["graph"]["images"] == 2
+    if pruned is None:
+        assert proofs["pruned"]["difference"] < FLOAT
+    else:
+        assert proofs["pruned"] == pruned

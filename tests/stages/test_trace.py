@@ -25,3 +25,19 @@ def test_the_published_code_takes_the_last_partial_batch(
     files = (tmp_path / "data", tmp_path / "dense", tmp_path / "traces", tmp_path / "record")
     trace.run(*files, JOB, settings, Machine(device="cpu"))
     assert json.loads((tmp_path / "record").read_text())["values"]["hessian_batch"]["value"] == images
+
+
+@pytest.mark.parametrize(
+    ("estimator", "shown"),
+    [
+        ("exact", {"score_channels", "score_difference", "graph_difference"}),
+        ("hutchinson", {"graph_difference"}),
+    ],
+)
+def test_the_record_says_what_was_compared(tmp_path: Path, estimator: str, shown: set[str]) -> None:
+    write_images(tmp_path / "data", 4, 4)
+    save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
+    files = (tmp_path / "data", tmp_path / "dense", tmp_path / "traces", tmp_path / "record")
+    settings = Trace(batch_size=4, samples=1, estimator=estimator)  # type: ignore[arg-type]  # a literal
+    trace.run(*files, JOB, settings, Machine(device="cpu"))
+    assert json.loads((tmp_path / "record").read_text())["proofs"]["curvature"].keys() == shown
