@@ -5,8 +5,9 @@ from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
-from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
+from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
 from ehap.graph.reference import Reference, Seen
 from ehap.graph.verification import Agreement, check_agreement, tolerance_of
 from ehap.models.tracing import traced
@@ -39,31 +40,52 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def outputs_of(model: nn.Module, example: Tensor) -> Tensor:
-    """Return what a network gives for an example, in the mode that it is in.
+    """Return what a network gives for an example, in the mode that it is in; several outputs side by side.
+
+    Args:
+        model: Gives a tensor, or a dictionary, tuple or list of tensors, with a row for each image.
+        example: (N, ...), in its type and on its device.
+
+    Returns:
+        (N, ...), or (N, numbers of all outputs).
 
     Raises:
         DataError: It cannot take the images.
-        ArchitectureError: It gives something else than one tensor with a row for each image.
+        ArchitectureError: It gives something else.
         NumericsError: An output is NaN or infinite.
     """
     try:
         found = model(example.clone())  # a network may write over what it is given
-    except torch.OutOfMemoryError:
+    except (EhapError, torch.OutOfMemoryError):
         raise
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever the network's own code raises
         raise DataError(
             f"{type(model).__name__} cannot take images {tuple(example.shape[1:])} of {example.dtype} on "
-            f"{example.device} ({str(error).strip().splitlines()[0][:160]}); give images of its shape and type, on its "
-            "device."
-        ) from None
-    if not isinstance(found, Tensor) or not found.dim() or len(found) != len(example):
-        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise ArchitectureError(f"expected a network that gives one tensor, a row for each image, got {what}.")
-    if not found.isfinite().all():
+            f"{example.device} ({type(error).__name__}: {_first_line(error)}); give images of its shape and type, on "
+            "its device, to a network of one input."
+        ) from error
+    outputs = _side_by_side(found, len(example))
+    if not outputs.isfinite().all():
         broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
         where = f"{broken[0]}: the network holds" if broken else "the network's outputs hold"
         raise NumericsError(f"{where} NaN or Inf; check its weights and the images.")
-    return found.detach()
+    return outputs.detach()
+
+
+def _side_by_side(found: object, images: int) -> Tensor:
+    """Return the outputs of a network as one tensor with a row for each image."""
+    leaves = tree_leaves(found)
+    if not leaves or not all(isinstance(each, Tensor) and each.dim() and len(each) == images for each in leaves):
+        shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in leaves]
+        raise ArchitectureError(
+            f"expected a network that gives tensors with a row for each of {images} images, got {type(found).__name__} "
+            f"of {shapes}."
+        )
+    return leaves[0] if len(leaves) == 1 else torch.cat([each.reshape(images, -1) for each in leaves], 1)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:160]
 
 
 def check_reading(model: nn.Module, example: Tensor, graph_module: fx.GraphModule | None = None) -> Agreement:
@@ -139,14 +161,12 @@ def _executed(graph_module: fx.GraphModule, example: Tensor, seen: Seen | None =
     """Return what a graph gives by reference operations."""
     try:
         found = Reference(graph_module, seen).run(example.clone())
+        return _side_by_side(found, len(example))
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        first = (str(error).strip().splitlines() or [""])[0][:160]
-        raise MismatchError(f"the graph cannot be executed ({type(error).__name__}: {first}).") from None
-    if not isinstance(found, Tensor):
-        raise MismatchError(f"the graph gives {type(found).__name__}, not one tensor.")
-    return found
+    except Exception as error:  # whatever an operation raises that the network does not meet
+        name = type(error).__name__
+        raise MismatchError(f"the graph cannot be executed ({name}: {_first_line(error)}).") from None
 
 
 def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Tensor) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import relu
 
 from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
-from ehap.graph import check_reading, example_images
+from ehap.graph import check_reading, example_images, outputs_of
 from ehap.models.tracing import traced
 
 SHAPE = (3, 8, 8)
@@ -158,23 +158,57 @@ def test_an_edit_of_the_graph_is_seen() -> None:
 
 
 class Dictionary(Net):
+    """Two outputs, of other shapes."""
+
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {"out": super().forward(x)}
+        maps = self.body(x)
+        return {"maps": maps, "out": self.fc(maps.relu().mean((2, 3)))}
+
+
+class MisreadDictionary(Dictionary):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return super().forward(x) if isinstance(x, Tensor) else {"maps": self.first(x), "out": self.fc(x.mean((2, 3)))}
+
+
+def test_several_outputs_are_all_compared() -> None:
+    model = _alive(Dictionary())
+    assert check_reading(model, example_images(model, SHAPE)).difference < 1e-5
+    with pytest.raises(MismatchError):
+        check_reading(MisreadDictionary(), example_images(model, SHAPE))
+
+
+class Sums(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sum()
+
+
+class TwoInputs(Net):
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        return super().forward(x) + other
+
+
+class Refuses(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1:] != (3, 9, 9):
+            raise KeyError("sides")
+        return super().forward(x)
 
 
 @pytest.mark.parametrize(
     ("model", "images", "error", "message"),
     [
         (Net(), torch.randn(2, 4, 8, 8), DataError, r"Net cannot take images \(4, 8, 8\)"),
-        (Net(), torch.full((2, *SHAPE), float("nan")), NumericsError, "outputs hold NaN or Inf"),
-        (Dictionary(), torch.randn(2, *SHAPE), ArchitectureError, "one tensor, a row for each image, got dict"),
+        (TwoInputs(), torch.randn(2, *SHAPE), DataError, "TwoInputs cannot take images .* to a network of one input"),
+        (Refuses(), torch.randn(2, *SHAPE), DataError, "Refuses cannot take images .*KeyError: 'sides'"),
+        (Net().eval(), torch.full((2, *SHAPE), float("nan")), NumericsError, "outputs hold NaN or Inf"),
+        (Sums(), torch.randn(2, *SHAPE), ArchitectureError, r"a row for each of 2 images, got Tensor of \[\(\)\]"),
     ],
 )
 def test_networks_and_images_that_do_not_go_together(
     model: nn.Module, images: Tensor, error: type[EhapError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        check_reading(model, images)
+        outputs_of(model, images)
 
 
 def test_convolutions_are_padded_as_their_mode_says() -> None:
