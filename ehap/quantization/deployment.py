@@ -79,7 +79,7 @@ def widen(packed: Packed, placements: Mapping[str, Placed]) -> Packed:
 def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], example: Tensor | None = None) -> bytes:
     """Return a network as ONNX, its integers between QuantizeLinear and DequantizeLinear, biases in int32.
 
-    ONNX Runtime executes the file once, to show that it answers as the network does.
+    ONNX Runtime executes it once, to show that it answers the same.
 
     Args:
         network: What ``unpack`` has returned, on the CPU, without unions: of an expanded network. It is used up.
@@ -88,7 +88,7 @@ def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], exampl
 
     Raises:
         ArchitectureError: A layer's bias does not lie on its int32 grid, or activations have other than 8 bits.
-        MismatchError: ONNX Runtime gives other outputs than the network.
+        MismatchError: ONNX Runtime gives other outputs.
     """
     images = spread_images(network, input_shape) if example is None else example
     with torch.no_grad():
@@ -104,9 +104,7 @@ def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], exampl
 
 
 def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands_for: nn.Module | None = None) -> bytes:
-    """Return a network in floating point as ONNX.
-
-    ONNX Runtime executes the file once, to show that it answers as the network that it stands for.
+    """Return a network in floating point as ONNX, which ONNX Runtime executes once, to show that it answers the same.
 
     Args:
         network: What is written, e.g. with its BatchNorm folded; on the CPU, in eval mode.
