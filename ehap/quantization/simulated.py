@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
+from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
 from ehap.graph import Agreement, check_reading, evaluating, example_images, outputs_of
 from ehap.graph.reading import check_twin
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
@@ -194,18 +194,17 @@ def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: st
     return graph
 
 
+@torch.no_grad()
 def _check_call(model: nn.Module, images: Tensor) -> None:
-    """Raise DataError unless a network can be called with images, and with nothing else."""
-    try:
-        with evaluating(model):
-            outputs_of(model, images)
-    except (EhapError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever its own code raises
-        raise DataError(
-            f"{type(model).__name__} cannot be called with one tensor {tuple(images.shape)} ({_first_line(error)}); "
-            "give a network of one input, and the shape of its images."
-        ) from error
+    """Raise DataError or ArchitectureError unless a network takes images, and gives one tensor for them."""
+    with evaluating(model):
+        outputs_of(model, images)
+        found = model(images.clone())
+    if not isinstance(found, Tensor):
+        raise ArchitectureError(
+            f"expected a network that gives one tensor, a row for each image, got {type(found).__name__}; wrap it in a "
+            "module that gives one."
+        )
 
 
 def _first_line(error: Exception) -> str:
