@@ -1,13 +1,12 @@
 """Whether a network and a Hessian batch go together."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from ehap.curvature.frozen import channel_weights, check_plain_weights
 from ehap.errors import ArchitectureError, DataError, NumericsError
-from ehap.models.tracing import check_readable
+from ehap.graph import output_of
+from ehap.models.tracing import check_readable, copied
 
 
 @torch.no_grad()
@@ -47,22 +46,10 @@ def checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
     if broken:
         raise NumericsError(f"{broken[0]} holds NaN or Inf; expected a network whose training did not diverge.")
-    quiet, pair = copy.deepcopy(model).eval(), images[:2]
-    try:
-        together, alone = quiet(pair), [quiet(image.unsqueeze(0)) for image in pair]
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        kind = next(model.parameters()).dtype
-        raise DataError(
-            f"the network, in {kind}, cannot take images {tuple(images.shape[1:])} of {images.dtype} on "
-            f"{images.device} ({str(error).splitlines()[0][:160]}); give images of its shape and type, on its device."
-        ) from None
-    if not isinstance(together, Tensor) or together.dim() != 2:  # noqa: PLR2004 (images, classes)
-        shape = tuple(together.shape) if isinstance(together, Tensor) else type(together).__name__
-        raise ArchitectureError(f"expected logits of shape (images, classes), got {shape}.")
-    if not together.isfinite().all():
-        raise NumericsError("the logits hold NaN or Inf; check the network and the normalisation of the images.")
+    quiet, pair = copied(model).eval(), images[:2]
+    together, alone = output_of(quiet, pair), [output_of(quiet, image.unsqueeze(0)) for image in pair]
+    if together.dim() != 2:  # noqa: PLR2004 (images, classes)
+        raise ArchitectureError(f"expected logits of shape (images, classes), got {tuple(together.shape)}.")
     apart = torch.cat(alone)
     if together.shape != apart.shape or not torch.allclose(together, apart, 1e-2, 1e-3 * float(apart.abs().max())):
         raise ArchitectureError(
@@ -71,8 +58,9 @@ def checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         )
     classes = together.shape[1]
     if labels.shape != images.shape[:1] or bool((labels < 0).any()) or bool((labels >= classes).any()):
+        span = f" from {int(labels.min())} to {int(labels.max())}" if labels.numel() else ""
         raise DataError(
             f"expected one label from 0 to {classes - 1} for each of {len(images)} images, got labels of shape "
-            f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}."
+            f"{tuple(labels.shape)}{span}."
         )
     return labels

@@ -10,7 +10,6 @@ and trace, diagonal and quadratic forms of H_cc are sums of squares. No random v
 gradient of each image's loss in the logits, p − e_label, in place of s_k, the same pass gives the empirical scores.
 """
 
-import copy
 import time
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
@@ -29,7 +28,7 @@ from ehap.curvature.samples import Taps, positions, squared_norms, tapped, unfol
 from ehap.errors import ArchitectureError, NumericsError
 from ehap.graph.reading import EXAMPLES, check_reading, check_twin
 from ehap.graph.verification import Agreement
-from ehap.models.tracing import check_readable
+from ehap.models.tracing import check_readable, copied
 from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
@@ -62,7 +61,7 @@ class Exact:
         seed: Of the sketch, where eigen_tolerance leaves something to it.
         shard: Which share of the chunks to compute, and of how many.
         trusted: Whether the network was compared with what is read off it already.
-        temperature: Of the softmax.
+        projection: (Q, K), maps the K logits to those of which the loss is taken; where left out, they are.
 
     Raises:
         ArchitectureError: The network is not linear in each layer's weights, and approximate is "no".
@@ -83,11 +82,11 @@ class Exact:
         seed: int,
         shard: tuple[int, int] = (0, 1),
         trusted: bool = False,
-        temperature: float = 1.0,
+        projection: Tensor | None = None,
     ) -> None:
         self._done, self._before, self._began = 0, 0.0, time.perf_counter()
         check_readable(model)
-        quiet = copy.deepcopy(model).eval()
+        quiet = copied(model).eval()
         graph_module = check_linear(quiet) if settings.approximate == "no" else None
         frozen = frozen_copy(quiet, channels_last=False)
         check_layers(quiet)
@@ -106,7 +105,7 @@ class Exact:
         self._model.requires_grad_(False)
         self._layers = {name.removesuffix(".weight"): exact_layer(layer) for name, layer in frozen.layers.items()}
         self._settings, self._seed, self._images, self._labels = settings, seed, images, labels
-        self._temperature = temperature
+        self._projection = projection
         self._criteria = settings.criteria
         self._hessian = [criterion for criterion in self._criteria if criterion not in EMPIRICAL]
         self._empirical = len(self._hessian) < len(self._criteria)
@@ -158,7 +157,7 @@ class Exact:
         images = self._images[chunk]
         modules = {name: layer.module for name, layer in self._layers.items()}
         with torch.enable_grad(), tapped(modules) as taps, precision_context(settings.precision, images.device):
-            logits = self._model(images)
+            logits = self._model(images.clone())  # a network may write over what it is given
         if not logits.isfinite().all():
             raise NumericsError("the logits hold NaN or Inf; use precision bf16 or fp32, or check the network.")
         columns = self._columns(logits.detach().to(_wide(logits)), self._labels[chunk], number)
@@ -224,7 +223,9 @@ class Exact:
         Columns of the loss's Hessian in the logits, the last of which may be a sketch of the rest; and then, for
         empirical scores, the gradient of each image's loss.
         """
-        found, logits = [], logits / self._temperature
+        found = []
+        if self._projection is not None:
+            logits = logits @ self._projection.T
         if self._hessian:
             found.append(loss_factors(logits, self._settings.eigen_tolerance))
         if self._sketched:
@@ -234,7 +235,8 @@ class Exact:
             found.append(sketch_of_rest(logits, found[0], signs).unsqueeze(0))
         if self._empirical:
             found.append((logits.softmax(1) - one_hot(labels, logits.shape[1])).unsqueeze(0))
-        return torch.cat(found)
+        columns = torch.cat(found)
+        return columns if self._projection is None else columns @ self._projection
 
     def _found(
         self, layer: ExactLayer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]], last: bool

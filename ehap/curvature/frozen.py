@@ -1,6 +1,5 @@
 """A private copy of a network to differentiate: eval mode, BatchNorm folded, gradients in channel weights only."""
 
-import copy
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from ehap.errors import ArchitectureError
 from ehap.models import channels_last_
 from ehap.models.folding import FoldedConv, fold_norms, folded_norms
-from ehap.models.tracing import check_readable
+from ehap.models.tracing import check_readable, copied
 
 Layer = FoldedConv | nn.Conv2d | nn.Linear
 
@@ -61,7 +60,7 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
     """
     check_readable(model)
     check_plain_weights(model)
-    quiet = copy.deepcopy(model).eval()
+    quiet = copied(model).eval()
     for name, module in quiet.named_modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None:
             raise ArchitectureError(f"{name}: expected BatchNorm with running statistics (track_running_stats=True).")

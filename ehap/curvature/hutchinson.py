@@ -130,7 +130,7 @@ class Hutchinson:
                 return
 
     def _product(self, part: int) -> HessianProduct:
-        images, labels = self._parts[part]
+        images, labels = self._parts[part][0].clone(), self._parts[part][1]  # a network may write over them
         precision = self._settings.precision
         while True:
             product = HessianProduct(self._model, self._weights, images, labels, precision, self._first, self._factor)

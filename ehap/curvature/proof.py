@@ -4,11 +4,11 @@ The reference knows neither a folded BatchNorm nor patches nor eigenvectors. It 
 itself, image by image, and puts the derivatives together with the loss's Hessian in the logits. Gates are factors on
 the output of a layer, or of the last BatchNorm that is part of it. Where the scores are said to be the Hessian's,
 second derivatives along one direction in a channel of every layer are compared, too: along the gate itself, and along a
-random direction of the weights, since the whole trace would take as many products as a channel has weights. The softmax
-gets a temperature at which no prediction is certain: else every curvature would be nearly 0, and nothing would be seen.
+random direction of the weights, since the whole trace would take as many products as a channel has weights. The loss is
+taken of a few random mixtures of the logits: so a proof costs the same with any number of classes, and no prediction is
+so certain that every curvature would be nearly 0.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,14 +21,15 @@ from ehap.curvature.exact import AT_GATES, Exact
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.jacobian import Jacobian
 from ehap.errors import DataError, MismatchError
-from ehap.graph.reading import EXAMPLES, evaluating, outputs_of
+from ehap.graph.reading import EXAMPLES, evaluating, output_of
+from ehap.models.tracing import copied
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
 
 CHANNELS = 2
 """Channels of each layer that are looked at."""
-SPAN = 4.0
-"""Of the logits at which scores are compared, at most."""
+MIXTURES, SPAN = 4, 4.0
+"""Of the logits, and how far apart they are, at most."""
 NEGLIGIBLE = 1e-6
 """Scores of a layer below this share of the largest of all layers are compared with that."""
 OF_WEIGHTS: tuple[Curvature, ...] = ("trace", "diagonal", "block")
@@ -79,7 +80,7 @@ def check_scores(model: nn.Module, images: Tensor, labels: Tensor, settings: Tra
     settings = replace(settings, precision="fp32", eigen_tolerance=0.0, shards=1, micro_batch=None)
     images, labels = images[:EXAMPLES], labels[:EXAMPLES]
     try:
-        wide = copy.deepcopy(model).double()
+        wide = copied(model).double()
         return _Proof(wide, images.double(), labels, settings, seed, WIDE).check()
     except (RuntimeError, DataError) as error:  # of a network that casts, or calls what has no float64
         if isinstance(error, torch.OutOfMemoryError):
@@ -93,8 +94,10 @@ class _Proof:
     def __init__(
         self, model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int, tolerance: _Tolerance
     ) -> None:
-        self._temperature = _temperature(model, images)
-        exact = Exact(model, images, labels, settings, seed, trusted=True, temperature=self._temperature)
+        generator = torch.Generator().manual_seed(seed)
+        self._projection = _projection(model, images, generator)
+        labels = labels % len(self._projection)
+        exact = Exact(model, images, labels, settings, seed, trusted=True, projection=self._projection)
         for _ in exact.run():
             pass
         self._names = [name.removesuffix(".weight") for name in channel_weights(model)]
@@ -103,7 +106,7 @@ class _Proof:
             criterion: dict(zip(self._names, rows.sum(0).to(images.device).split(sizes), strict=True))
             for criterion, rows in exact.result().rows.items()
         }
-        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._model = copied(model).eval().requires_grad_(False)
         self._images, self._labels, self._settings, self._tolerance = images, labels, settings, tolerance
         self._ends = {name: self._model.get_submodule(exact.ends.get(name, name)) for name in self._names}
         self._weights = {name: _weight(self._model.get_submodule(name)) for name in self._names}
@@ -111,13 +114,13 @@ class _Proof:
         self._shown = slice(None)
         self._of_weights = bool(set(OF_WEIGHTS) & set(settings.criteria))
         self._of_gates = bool(set(AT_GATES) & set(settings.criteria))
-        generator = torch.Generator().manual_seed(seed)
         self._drawn = {
-            name: torch.randperm(len(weight), generator=generator)[:CHANNELS].to(images.device)
+            name: torch.randperm(len(weight), generator=generator, device="cpu")[:CHANNELS].to(images.device)
             for name, weight in self._weights.items()
         }
         self._directions = {
-            name: torch.randn(each[0].shape, generator=generator, dtype=torch.float64).to(each) * each.std()
+            name: torch.randn(each[0].shape, generator=generator, dtype=torch.float64, device="cpu").to(each)
+            * _size(each)
             for name, each in self._weights.items()
         }
 
@@ -155,36 +158,41 @@ class _Proof:
                 handle.remove()
 
     def _logits(self, shown: slice) -> Tensor:
-        """Return the logits of some of the images."""
+        """Return the mixtures of the logits of some of the images."""
         self._shown = shown
         logits: Tensor = self._model(self._images[shown].clone())
-        return logits
+        return logits @ self._projection.T
 
     def _jacobians(self) -> list[Jacobian]:
         """Return the derivatives of each image's logits in what the scores are about, of the drawn channels."""
         every = range(len(self._images))
         gates = self._rows(slice(None), self._gates) if self._of_gates else {}
         weights = [self._rows(slice(n, n + 1), self._weights) if self._of_weights else {} for n in every]
-        probabilities = (self._logits(slice(None)).detach() / self._temperature).softmax(1)
+        probabilities = self._logits(slice(None)).detach().softmax(1)
         return [
             Jacobian(
                 probabilities[n],
-                {name: rows[:, self._drawn[name]].flatten(2) for name, rows in weights[n].items()},
-                {name: rows[:, n, self._drawn[name]] for name, rows in gates.items()},
+                {name: rows.flatten(2) for name, rows in weights[n].items()},
+                {name: rows[:, n] for name, rows in gates.items()},
             )
             for n in every
         ]
 
     def _rows(self, shown: slice, variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the derivatives of each logit of some images in the variables: (logits, …) by name."""
-        logits = self._logits(shown)
-        found = [
-            torch.autograd.grad(
+        """Return the derivatives of each logit of some images in the drawn channels: by name (logits, …).
+
+        Of the weights (logits, channels, …), of the gates (logits, images, channels).
+        """
+        logits, of_gates = self._logits(shown), variables is self._gates
+        found: dict[str, list[Tensor]] = {name: [] for name in variables}
+        for unit in torch.eye(logits.shape[1]).to(logits):
+            each = torch.autograd.grad(
                 logits, list(variables.values()), unit.expand_as(logits), retain_graph=True, materialize_grads=True
             )
-            for unit in torch.eye(logits.shape[1]).to(logits)
-        ]
-        return {name: torch.stack(rows) for name, rows in zip(variables, zip(*found, strict=True), strict=True)}
+            for name, gradient in zip(variables, each, strict=True):  # no more is kept: it may be large
+                drawn = self._drawn[name]
+                found[name].append(gradient[:, drawn] if of_gates else gradient[drawn])
+        return {name: torch.stack(rows) for name, rows in found.items()}
 
     def _compared_scores(self, jacobians: Sequence[Jacobian]) -> float:
         worst = 0.0
@@ -236,9 +244,7 @@ class _Proof:
             lines: Layer name to a direction of their shape.
             wanted: Layer name to the curvature along it, and that of logits of curvature 1.
         """
-        logits = self._logits(slice(0, 1)) / self._temperature
-        # In z itself this has the curvature of the softmax, whatever the temperature.
-        loss = cross_entropy(logits, self._labels[:1]) * self._temperature**2
+        loss = cross_entropy(self._logits(slice(0, 1)), self._labels[:1])
         slopes = torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
         worst, largest = 0.0, max(curvature for curvature, _ in wanted.values())
         for (name, variable), slope in zip(variables.items(), slopes, strict=True):
@@ -263,11 +269,23 @@ class _Proof:
 
 
 @torch.no_grad()
-def _temperature(model: nn.Module, images: Tensor) -> float:
-    """Return by how much logits are to be divided so that they lie within a span of a few units."""
+def _projection(model: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return (Q, K): random mixtures of the logits, or the logits themselves where they are few, within a span."""
     with evaluating(model):
-        logits = outputs_of(model, images)
-    return max(1.0, float((logits.amax(1) - logits.amin(1)).max()) / SPAN)
+        logits = output_of(model, images)
+    classes = logits.shape[1]
+    mixing = torch.eye(classes)
+    if classes > MIXTURES:
+        mixing = torch.randn(MIXTURES, classes, generator=generator, device="cpu")
+    mixing = mixing.to(logits)
+    mixtures = logits @ mixing.T
+    return mixing / max(1.0, float((mixtures.amax(1) - mixtures.amin(1)).max()) / SPAN)
+
+
+def _size(weight: Tensor) -> Tensor:
+    """Return the root of the mean square of weights; 1 where all are 0."""
+    found = weight.square().mean().sqrt()
+    return torch.where(found > 0, found, 1.0)
 
 
 def _derivative(value: Tensor, variable: Tensor) -> Tensor:

@@ -1,16 +1,27 @@
 """Proof that what was read off a network, made of it or exported from it computes what it should."""
 
-from ehap.graph.reading import check_reading, evaluating, example_images, outputs_of
+from ehap.graph.reading import (
+    answers_of,
+    check_answers,
+    check_reading,
+    evaluating,
+    example_images,
+    output_of,
+    without_tf32,
+)
 from ehap.graph.verification import FLOAT, INTEGER, Agreement, check_agreement, tolerance_of
 
 __all__ = [
     "FLOAT",
     "INTEGER",
     "Agreement",
+    "answers_of",
     "check_agreement",
+    "check_answers",
     "check_reading",
     "evaluating",
     "example_images",
-    "outputs_of",
+    "output_of",
     "tolerance_of",
+    "without_tf32",
 ]

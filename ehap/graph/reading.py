@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
 from ehap.graph.reference import Reference, Seen
 from ehap.graph.verification import Agreement, check_agreement, tolerance_of
-from ehap.models.tracing import traced
+from ehap.models.tracing import traced, unchanged
 
 EXAMPLES = 2
 """Images of an example: with one, mistakes about the batch would not be seen."""
@@ -24,64 +24,104 @@ def example_images(model: nn.Module, shape: Sequence[int], count: int = EXAMPLES
     For where no images are at hand.
     """
     like = next((each for each in model.parameters() if each.is_floating_point()), torch.zeros(()))
-    images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
     return images.to(like.device, like.dtype)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a network into eval mode in the block; each module then gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    try:
+    """Put a network into eval mode in the block, and floating point into FP32; afterwards it is what it was.
+
+    Its attributes and buffers, too, whatever its forward pass keeps in them.
+    """
+    with unchanged(model), without_tf32():
         yield model.eval()
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Let convolutions on a GPU round to 24 bits in the block, not to 11, as torch's default is."""
+    usual = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        torch.backends.cudnn.allow_tf32 = usual
 
 
-def outputs_of(model: nn.Module, example: Tensor) -> Tensor:
-    """Return what a network gives for an example, in the mode that it is in; several outputs side by side.
+def answers_of(model: nn.Module, example: Tensor, name: str = "") -> list[Tensor]:
+    """Return all that a network gives for an example, in the mode that it is in.
 
     Args:
         model: Gives a tensor, or a dictionary, tuple or list of tensors, with a row for each image.
         example: (N, ...), in its type and on its device.
+        name: What messages call the network; its class where left out.
 
     Returns:
-        (N, ...), or (N, numbers of all outputs).
+        Tensors (N, ...).
 
     Raises:
         DataError: It cannot take the images.
         ArchitectureError: It gives something else.
         NumericsError: An output is NaN or infinite.
     """
+    name = name or type(model).__name__
+    absent = next((key for key, each in model.named_parameters() if each.is_meta), None)
+    if absent is not None:
+        raise ArchitectureError(f"{absent}: has no values, on the meta device; load the network's weights first.")
     try:
         found = model(example.clone())  # a network may write over what it is given
     except (EhapError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the network's own code raises
         raise DataError(
-            f"{type(model).__name__} cannot take images {tuple(example.shape[1:])} of {example.dtype} on "
-            f"{example.device} ({type(error).__name__}: {_first_line(error)}); give images of its shape and type, on "
-            "its device, to a network of one input."
+            f"{name} cannot take images {tuple(example.shape[1:])} of {example.dtype} on {example.device} "
+            f"({type(error).__name__}: {_first_line(error)}); give images of its shape and type, on its device, to a "
+            "network of one input."
         ) from error
-    outputs = _side_by_side(found, len(example))
-    if not outputs.isfinite().all():
-        broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    answers = _leaves(found, len(example))
+    if not all(bool(each.isfinite().all()) for each in answers):
+        broken = [key for key, tensor in model.state_dict().items() if not tensor.isfinite().all()]
         where = f"{broken[0]}: the network holds" if broken else "the network's outputs hold"
         raise NumericsError(f"{where} NaN or Inf; check its weights and the images.")
-    return outputs.detach()
+    return answers
 
 
-def _side_by_side(found: object, images: int) -> Tensor:
-    """Return the outputs of a network as one tensor with a row for each image."""
-    leaves = tree_leaves(found)
+def output_of(model: nn.Module, example: Tensor, name: str = "") -> Tensor:
+    """Return the one tensor that a network gives for an example, without a graph of gradients.
+
+    Arguments and errors as for ``answers_of``; ArchitectureError, too, where it gives more than one, or one in a tuple.
+    """
+    (found, *others), given = answers_of(model, example, name), model(example.clone())
+    if others or not isinstance(given, Tensor):
+        raise ArchitectureError(
+            f"{name or type(model).__name__}: expected a network that gives one tensor, a row for each image, got "
+            f"{type(given).__name__}; wrap it in a module that gives one."
+        )
+    return found.detach()
+
+
+def check_answers(found: Sequence[Tensor], wanted: Sequence[Tensor], what: str, advice: str = "") -> Agreement:
+    """Compare all outputs of two forms of one network, each on its own scale; see ``check_agreement``."""
+    if len(found) != len(wanted):
+        raise MismatchError(f"{what}: expected as many outputs of both, got {len(found)} and {len(wanted)}. {advice}")
+    pairs = zip(found, wanted, strict=True)
+    return max(
+        (check_agreement(one, other, tolerance_of(other), what, advice) for one, other in pairs),
+        key=lambda each: each.difference,
+    )
+
+
+def _leaves(found: object, images: int) -> list[Tensor]:
+    """Return the outputs of a network, each with a row for each image."""
+    leaves: list[Tensor] = tree_leaves(found)
     if not leaves or not all(isinstance(each, Tensor) and each.dim() and len(each) == images for each in leaves):
         shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in leaves]
         raise ArchitectureError(
             f"expected a network that gives tensors with a row for each of {images} images, got {type(found).__name__} "
             f"of {shapes}."
         )
-    return leaves[0] if len(leaves) == 1 else torch.cat([each.reshape(images, -1) for each in leaves], 1)
+    return leaves
 
 
 def _first_line(error: BaseException) -> str:
@@ -114,10 +154,9 @@ def check_reading(model: nn.Module, example: Tensor, graph_module: fx.GraphModul
 def _checked(model: nn.Module, graph_module: fx.GraphModule, example: Tensor, gradients: bool) -> Agreement:
     """Compare a graph and its network, called with gradients or without."""
     with torch.set_grad_enabled(gradients):
-        wanted = outputs_of(model, example)
+        wanted = answers_of(model, example)
         try:
-            found = _executed(graph_module, example)
-            return check_agreement(found, wanted, tolerance_of(wanted), _WHAT)
+            return check_answers(_executed(graph_module, example), wanted, _WHAT)
         except MismatchError as error:
             where = first_difference(model, graph_module, example)
             raise MismatchError(
@@ -137,31 +176,30 @@ def check_twin(model: nn.Module, twin: nn.Module, example: Tensor) -> Agreement:
 
     Raises:
         MismatchError: They differ.
-        ArchitectureError, DataError, NumericsError: As ``outputs_of``.
+        ArchitectureError, DataError, NumericsError: As ``answers_of``.
     """
     found = []
     with evaluating(model):
         for gradients in (False, True):
             with torch.set_grad_enabled(gradients):
-                wanted = outputs_of(model, example)
-                given = outputs_of(twin, example)
-            found.append(check_agreement(given, wanted, tolerance_of(wanted), _TWIN, _ADVICE))
+                wanted, given = answers_of(model, example), answers_of(twin, example)
+            found.append(check_answers(given, wanted, _TWIN, _ADVICE))
     return max(found, key=lambda each: each.difference)
 
 
 _WHAT = "the graph and the network"
-_TWIN = "what was read off the network and the network"
+_TWIN = "the network and its copy"
 _ADVICE = (
     "Such a network may ask for types, attributes, gradients or tracing, have hooks, replaced or random operations, or "
     "overwrite what it reads later; write it without."
 )
 
 
-def _executed(graph_module: fx.GraphModule, example: Tensor, seen: Seen | None = None) -> Tensor:
+def _executed(graph_module: fx.GraphModule, example: Tensor, seen: Seen | None = None) -> list[Tensor]:
     """Return what a graph gives by reference operations."""
     try:
         found = Reference(graph_module, seen).run(example.clone())
-        return _side_by_side(found, len(example))
+        return _leaves(found, len(example))
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever an operation raises that the network does not meet
@@ -177,11 +215,12 @@ def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Te
         graph_module: What was read off it.
         example: (N, ...).
     """
-    if not _same(outputs_of(model, example), outputs_of(model, example)):
+    twice = answers_of(model, example), answers_of(model, example)
+    if not all(_same(*pair) for pair in zip(*twice, strict=True)):
         return "It gives other outputs for the same images each time that it is called."
     calls: dict[str, list[Call]] = {}
     with _recorded(model, calls):
-        outputs_of(model, example)
+        answers_of(model, example)
     told: list[str] = []
 
     def seen(path: str, inputs: Tensor, output: Tensor) -> None:

@@ -6,7 +6,6 @@ Modules are never called: a network whose module was patched, hooked or subclass
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
@@ -56,13 +55,9 @@ def _conv(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Callable[[Tensor], Tenso
 
 def _norm(module: nn.modules.batchnorm._BatchNorm) -> Callable[[Tensor], Tensor]:
     def call(input: Tensor) -> Tensor:
-        mean, variance = module.running_mean, module.running_var
-        axes = [axis for axis in range(input.dim()) if axis != 1]
-        if mean is None or variance is None:  # without statistics of its own it takes those of the batch
-            mean, variance = input.mean(axes), input.var(axes, unbiased=False)
-        shape = [1, -1] + [1] * (input.dim() - 2)
-        result = (input - mean.view(shape)) / torch.sqrt(variance.view(shape) + module.eps)
-        return result if module.weight is None else result * module.weight.view(shape) + module.bias.view(shape)
+        own = module.running_mean is None  # then it takes the statistics of the batch
+        statistics = module.running_mean, module.running_var
+        return functional.batch_norm(input, *statistics, module.weight, module.bias, training=own, eps=module.eps)
 
     return call
 

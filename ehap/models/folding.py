@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ehap.errors import ArchitectureError
+from ehap.models.tracing import copied
 from ehap.models.tracing import traced as traced_forward
 
 
@@ -63,7 +64,7 @@ def fold_norms(model: nn.Module) -> fx.GraphModule:
     Raises:
         ArchitectureError: A BatchNorm stands elsewhere than directly behind a convolution, or cannot be read off.
     """
-    return _merge_norms(copy.deepcopy(model), FoldedConv)
+    return _merge_norms(copied(model), FoldedConv)
 
 
 def fuse_norms(model: nn.Module) -> fx.GraphModule:
@@ -72,7 +73,7 @@ def fuse_norms(model: nn.Module) -> fx.GraphModule:
     Raises:
         ArchitectureError: As ``fold_norms``.
     """
-    return _merge_norms(copy.deepcopy(model).eval(), fuse_conv_bn_eval)
+    return _merge_norms(copied(model).eval(), fuse_conv_bn_eval)
 
 
 def keep_norms(model: nn.Module) -> fx.GraphModule:
@@ -81,7 +82,7 @@ def keep_norms(model: nn.Module) -> fx.GraphModule:
     Raises:
         ArchitectureError: As ``fold_norms``; or a BatchNorm has no statistics, or another one stands behind it.
     """
-    return _merge_norms(copy.deepcopy(model), _side_by_side, one_each=True)
+    return _merge_norms(copied(model), _side_by_side, one_each=True)
 
 
 def folded_norms(merged: fx.GraphModule) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The forward pass of a network as an fx graph that does what the network does."""
 
+import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,11 +23,14 @@ OVERWRITING = {
 WRAPPERS = {
     "DataParallel": "module",
     "DistributedDataParallel": "module",
-    "FullyShardedDataParallel": "module",
+    "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "AveragedModel": "module",
     "OptimizedModule": "_orig_mod",
 }
 """Classes of torch that hold a network, by name, and the attribute that holds it."""
+PLAIN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+"""Layers of which a subclass without a forward pass of its own is one."""
+TABLES = ("_parameters", "_buffers", "_modules")
 FOREIGN = ("torch.ao.nn.", "torch.nn.intrinsic.", "torch.nn.qat.", "torch.nn.quantized.", "torch.nn.quantizable.")
 """Where torch keeps layers that quantize: subclasses of plain ones that compute something else."""
 
@@ -59,6 +64,10 @@ class Tracer(fx.Tracer):
     it, too, and would take what stands for a tensor for one.
     """
 
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Return whether a module is one operation: one of torch.nn, or of a subclass that computes the same."""
+        return _computes_as_its_base(m) or super().is_leaf_module(m, module_qualified_name)
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Return what stands for a node's result in the forward pass."""
         return _Proxy(node, self)
@@ -73,6 +82,12 @@ class Tracer(fx.Tracer):
             torch.is_tensor = plain
 
 
+def _computes_as_its_base(module: nn.Module) -> bool:
+    base = next((each for each in PLAIN if isinstance(module, each)), None)
+    methods = ("forward", "_conv_forward", "__call__")
+    return base is not None and all(getattr(type(module), name, 0) is getattr(base, name, 0) for name in methods)
+
+
 def traced(model: nn.Module, tracer: fx.Tracer | None = None) -> fx.GraphModule:
     """Return the model's forward pass over the model's own modules, in eval or train mode as they are.
 
@@ -84,19 +99,57 @@ def traced(model: nn.Module, tracer: fx.Tracer | None = None) -> fx.GraphModule:
         ArchitectureError: The forward pass cannot be read off; the message names the module or the reason.
     """
     check_readable(model)
-    before = set(vars(model))
     try:
-        found = fx.GraphModule(model, (tracer or Tracer()).trace(model), type(model).__name__)
+        with unchanged(model):  # torch.fx puts constants into it, and what a forward pass keeps would be no tensor
+            found = fx.GraphModule(model, (tracer or Tracer()).trace(model), type(model).__name__)
     except Exception as error:  # torch.fx raises whatever the code of a network that it cannot trace raises
         raise ArchitectureError(
             f"the forward pass of {type(model).__name__} cannot be traced ({type(error).__name__}: "
             f"{_first_line(error)}); expected one without branches on values, whose modules are attributes of the "
             "network and not made in the forward pass."
         ) from error
-    finally:
-        for name in set(vars(model)) - before:  # where torch.fx has put constants
-            delattr(model, name)
     return found
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy.
+
+    Raises:
+        ArchitectureError: The network holds something that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever the things that it holds raise
+        raise ArchitectureError(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {_first_line(error)}); let it keep no "
+            "results, locks or generators in its attributes."
+        ) from error
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Give every module of a network its attributes, modes and buffers back after the block, whatever its code did."""
+    modules = list(model.modules())
+    attributes = [dict(vars(module)) for module in modules]
+    tables = [{name: dict(vars(module)[name]) for name in TABLES} for module in modules]
+    values = [
+        {name: buffer.clone() for name, buffer in module._buffers.items() if buffer is not None and not buffer.is_meta}
+        for module in modules
+    ]
+    try:
+        yield
+    finally:
+        for module, before, table, buffers in zip(modules, attributes, tables, values, strict=True):
+            for name in set(vars(module)) - set(before):
+                del vars(module)[name]
+            vars(module).update(before)
+            for name, entries in table.items():
+                vars(module)[name].clear()
+                vars(module)[name].update(entries)
+            with torch.no_grad():
+                for name, value in buffers.items():
+                    if not torch.equal(module._buffers[name], value):  # type: ignore[arg-type]  # it was one before
+                        module._buffers[name].copy_(value)  # type: ignore[union-attr]
 
 
 _REPLACED = (
@@ -111,11 +164,15 @@ def check_readable(model: nn.Module) -> None:
     Such are networks in a wrapper, scripted or compiled ones, layers that quantize, lazy ones without weights, and
     modules whose forward pass was replaced on the instance, which a copy of the network may share.
     """
+    if torch.is_inference_mode_enabled():
+        raise ArchitectureError(
+            "called inside torch.inference_mode, whose tensors can never be trained; use torch.no_grad instead."
+        )
     for name, module in model.named_modules():
         where, kind = name or "the network", type(module).__name__
         held = next((WRAPPERS[each.__name__] for each in type(module).__mro__ if each.__name__ in WRAPPERS), None)
         if held is not None and held in module._modules:
-            raise ArchitectureError(f"{where}: is wrapped in {kind}; give the network within, its attribute .{held}.")
+            raise ArchitectureError(f"{where}: is wrapped in {kind}; give its attribute .{held}, the network itself.")
         if isinstance(module, torch.jit.ScriptModule):
             raise ArchitectureError(
                 f"{where}: is a scripted or traced module of torch.jit, whose code cannot be read; give the nn.Module "

@@ -237,7 +237,9 @@ def _check_parameters(step: Step, module: nn.Module, owners: dict[int, str]) -> 
                 "remove_weight_norm or remove_spectral_norm of torch.nn.utils."
             )
     for parameter in module.parameters(recurse=False):
-        if owners.setdefault(id(parameter), step.name) != step.name:
+        if any(size > 1 and not stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True)):
+            raise ArchitectureError(f"{step.module}: its weights share memory with each other; give it clones of them.")
+        if owners.setdefault(parameter.data_ptr() or id(parameter), step.name) != step.name:
             raise ArchitectureError(
                 f"{step.module}: is used twice in the forward pass, or shares a parameter with another layer; pruning "
                 "needs each layer used once."

@@ -246,8 +246,9 @@ def _floor(product: float) -> int:
 
 
 def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
-    if layer not in scores or scores[layer].shape != (width,):
-        found = "none" if layer not in scores else f"shape {tuple(scores[layer].shape)}"
+    if layer not in scores or not isinstance(scores[layer], Tensor) or scores[layer].shape != (width,):
+        given = scores.get(layer)
+        found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
         raise PlanError(f"{layer}: expected scores of shape ({width},), got {found}.")
     values: list[float] = scores[layer].tolist()
     if not all(map(math.isfinite, values)):

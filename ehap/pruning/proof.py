@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import MismatchError
-from ehap.graph import Agreement, check_agreement, check_reading, evaluating, outputs_of, tolerance_of
+from ehap.graph import Agreement, answers_of, check_answers, check_reading, evaluating, tolerance_of
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept
 
 PARTS = (*LAYERS, "norm")
@@ -41,11 +41,11 @@ def check_pruned(model: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept:
     masked, smaller = Calls(), Calls()
     with evaluating(model), evaluating(pruned):
         with _masked(model, channels, widths, masked):
-            wanted = outputs_of(model, example)
+            wanted = answers_of(model, example)
         with _noted(pruned, channels, smaller):
-            found = outputs_of(pruned, example)
+            found = answers_of(pruned, example)
     try:
-        return check_agreement(found, wanted, tolerance_of(wanted), "the pruned network and the masked original")
+        return check_answers(found, wanted, "the pruned network and the masked original")
     except MismatchError as error:
         check_reading(model, example)  # says so where the original was misread
         raise MismatchError(f"{error} {_first_difference(channels, masked, smaller)}") from None

@@ -1,6 +1,5 @@
 """The layers of a pruned network fitted anew to what the dense network computes: least squares, no training."""
 
-import copy
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
-from ehap.graph import Agreement, check_reading, evaluating
-from ehap.graph.reading import EXAMPLES
+from ehap.graph import Agreement, check_reading, evaluating, output_of
+from ehap.graph.reading import EXAMPLES, without_tf32
+from ehap.models.tracing import copied
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, positions
 from ehap.pruning.counting import output_places
 from ehap.pruning.forward import trace_forward
@@ -19,7 +19,7 @@ from ehap.pruning.surgery import checked_kept, same_modes_
 from ehap.pruning.union import UnionAdd
 from ehap.pruning.unseen import Unseen, relative_error, split_images, warn_if_worse
 from ehap.pruning.walk import Walk
-from ehap.runtime import KEEP_NOTHING, Keeper
+from ehap.runtime import KEEP_NOTHING, Keeper, precision_context
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def reconstruct(
     reading = check_reading(dense, images[:EXAMPLES])
     with evaluating(pruned):
         check_reading(pruned, images[:EXAMPLES], trace_forward(pruned))
-    result, whole = copy.deepcopy(pruned).eval(), copy.deepcopy(dense).eval()
+    result, whole = copied(pruned).eval(), copied(dense).eval()
     inplace = [module for each in (result, whole) for module in each.modules() if getattr(module, "inplace", False)]
     for module in inplace:  # a result may have readers that are still to come
         module.inplace = False  # type: ignore[assignment]
@@ -109,7 +109,8 @@ def reconstruct(
     before = relative_error(whole, result, shown, judging) if judging else 0.0
     seen = images[split.fitted.to(images.device)] if judging else images
     walk = Walk(whole, result, graph, kept, seen, Fitter(ridge, positions, seed), keeper)
-    walk.go()
+    with precision_context("fp32", images.device), without_tf32():  # whatever the caller has on
+        walk.go()
     unseen = Unseen(judging, before, relative_error(whole, result, shown, judging)) if judging else None
     if unseen is not None:
         warn_if_worse(unseen, "reconstruction", "give more images, or a higher ridge")
@@ -185,12 +186,4 @@ def _check_runs(which: str, network: nn.Module, images: Tensor) -> None:
     ]
     if norms:
         raise ArchitectureError(f"{norms[0]}: expected BatchNorm2d with running statistics (track_running_stats=True).")
-    try:
-        copy.deepcopy(network).eval()(images.clone())  # a network may write over what it is given
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise DataError(
-            f"the {which} network cannot take images {tuple(images.shape[1:])} of {images.dtype} on {images.device} "
-            f"({str(error).splitlines()[0][:160]}); give images as it was trained on, of its type, on its device."
-        ) from None
+    output_of(copied(network).eval(), images, f"the {which} network")

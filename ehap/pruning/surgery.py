@@ -1,14 +1,15 @@
 """Make the smaller network of a plan, or mask the original one for comparison."""
 
-import copy
 import operator
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import PlanError
 from ehap.graph import example_images
+from ehap.models.tracing import copied
 from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph
 from ehap.pruning.forward import trace_forward
 from ehap.pruning.proof import check_pruned
@@ -42,6 +43,8 @@ def prune(
     graph = channel_graph(model)
     kept = checked_kept(graph, plan)
     order = order or (plan.order if isinstance(plan, PruningPlan) else "sorted")
+    if order not in get_args(Order):
+        raise PlanError(f"order: expected one of {', '.join(get_args(Order))}, got {order!r}.")
     pruned = cut(model, graph, kept, order)
     if example is None and isinstance(plan, PruningPlan) and plan.input_shape:
         example = example_images(model, plan.input_shape)
@@ -60,7 +63,7 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
         order: Of the channels in a union.
     """
     carried = graph.carried(kept)
-    pruned = trace_forward(copy.deepcopy(model))
+    pruned = trace_forward(copied(model))
     nodes = {node.name: node for node in pruned.graph.nodes}
     for step in graph.steps:
         inputs = [carried[source] for source in step.sources]

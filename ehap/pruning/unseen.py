@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import DataError
-from ehap.runtime import logger
+from ehap.runtime import logger, precision_context
 
 MOST_UNSEEN, LEAST_FITTED = 128, 2
+ROUNDING = 1e-8  # an error below it is none
 CHUNK_PIXELS = 2**17  # of a pass: 128 images of 32 x 32, two of 224 x 224
 
 
@@ -71,7 +72,8 @@ def relative_error(dense: nn.Module, network: nn.Module, images: Tensor, judging
         0 where the outputs are equal; 1 where they are as good as the dense network's means. A variance below what
         rounding makes of equal outputs counts as that.
     """
-    wanted, found = _outputs(dense, images), _outputs(network, images[:judging])
+    with precision_context("fp32", images.device):
+        wanted, found = _outputs(dense, images), _outputs(network, images[:judging])
     error = (found - wanted[:judging]).square().mean()
     rounding = torch.finfo(images.dtype).eps ** 2 * wanted.square().mean()
     variance = (wanted - wanted.mean(0)).square().mean().maximum(rounding)
@@ -80,7 +82,7 @@ def relative_error(dense: nn.Module, network: nn.Module, images: Tensor, judging
 
 def warn_if_worse(unseen: Unseen, work: str, advice: str) -> None:
     """Say in the log that a repair has made a network worse, where it has."""
-    if unseen.after > unseen.before:
+    if not unseen.after <= max(unseen.before, ROUNDING):  # nor where outputs are NaN
         logger.warning(
             "the %s made the network worse on %d images that it had not seen: relative error of the outputs "
             "%.1f %% -> %.1f %%; %s",

@@ -24,6 +24,13 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     Raises:
         DataError: There are fewer images.
     """
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != len(info.mean):  # noqa: PLR2004
+        raise DataError(
+            f"expected images (N, {len(info.mean)}, H, W) in uint8, which are normalised here, got "
+            f"{tuple(images.shape)} of {images.dtype}."
+        )
+    if count < 1:
+        raise DataError(f"expected at least one image to calibrate by, got {count}.")
     if count > len(images):
         raise DataError(f"qat.calibration_images: expected at most the {len(images)} training images, got {count}.")
     network.eval()
@@ -34,9 +41,11 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     for observer in observers:
         observer.averaging_constant = 0.0  # no batch has a larger share than the others
         observer.restart()
-    for part in images[chosen].split(BATCH):
-        network(normalise(part, info))
-    for observer, constant in zip(observers, usual, strict=True):
-        observer.averaging_constant = constant
-        observer.settle()
-    network.train()
+    try:
+        for part in images[chosen].split(BATCH):
+            network(normalise(part, info))
+    finally:
+        for observer, constant in zip(observers, usual, strict=True):
+            observer.averaging_constant = constant
+            observer.settle()
+        network.train()

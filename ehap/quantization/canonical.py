@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx
 
 aten = torch.ops.aten
+DROPOUTS = (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default, aten.feature_dropout_.default)
 MAP = (2, 3)
 """Dimensions of a feature map's positions."""
 AVERAGE_OPTIONS: tuple[Any, ...] = (None, None, [], [0, 0], False, True, None)
@@ -38,6 +39,12 @@ def canonical_(graph: fx.GraphModule) -> None:
 
 
 def _rewritten(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    if node.target in (aten.relu6.default, aten.relu6_.default):
+        return graph.call_function(aten.hardtanh.default, (node.args[0], 0, 6))
+    return _pooled_or_moved(graph, node)
+
+
+def _pooled_or_moved(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     if node.target == aten.adaptive_avg_pool2d.default:
         return _pooled(graph, node, tuple(node.args[1]))  # type: ignore[arg-type]  # two integers
     if node.target == aten.mean.dim:
@@ -49,7 +56,7 @@ def _rewritten(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         return _padded(graph, node)
     if node.target in POOLS:
         return _with_fewer_options(graph, node)
-    if node.target == aten.dropout.default and not node.args[2]:
+    if node.target in DROPOUTS and not node.args[2]:
         return node.all_input_nodes[0]
     return None
 

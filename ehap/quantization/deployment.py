@@ -14,13 +14,14 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from ehap.errors import ArchitectureError, CheckpointError
-from ehap.graph import FLOAT, check_agreement, evaluating, example_images, outputs_of
+from ehap.errors import ArchitectureError, CheckpointError, DataError
+from ehap.graph import FLOAT, check_agreement, evaluating, example_images, output_of
 from ehap.quantization.conversion import converted
 from ehap.quantization.exact_sums import set_option_
 from ehap.quantization.packing import Packed
 from ehap.quantization.proof import check_engine, spread_images
 from ehap.quantization.simulated import SimulatedNetwork
+from ehap.runtime import precision_context
 
 OPSET = 21
 INPUT, OUTPUT = "images", "logits"
@@ -117,7 +118,7 @@ def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands
     content = bytes(exported(network, input_shape).SerializeToString())
     images = example_images(network, input_shape)
     with evaluating(stands_for or network) as original, torch.no_grad():
-        wanted = outputs_of(original, images)
+        wanted = output_of(original, images)
     check_agreement(OnnxNetwork(content)(images), wanted, FLOAT, "the ONNX file and the network", _ADVICE)
     return content
 
@@ -125,11 +126,11 @@ def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands
 def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.ModelProto:
     """Return a network on the CPU as an ONNX model for batches of any size."""
     batch = torch.export.Dim("batch", min=1, max=65536)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), precision_context("fp32", torch.device("cpu")):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
-            (torch.zeros(2, *input_shape),),
+            (torch.zeros(2, *input_shape, dtype=torch.float32),),
             dynamo=True,
             dynamic_shapes=({0: batch},),
             input_names=[INPUT],
@@ -163,7 +164,13 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (N, C, H, W) to logits (N, classes)."""
-        found = self._session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0]
+        try:
+            found = self._session.run([OUTPUT], {INPUT: images.detach().cpu().numpy()})[0]
+        except Exception as error:  # it raises classes of its own, which it does not export
+            raise DataError(
+                f"the ONNX file cannot take images {tuple(images.shape[1:])} of {images.dtype} "
+                f"({(str(error).strip().splitlines() or [''])[0][:160]}); give float32 images of its shape."
+            ) from None
         return torch.from_numpy(found).to(images.device)
 
 

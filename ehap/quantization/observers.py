@@ -39,6 +39,10 @@ class RangeObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torch
             self.max_val.copy_(high)
         return x
 
+    def fits(self, zero_point: int) -> bool:
+        """Return whether a zero point is one of this grid."""
+        return 0 <= zero_point <= int(self.quant_max)
+
     def restart(self) -> None:
         """Let the next batch be the first one."""
         self.batches.zero_()
@@ -59,6 +63,10 @@ class RangeObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torch
 
 class CentredObserver(RangeObserver):
     """A range as a symmetric grid stored unsigned: zero point 2^(bits-1)."""
+
+    def fits(self, zero_point: int) -> bool:
+        """Return whether a zero point is one of this grid."""
+        return zero_point == (int(self.quant_max) + 1) // 2
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Return scale and zero point, one element each."""

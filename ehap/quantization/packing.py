@@ -11,6 +11,7 @@ from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.models.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.live_norms import folded, norm_of
+from ehap.quantization.quantizer import EPSILON
 from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate_shape
 from ehap.settings import Qat
 
@@ -72,6 +73,12 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
             raise NumericsError(
                 f"{layer.name}: expected finite weights to pack, got NaN or Inf; lower the learning rate."
             )
+        largest = float(weight.abs().max())
+        if 0 < largest < layer.quantizer.activation_post_process.quant_max * EPSILON:
+            raise NumericsError(
+                f"{layer.name}: its weights, BatchNorm folded in, are at most {largest:.1e}, too small for the "
+                f"smallest scale, {EPSILON:.1e}; scale them up, and what the layer reads down."
+            )
         layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
         limit = layer.quantizer.activation_post_process.quant_max
         bias = torch.zeros_like(layer.quantizer.scale) if bias is None else bias
@@ -116,6 +123,11 @@ def unpack(
         quantizer.scale.fill_(scale)
         quantizer.zero_point.fill_(zero)
         observer = quantizer.activation_post_process
+        if not observer.fits(int(zero)):
+            raise CheckpointError(
+                f"the integers are of other bits: expected activations of 0 to {observer.quant_max}, got the zero "
+                f"point {int(zero)}; give the settings that they were packed with."
+            )
         observer.min_val.fill_((observer.quant_min - zero) * scale)
         observer.max_val.fill_((observer.quant_max - zero) * scale)
         observer.settle()
@@ -123,6 +135,12 @@ def unpack(
         weight = graph.get_parameter(str(layer.weight.target))
         integers = _expected(packed, f"{layer.name}.weight", tuple(weight.shape)).to(weight.device)
         scale = _expected(packed, f"{layer.name}.weight_scale", (len(weight),)).to(weight.device)
+        limit = layer.quantizer.activation_post_process.quant_max
+        if int(integers.abs().max()) > limit:
+            raise CheckpointError(
+                f"{layer.name}: the integers are of other bits: expected at most {limit}, got "
+                f"{int(integers.abs().max())}; give the settings that they were packed with."
+            )
         weight.copy_(dequantize(integers, _over_rows(scale, weight)))
         if layer.bias is not None:
             bias = _expected(packed, f"{layer.name}.bias", (len(weight),)).to(weight.device)
@@ -148,7 +166,9 @@ def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
         bias = rest[0] if rest and isinstance(rest[0], fx.Node) else None
         weight = fake_quantize.all_input_nodes[0]
         quantizer, scale = graph.get_submodule(str(fake_quantize.target)), _input_scale(graph, source)
-        yield _Layer(name, weight, bias, quantizer, scale, norm_of(graph, next(iter(node.users))))
+        reader = next(iter(node.users), None)  # none, where the result is not used
+        norm = None if reader is None else norm_of(graph, reader)
+        yield _Layer(name, weight, bias, quantizer, scale, norm)
 
 
 def _constants(graph: fx.GraphModule) -> dict[fx.Node, Tensor]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ehap.errors import ArchitectureError
 from ehap.graph import INTEGER, Agreement, check_agreement
 from ehap.quantization.simulated import SimulatedNetwork
 
@@ -10,7 +11,7 @@ SPREAD = 8
 """Images of an example, where none are given."""
 FAR = 0.1
 """As INTEGER, for an image in which a rounding fell to the other side."""
-OF_IMAGES = 8
+OF_IMAGES = 2
 """One such image is allowed in so many."""
 
 
@@ -23,7 +24,10 @@ def spread_images(network: SimulatedNetwork, input_shape: tuple[int, int, int], 
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(count, input_shape[0], 1, 1, generator=generator)
     noise = torch.randn(count, *input_shape, generator=generator)
-    first = network.activation_quantizers()[0]
+    quantizers = network.activation_quantizers()
+    if not quantizers:
+        raise ArchitectureError("the network was used up by an export before; unpack it anew for another one.")
+    first = quantizers[0]
     largest: Tensor = first.scale.detach() * (first.quant_max // 2)
     return largest / 2 * ((means + noise) / 2**0.5).to(largest.device)
 
@@ -34,8 +38,9 @@ def check_engine(found: Tensor, wanted: Tensor, what: str, advice: str = "", tol
 
     Most images come out the same to many digits. Where a sum lies between two integers, an engine may round it to the
     other one: that moved outputs by up to 0.025 of the largest (14 trained and pruned ResNet-20s, 700 images each; the
-    median image by less than 0.0001). So one image of eight may be off by more than the tolerance, up to FAR. An
-    operation that an engine computes otherwise moves most images.
+    median image by less than 0.0001), of a ResNet-18 with random weights up to 0.028, on two of eight images. So half
+    of the images may be off by more than the tolerance, up to FAR. An operation that an engine computes otherwise moves
+    most images.
 
     Args:
         found: (N, ...), of the engine.

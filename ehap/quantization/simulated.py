@@ -9,14 +9,20 @@ from torchao.quantization.pt2e import FakeQuantize
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
 from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
-from ehap.graph import Agreement, check_reading, evaluating, example_images, outputs_of
+from ehap.graph import Agreement, check_reading, evaluating, example_images, output_of
 from ehap.graph.reading import check_twin
 from ehap.models.folding import FoldedConv, fold_norms, keep_norms
 from ehap.models.tracing import check_readable, traced
 from ehap.quantization.canonical import canonical_
 from ehap.quantization.live_norms import norms_as_modules_
 from ehap.quantization.quantizer import HawqQuantizer
+from ehap.runtime import precision_context
 from ehap.settings import Qat
+from ehap.settings.qat import FLOAT
+
+_NO_RANGES = (
+    "no activation ranges yet: give images in train mode under torch.no_grad, or to calibrate_, or train, before eval."
+)
 
 
 class SimulatedNetwork(nn.Module):
@@ -29,13 +35,15 @@ class SimulatedNetwork(nn.Module):
     means of the batches' ranges. The n-th batch has the share max(1/n, 1 - range_momentum), the first ones alike.
     Under torch.no_grad() the network is calibrated: ranges reach from the smallest to the largest value of all batches,
     and come out the same for batches of any size and in any order. Activations are not rounded then, and BatchNorm
-    keeps its statistics. A training after it moves the ranges by the momentum alone.
+    keeps its statistics, unless it is to collect them anew (momentum None, as in torch.optim.swa_utils.update_bn). A
+    training after it moves the ranges by the momentum alone.
 
     reading: How well it agreed with the network that it simulates, before anything was rounded; None where that was
     not looked at.
     """
 
     reading: Agreement | None = None
+    _ready = False
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__()
@@ -44,10 +52,27 @@ class SimulatedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (N, 3, H, W) to logits (N, classes)."""
-        calibrated = self.training and not torch.is_grad_enabled()
-        with self._calibrating() if calibrated else nullcontext():
+        if not self.training and not self.ready():
+            raise DataError(_NO_RANGES)
+        calibrated = self.training and not torch.is_grad_enabled() and not self._recalibrated()
+        with self._calibrating() if calibrated else nullcontext(), precision_context("fp32", x.device):
             logits: Tensor = self.graph_module(x)
         return logits
+
+    def ready(self) -> bool:
+        """Return whether every activation that is rounded has a range, or looks for one."""
+        if not self._ready:
+            still = (each for each in self.activation_quantizers() if not bool(each.observer_enabled))
+            rounding = [each for each in still if bool(each.fake_quant_enabled)]
+            found = all(bool(each.activation_post_process.min_val.isfinite().all()) for each in rounding)
+            self._ready = found and bool(rounding)
+            return found
+        return True
+
+    def _recalibrated(self) -> bool:
+        """Return whether BatchNorm is collecting statistics, as torch's update_bn lets it: as plain means."""
+        norms = (module for module in self.graph_module.modules() if isinstance(module, nn.BatchNorm2d))
+        return any(norm.momentum is None for norm in norms)
 
     def train(self, mode: bool = True) -> "SimulatedNetwork":
         """Set the mode of activation ranges and of BatchNorm; an exported graph has no other modes."""
@@ -128,6 +153,8 @@ def simulate(
     if len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
         raise DataError(f"expected the shape (C, H, W) of one image, got {tuple(input_shape)}.")
     check_readable(model)
+    if settings.bits == FLOAT:
+        raise ArchitectureError(f"bits {FLOAT} is no quantization: there is nothing to simulate.")
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
             raise ArchitectureError(f"{name}: expected float32, got {parameter.dtype}; take float() of the network.")
@@ -138,8 +165,10 @@ def simulate(
                 f"{tensor.numel()}; train the network anew, or take weights from before its training broke down."
             )
     images = example_images(model, input_shape) if example is None else example
-    _check_call(model, images)
-    return _simulated(model, settings, input_shape, layer_bits, images)
+    with evaluating(model), torch.no_grad():
+        output_of(model, images)
+    with torch.random.fork_rng(devices=[]):  # torchao draws
+        return _simulated(model, settings, input_shape, layer_bits, images)
 
 
 def simulate_shape(
@@ -181,7 +210,7 @@ def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: st
     """
     like = next(whole.parameters(), torch.zeros(()))
     batch = torch.export.Dim("batch", min=1, max=65536)
-    images = torch.zeros(2, *input_shape, device=like.device)
+    images = torch.zeros(2, *input_shape, device=like.device, dtype=like.dtype)
     try:
         graph: fx.GraphModule = torch.export.export(whole, (images,), dynamic_shapes=({0: batch},)).module()
     except torch.OutOfMemoryError:
@@ -192,19 +221,6 @@ def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: st
             "depend on no values and on no number of images."
         ) from error
     return graph
-
-
-@torch.no_grad()
-def _check_call(model: nn.Module, images: Tensor) -> None:
-    """Raise DataError or ArchitectureError unless a network takes images, and gives one tensor for them."""
-    with evaluating(model):
-        outputs_of(model, images)
-        found = model(images.clone())
-    if not isinstance(found, Tensor):
-        raise ArchitectureError(
-            f"expected a network that gives one tensor, a row for each image, got {type(found).__name__}; wrap it in a "
-            "module that gives one."
-        )
 
 
 def _first_line(error: Exception) -> str:

@@ -16,12 +16,11 @@ from pathlib import Path
 from ehap.errors import EhapError, SettingsError
 from ehap.session import summary
 from ehap.session.archive import empty, pack, put_text
-from ehap.session.parts import BATCHES, PARTS, ROOT, SMALL_RUN, Part
+from ehap.session.parts import BATCHES, OF_THE_PAPER, PARTS, ROOT, SMALL_RUN, Part
 from ehap.session.steps import Clock, Step, run_steps
 
 BETWEEN_PACKS = 2.0
 STOPPED = 143  # as a shell reports a job that SIGTERM ended
-MODELS = ("resnet20", *BATCHES)
 
 
 class Session:
@@ -69,7 +68,8 @@ class Session:
             self._steps[name] = [*self._steps.get(name, ()), failed]
             failed.log.parent.mkdir(parents=True, exist_ok=True)
             failed.log.write_text(traceback.format_exc())
-            self._pack(Part(f"{name}-failed", failed.log.parent, [], lambda: [failed.log]), name)
+            # One archive for all: at most eight files come back.
+            self._pack(Part("failed", self._scratch, [], lambda: sorted(self._scratch.glob("*/failed.txt"))), name)
         for step in self._steps[name]:
             print(f"  {step.name}: {step.state}, {step.seconds:.0f} s {step.note}".rstrip(), flush=True)
 
@@ -120,7 +120,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="in this order")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install first, for this session only")
     parser.add_argument("--data", type=Path, help="as machine.data_folder: holds cifar-10-batches-py and the like")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(BATCHES), help="of the costs")
+    parser.add_argument("--models", nargs="+", choices=BATCHES, default=list(OF_THE_PAPER), help="of the costs")
     parser.add_argument("--products", type=int, default=20, help="of each form and precision")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "fp16", "bf16"], default=["fp32", "fp16", "bf16"])
     parser.add_argument("--config", type=Path, help="of the run whose trainings go on; without it there are none")
@@ -131,6 +131,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process")
     parser.add_argument("--rehearse", action="store_true", help="small numbers, to see it work, also without a GPU")
     args = parser.parse_args()
+    if args.side_by_side is not None and args.side_by_side < 1:
+        parser.error(f"argument --side-by-side: expected at least 1, got {args.side_by_side}")
     args.device = args.device or ("auto" if args.rehearse else "cuda")
     if args.rehearse:
         args.models = ["resnet20"]

@@ -12,7 +12,8 @@ from ehap.workflow.digest import source_digest
 ROOT = Path(__file__).parents[2]
 LEAST_COSTS, LEAST_TESTS, LEAST_TRAINING, LEAST_PREPARE = 60.0, 45.0, 60.0, 30.0
 """Seconds below which a step brings nothing home: most of a short one is the start of torch and of the GPU."""
-BATCHES = {"resnet32": 512, "resnet56": 512, "wrn28_8": 256}
+BATCHES = {"resnet20": 512, "resnet32": 512, "resnet56": 512, "wrn28_8": 256}
+OF_THE_PAPER = ("resnet32", "resnet56", "wrn28_8")
 SMALL_BATCH, SMALL_PRODUCTS = 8, 2
 MARK = "@pytest.mark.gpu"
 TRAINING_ARCHIVES = 4

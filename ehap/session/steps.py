@@ -72,6 +72,20 @@ def run_steps(
     """
     waiting = [step for step in steps if step.command]
     running: list[_Running] = []
+    try:
+        _run(waiting, running, clock, environment, keep, side_by_side)
+    finally:
+        _end([one.process for one in running])  # an error of ours must not leave them to the next part
+
+
+def _run(
+    waiting: list[Step],
+    running: "list[_Running]",
+    clock: Clock,
+    environment: Mapping[str, str],
+    keep: Callable[[], None],
+    side_by_side: int,
+) -> None:
     while waiting or running:
         while waiting and _has_room(waiting[0], running, side_by_side):
             step = waiting.pop(0)

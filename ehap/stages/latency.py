@@ -9,7 +9,7 @@ from ehap.evaluation import in_turns, parameters
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
-from ehap.quantization.deployment import OnnxNetwork, exported
+from ehap.quantization.deployment import OnnxNetwork, floats_to_onnx
 from ehap.quantization.exact_sums import recorded
 from ehap.records import Job, Value, read_record, write_record
 from ehap.runtime import choose_device, logger
@@ -48,7 +48,7 @@ def run(
     contents = {
         (DENSE, FP32): dense_fp32.read_bytes(),
         (DENSE, INT8): dense_int8.read_bytes(),
-        (PRUNED, FP32): exported(laid, INPUT_SHAPE).SerializeToString(),
+        (PRUNED, FP32): floats_to_onnx(laid, INPUT_SHAPE, stands_for=compact),
         (PRUNED, INT8): onnx.read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}

@@ -73,7 +73,7 @@ def run(
         "kept_channels": Value(sum(map(len, chosen.kept.values())), "channels"),
         **_published_rule(planner, scores, settings, chosen),
     }
-    proofs = {"graph": proof(planner.reading), "pruned": pruning}
+    proofs = {"graph": proof(planner.reading), "pruned": pruning, "example": "random images"}
     write_record(record, job, values, settings, planning.device if planning else CPU, proofs)
 
 

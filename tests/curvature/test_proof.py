@@ -107,7 +107,7 @@ def test_a_dropped_norm_is_seen(tiny: nn.Module, batch: Batch, monkeypatch) -> N
     monkeypatch.setattr(frozen, "fold_norms", broken)
     with pytest.raises(MismatchError, match="the score trace by exact derivatives"):
         channel_traces(tiny, *batch, settings("trace"))
-    with pytest.raises(MismatchError, match="what was read off the network and the network give different outputs"):
+    with pytest.raises(MismatchError, match="the network and its copy give different outputs"):
         channel_traces(tiny, *batch, Trace(batch_size=12, samples=1))
 
 
@@ -252,3 +252,66 @@ def test_a_shared_weight_is_seen_where_the_hessian_is_not_asked_for(batch: Batch
     model[2].weight = model[0].weight
     with pytest.raises((MismatchError, ArchitectureError), match="0"):
         channel_scores(model, *batch, "trace", approximate="gauss-newton")
+
+
+def test_a_layer_of_one_weight_is_compared(batch: Batch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    images = batch[0][:, :1]
+    assert check_scores(model, images, batch[1], settings(), seed=0).difference < 1e-9
+
+
+def test_a_proof_keeps_derivatives_of_the_drawn_channels_only(batch: Batch) -> None:
+    """With a thousand classes all of them would take gigabytes."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1000))
+    seen: list[int] = []
+    stack = torch.stack
+
+    def noted(tensors: Any, *args: Any) -> Tensor:
+        found = stack(tensors, *args)
+        seen.append(found.numel())
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ehap.curvature.proof.torch.stack", noted)
+        check_scores(model, batch[0], batch[1], settings("trace"), seed=0)
+    assert seen
+    assert max(seen) < 4 * 27 * 1000  # the derivatives of all logits in the first layer alone
+
+
+class Raises(nn.Module):
+    def __init__(self, what: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.fc, self.what = nn.Linear(192, 5), what
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.what(x)
+        return self.fc(x.flatten(1))
+
+
+def _asserts(x: Tensor) -> None:
+    assert x.shape[1] == 4
+
+
+@pytest.mark.parametrize("what", [_asserts, lambda x: {}["a"], lambda x: [x].index(0), lambda x: x + None])
+@pytest.mark.parametrize("estimator", ["exact", "hutchinson"])
+def test_what_a_network_s_own_code_raises_is_named(batch: Batch, what: Any, estimator: Any) -> None:
+    with pytest.raises(DataError, match="Raises cannot take images"):
+        channel_traces(Raises(what), *batch, Trace(batch_size=12, estimator=estimator, samples=1))
+
+
+def test_images_that_a_network_writes_over_stay_as_they_are(batch: Batch) -> None:
+    class Writes(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            x -= 0.5
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    images = batch[0].clone()
+    found = channel_scores(Writes(*layers), images, batch[1], "gate")["gate"]
+    assert images.equal(batch[0])
+    wanted = channel_scores(nn.Sequential(*layers), images - 0.5, batch[1], "gate")["gate"]
+    for name, values in wanted.items():
+        torch.testing.assert_close(found[name], values)

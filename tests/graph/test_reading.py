@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import relu
 
 from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
-from ehap.graph import check_reading, example_images, outputs_of
+from ehap.graph import answers_of, check_reading, example_images
 from ehap.models.tracing import traced
 
 SHAPE = (3, 8, 8)
@@ -208,7 +208,7 @@ def test_networks_and_images_that_do_not_go_together(
     model: nn.Module, images: Tensor, error: type[EhapError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        outputs_of(model, images)
+        answers_of(model, images)
 
 
 def test_convolutions_are_padded_as_their_mode_says() -> None:
@@ -223,3 +223,23 @@ def test_random_images_are_always_the_same_and_of_the_network_s_type() -> None:
     images = example_images(model, SHAPE)
     assert images.dtype == torch.float64
     assert images.equal(example_images(model, SHAPE))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_norms_in_float32_behind_convolutions_in_half_precision_are_read(kind: torch.dtype) -> None:
+    model = _alive(Net()).to(kind)
+    check_reading(model, example_images(model, SHAPE))
+    model.norm.float()
+    check_reading(model, example_images(model, SHAPE))
+
+
+def test_images_stay_as_they_are() -> None:
+    class Writes(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            x -= 0.5
+            return super().forward(x)
+
+    model, images = Writes(), torch.randn(2, *SHAPE)
+    before = images.clone()
+    check_reading(model, images)
+    assert images.equal(before)

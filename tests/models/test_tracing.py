@@ -1,5 +1,6 @@
 """What cannot be read off a network is refused by name, with our own error."""
 
+import copy
 import types
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ehap.errors import ArchitectureError
+from ehap.graph import check_reading
 from ehap.models.tracing import OVERWRITING, traced
 
 
@@ -143,3 +145,30 @@ def test_tracing_leaves_nothing_behind_in_the_network() -> None:
     assert torch.is_tensor is asked
     images = torch.randn(2, 3, 4, 4)
     assert graph_module(images).equal(model(images))
+
+
+class Keeps(Conv):
+    """A network that keeps what it has computed, in itself and in a part, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.features = nn.Sequential(nn.ReLU()), None
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.features = self.conv(x)
+        self.inner.kept = self.features
+        self.calls = self.calls + 1
+        return self.inner(self.features)
+
+
+def test_a_network_that_keeps_what_it_computes_stays_as_it_is() -> None:
+    model = Keeps().train()
+    images = torch.randn(2, 3, 4, 4)
+    traced(model)
+    check_reading(model, images)
+    assert model.features is None
+    assert not hasattr(model.inner, "kept")
+    assert model.calls == 0
+    assert model.training
+    copy.deepcopy(model)

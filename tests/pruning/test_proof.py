@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import MismatchError
-from ehap.graph import example_images
+from ehap.errors import ArchitectureError, MismatchError, PlanError
+from ehap.graph import check_reading, example_images
 from ehap.pruning import Planner, PruningPlan, UnionAdd, layer_weights, magnitude, plan, prune, surgery
 from ehap.pruning.channels import channel_graph
 from ehap.pruning.proof import check_pruned
@@ -120,3 +120,50 @@ def test_a_pruned_network_with_unions_can_be_scripted(tiny: nn.Module, chosen: P
     assert any(isinstance(module, UnionAdd) for module in smaller.modules())
     images = torch.randn(2, *SHAPE)
     assert torch.allclose(torch.jit.script(smaller)(images), smaller(images), atol=1e-6)
+
+
+class TwoHeads(nn.Module):
+    """Large boxes beside small confidences, the latter misread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.boxes = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 4)
+        self.one, self.two = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.body(x).relu().mean((2, 3))
+        return {"boxes": 1e4 * self.boxes(x), "confidence": (self.one if isinstance(x, Tensor) else self.two)(x)}
+
+
+def test_a_small_output_beside_a_large_one_is_compared_on_its_own_scale() -> None:
+    torch.manual_seed(0)
+    model = TwoHeads()
+    with pytest.raises(MismatchError, match=r"what torch\.fx read off TwoHeads is not what it computes"):
+        check_reading(model, torch.randn(2, *SHAPE))
+
+
+def test_an_order_that_is_none_is_refused(tiny: nn.Module, chosen: PruningPlan) -> None:
+    with pytest.raises(PlanError, match="order: expected one of sorted, set, got 'foo'"):
+        prune(tiny, chosen, order="foo")  # type: ignore[arg-type]
+
+
+class PlainSubclass(nn.Conv2d):
+    """Computes what its base does."""
+
+
+def test_a_subclass_that_computes_as_its_base_is_pruned(tiny: nn.Module) -> None:
+    tiny.block1.conv1.__class__ = PlainSubclass
+    settings = Prune(criterion="magnitude", params=0.5)
+    smaller = prune(tiny, plan(tiny, magnitude(layer_weights(tiny)), settings, SHAPE))
+    assert isinstance(smaller.get_submodule("block1.conv1"), PlainSubclass)
+
+
+def test_nothing_is_made_in_inference_mode(tiny: nn.Module, chosen: PruningPlan) -> None:
+    with torch.inference_mode(), pytest.raises(ArchitectureError, match=r"inside torch\.inference_mode"):
+        prune(tiny, chosen)
+
+
+def test_a_network_that_cannot_be_copied_is_refused_by_name(tiny: nn.Module, chosen: PruningPlan) -> None:
+    tiny.kept = tiny(torch.randn(2, *SHAPE))  # with its graph of gradients
+    with pytest.raises(ArchitectureError, match="TinyResNet cannot be copied"):
+        prune(tiny, chosen)

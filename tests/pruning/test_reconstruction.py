@@ -12,6 +12,7 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import PruningPlan, mask_, prune, reconstruct
 from ehap.pruning.channels import channel_graph
 from tests.keepers import Memory, loaded
+from tests.pruning.plans import random_plan
 
 Kept = dict[str, list[int]]
 
@@ -445,3 +446,15 @@ def test_where_nothing_is_pruned_nothing_changes_on_a_gpu(tiny: nn.Module) -> No
     dense, images = tiny.to("cuda"), _images(40).float().to("cuda")
     found = reconstruct(dense, prune(dense, _everything(dense)), _everything(dense), images)
     assert (found.network(images) - dense(images)).abs().max() < 1e-5
+
+
+def test_autocast_changes_no_repair(tiny: nn.Module) -> None:
+    images = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    kept = random_plan(tiny, 0)
+    smaller = prune(tiny, kept)
+    wanted = reconstruct(tiny, smaller, kept, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = reconstruct(tiny, smaller, kept, images)
+    assert found.unseen == wanted.unseen
+    for name, tensor in wanted.network.state_dict().items():
+        assert tensor.equal(found.network.state_dict()[name])

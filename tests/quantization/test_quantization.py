@@ -283,7 +283,8 @@ def test_a_channel_whose_weights_died_away_keeps_its_bias(tiny: nn.Module, batch
 
 def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -> None:
     network = simulate(tiny, _settings(), SHAPE).eval()
-    network(batch[0])
+    with pytest.raises(DataError, match="no activation ranges yet: give images in train mode"):
+        network(batch[0])
     with pytest.raises(DataError, match="expected a network whose activations have ranges, got one that has seen no"):
         pack(network, tiny)
     network.train()
@@ -311,3 +312,31 @@ def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> 
     packed["conv1.weight"] = packed["conv1.weight"][:2]
     with pytest.raises(CheckpointError, match=r"expected conv1.weight of shape \(4, 3, 3, 3\), got \(2, 3, 3, 3\)"):
         unpack(packed, tiny, _settings(), SHAPE)
+
+
+def test_integers_of_other_bits_are_not_unpacked(tiny: nn.Module, batch: Batch) -> None:
+    """Settings of 4 bits for integers of 8, or the other way round, would stand for another network."""
+    for bits, other in ((8, 4), (8, 7), (4, 8)):
+        network = _trained(tiny, batch[0], bits=bits)
+        with pytest.raises(
+            CheckpointError, match=r"the integers are of other bits: .* the settings that they were packed"
+        ):
+            unpack(pack(network, tiny), tiny, _settings(bits=other), SHAPE)
+
+
+def test_weights_too_small_for_any_scale_are_not_packed(tiny: nn.Module, batch: Batch) -> None:
+    with torch.no_grad():
+        tiny.fc.weight.mul_(1e-7)
+    network = simulate(tiny, _settings(), SHAPE)
+    with torch.no_grad():
+        network(batch[0])
+    with pytest.raises(NumericsError, match=r"fc: its weights, BatchNorm folded in, are at most .*, too small"):
+        pack(network, tiny)
+
+
+def test_autocast_changes_no_simulation(tiny: nn.Module, batch: Batch) -> None:
+    network = _trained(tiny, batch[0]).eval()
+    with torch.no_grad():
+        wanted = network(batch[0])
+        with torch.autocast("cpu", torch.bfloat16):
+            assert network(batch[0]).equal(wanted)

@@ -115,7 +115,7 @@ def test_a_part_that_fails_leaves_its_traceback_and_the_next_one_runs(place: Pla
     place.config.write_text("name: small\n")
     code, said = place.session("--parts", "trainings", "tests")
     assert code == 1, said
-    assert "SettingsError: grid: missing" in contents(place.out / "trainings-failed.tar.gz")["failed.txt"].decode()
+    assert "SettingsError: grid: missing" in contents(place.out / "failed.tar.gz")["trainings/failed.txt"].decode()
     rows = place.summary()
     assert rows["the part itself"]["state"] == "failed"
     assert rows["pytest -m gpu"]["state"] == "ended"
