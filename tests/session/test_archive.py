@@ -92,7 +92,8 @@ def test_a_measurement_that_fails_leaves_its_traceback_beside_the_others(
         tiny.fc.weight.fill_(float("nan"))
     failed = run(Case("tiny", tiny, *batch, products=2, pictures="random"), ["fp32"], tmp_path, code="")
     assert failed == [
-        "measure fp32 ours: fc.weight holds NaN or Inf; expected a network whose training did not diverge."
+        "measure fp32 ours: fc.weight holds NaN or Inf; expected a network whose training did not diverge.",
+        "profile fp32 ours: fc.weight: the network holds NaN or Inf; check its weights and the images.",
     ]
     said = (tmp_path / "tiny/fp32/ours_measure_failed.txt").read_text()
     assert said.startswith("Traceback")
