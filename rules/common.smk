@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 from ehap.errors import SettingsError
 from ehap.settings.names import DATASETS, DENSE, MODELS
@@ -40,8 +41,8 @@ CELL = "{dataset}/{model}/seed{seed}"
 MACHINE = canonical(asdict(RUN.machine))
 JOB = (
     " --dataset {wildcards.dataset} --model {wildcards.model} --seed {wildcards.seed} --code {params.code}"
-    " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --states {STATES}"
-    " --events={EVENTS} --log {log}"
+    " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --states {STATES:q}"
+    " --events={EVENTS:q} --log {log:q}"
 )
 
 

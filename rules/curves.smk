@@ -37,8 +37,8 @@ rule curves:
     params:
         code=digest("curves.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/curves.py --picture {output.picture} --log {log}"
-        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input}"
+        "{PYTHON:q} {SCRIPTS:q}/curves.py --picture {output.picture:q} --log {log:q}"
+        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input:q}"
 
 
 rule shapes:
@@ -74,5 +74,5 @@ rule shapes:
     params:
         code=digest("shapes.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/shapes.py --dense {input.dense} --picture {output.picture} --log {log}"
-        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input.plans}"
+        "{PYTHON:q} {SCRIPTS:q}/shapes.py --dense {input.dense:q} --picture {output.picture:q} --log {log:q}"
+        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input.plans:q}"

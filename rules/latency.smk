@@ -18,8 +18,8 @@ rule deploy_dense:
     params:
         code=digest("deploy_dense.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/deploy_dense.py --checkpoint {input.checkpoint}"
-        " --fp32 {output.fp32} --int8 {output.int8}" + JOB
+        "{PYTHON:q} {SCRIPTS:q}/deploy_dense.py --checkpoint {input.checkpoint:q}"
+        " --fp32 {output.fp32:q} --int8 {output.int8:q}" + JOB
 
 
 rule latency:
@@ -47,7 +47,7 @@ rule latency:
         settings=settings_of("latency"),
         code=digest("latency.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/latency.py --dense-fp32 {input.dense_fp32} --dense-int8 {input.dense_int8}"
-        " --checkpoint {input.checkpoint} --onnx {input.onnx} --deployed {input.deployed} --record {output.record}"
+        "{PYTHON:q} {SCRIPTS:q}/latency.py --dense-fp32 {input.dense_fp32:q} --dense-int8 {input.dense_int8:q}"
+        " --checkpoint {input.checkpoint:q} --onnx {input.onnx:q} --deployed {input.deployed:q} --record {output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
         + JOB

@@ -36,6 +36,6 @@ rule report:
         settings=settings_of("tables"),
         code=digest("report.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/report.py --results {params.results} --page {output.page} --paper {input.paper}"
-        " --paper-settings {input.paper_settings} --measurements measurements --settings {params.settings:q} --log {log}"
+        "{PYTHON:q} {SCRIPTS:q}/report.py --results {params.results:q} --page {output.page:q} --paper {input.paper:q}"
+        " --paper-settings {input.paper_settings:q} --measurements measurements --settings {params.settings:q} --log {log:q}"
         " --options={OPTIONS:q}"

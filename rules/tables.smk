@@ -62,5 +62,5 @@ rule tables:
         settings=settings_of("tables"),
         code=digest("tables.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/tables.py --results {params.results} --folder {params.results}/tables --paper {input.paper}"
-        " --paper-settings {input.paper_settings} --settings {params.settings:q} --log {log}"
+        "{PYTHON:q} {SCRIPTS:q}/tables.py --results {params.results:q} --folder {params.results:q}/tables --paper {input.paper:q}"
+        " --paper-settings {input.paper_settings:q} --settings {params.settings:q} --log {log:q}"

@@ -42,7 +42,7 @@ rule trace_part:
         settings=settings_of("trace"),
         code=digest("trace_part.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/trace_part.py --data {input.data} --checkpoint {input.checkpoint} --part {output.part}"
+        "{PYTHON:q} {SCRIPTS:q}/trace_part.py --data {input.data:q} --checkpoint {input.checkpoint:q} --part {output.part:q}"
         " --settings {params.settings:q} --curvature {wildcards.curvature}" + JOB
 
 
@@ -69,10 +69,10 @@ rule trace:
         script=trace_script,
         settings=settings_of("trace"),
         parts=lambda wildcards, input: (
-            f"--parts {Path(input.parts[0]).parent}" if input.parts else ""
+            f"--parts {quote(str(Path(input.parts[0]).parent))}" if input.parts else ""
         ),
         code=lambda wildcards: digest(trace_script(wildcards)),
     shell:
-        "{PYTHON} {SCRIPTS}/{params.script} --data {input.data} --checkpoint {input.checkpoint}"
-        " --traces {output.traces} --record {output.record} {params.parts} --settings {params.settings:q}"
+        "{PYTHON:q} {SCRIPTS:q}/{params.script} --data {input.data:q} --checkpoint {input.checkpoint:q}"
+        " --traces {output.traces:q} --record {output.record:q} {params.parts} --settings {params.settings:q}"
         " --curvature {wildcards.curvature}" + JOB
