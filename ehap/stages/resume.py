@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from ehap.errors import BusyError, StoppedError
+from ehap.files import write_atomically
 from ehap.records import Job
-from ehap.runtime import device_name, logger, write_atomically
+from ehap.runtime import device_name, logger
 
 CPU = torch.device("cpu")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

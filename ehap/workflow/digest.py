@@ -23,14 +23,15 @@ def source_digest(script: Path, root: Path, lock: Path) -> str:
         lock: The pinned requirements.
     """
     digest = hashlib.sha256()
-    for path in sorted(_reached(script, root)):
+    for path in source_files(script, root):
         digest.update(str(path.relative_to(root)).encode() + _code(path))
     pins = [line.strip() for line in lock.read_text().splitlines()]
     digest.update("\n".join(line for line in pins if line and not line.startswith("#")).encode())
     return digest.hexdigest()[:16]
 
 
-def _reached(script: Path, root: Path) -> set[Path]:
+def source_files(script: Path, root: Path) -> list[Path]:
+    """Return a script and the files of the package that it imports, transitively, in a fixed order."""
     reached: set[Path] = set()
     waiting = [script]
     while waiting:
@@ -38,7 +39,7 @@ def _reached(script: Path, root: Path) -> set[Path]:
         if path not in reached:
             reached.add(path)
             waiting.extend(_imports(path, root))
-    return reached
+    return sorted(reached)
 
 
 @cache
