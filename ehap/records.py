@@ -18,7 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.runtime import device_name, instruction_sets, write_atomically
+from ehap.files import write_atomically
+from ehap.runtime import device_name, instruction_sets
 
 CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
