@@ -41,11 +41,13 @@ def test_a_file_that_does_not_fit_is_named_and_the_old_one_stays(tmp_path: Path)
 
 def test_a_full_disk_says_so() -> None:
     full = Path("/dev/full")
-    with pytest.raises(
-        WriteError, match=r"^/dev/full: it cannot be written \(No space left on device\); free"
-    ) as caught:
-        with writing(full):
-            full.write_bytes(b"1")
+    with (
+        pytest.raises(
+            WriteError, match=r"^/dev/full: it cannot be written \(No space left on device\); free"
+        ) as caught,
+        writing(full),
+    ):
+        full.write_bytes(b"1")
     assert caught.value.errno == errno.ENOSPC
     assert isinstance(caught.value, EhapError)
     assert isinstance(caught.value, OSError)
