@@ -13,6 +13,7 @@ EhapError
 ├── SourceError         an input of a job is missing, or has changed while the job was at work
 ├── DeviceError         the asked-for device is not there
 ├── BusyError           another process is at work on the same job
+├── WriteError          a file cannot be written: no room, no permission
 └── StoppedError        the job was told to stop; it says where its state is
 
 A message says what was expected, what came, and what to do.
@@ -69,6 +70,10 @@ class DeviceError(EhapError):
 
 class BusyError(EhapError):
     """Another process is at work on the same job."""
+
+
+class WriteError(EhapError, OSError):
+    """A file cannot be written: no room, no permission. It is an OSError as well, and has its ``errno``."""
 
 
 class StoppedError(EhapError):

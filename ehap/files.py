@@ -1,4 +1,4 @@
-"""Files: their content's hash, and writing them whole. Without torch: Snakemake's start needs both."""
+"""Files: written whole or not at all, locks on them, their content's hash. Without torch: planning needs them."""
 
 import contextlib
 import errno
@@ -8,39 +8,80 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from ehap.errors import WriteError
 
 logger = logging.getLogger("ehap")
+ADVICE = {
+    errno.ENOSPC: "free some space on that file system, then run again",
+    errno.EDQUOT: "free some of your quota there, then run again",
+    errno.EROFS: "make that file system writable, or work in another folder",
+    errno.EACCES: "make that folder writable for you, or work in another one",
+    errno.EPERM: "make that folder writable for you, or work in another one",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or work on another file system",
+}
+"""What to do about an error of the system on writing; on others a traceback says more."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What file systems without locks say: NFS without lockd, Lustre without -o flock, and others."""
-
 SECONDS_UNSURE = 2.0
 """A file that was written so shortly ago could change again without a new time; its hash is not cached, as in git."""
+_warned: set[tuple[Path, str]] = set()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says while the block writes ``path`` into one clear error.
+
+    Raises:
+        WriteError: There is no room for the file, or it may not be written.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        if error.errno not in ADVICE:
+            raise
+        reason = os.strerror(error.errno)
+        clear = WriteError(f"{path}: it cannot be written ({reason}); {ADVICE[error.errno]}.")
+        clear.errno = error.errno
+        raise clear from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets either the old content or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that a reader, or a crash, meets either the old content or the whole new one.
+
+    Raises:
+        WriteError: There is no room for the file, or it may not be written; the old content is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-def locked(file: IO[str], wait: bool) -> bool:
-    """Lock an open file for this process alone, and return whether it is locked; closing the file frees it.
+def locked(file: IO[Any], wait: bool, against: str = "a second process at the same work") -> bool:
+    """Lock an open file until it is closed; the system frees the lock of a process that ends, however it ends.
 
-    Where the file system has no locks, a warning is all that can be done; the file counts as locked.
+    On a file system without locks the work goes on unguarded, and the log says so, once a folder.
 
     Args:
         file: Open for writing.
-        wait: Until whoever holds it lets it go; without, False is returned.
+        wait: For another process that holds the lock.
+        against: What the lock keeps away, for that line.
+
+    Returns:
+        False where another process holds the lock; True where the work may go on.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,9 +90,11 @@ def locked(file: IO[str], wait: bool) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        logger.warning(
-            "%s: this file system has no locks (%s); start no second job for the same output", file.name, error.strerror
-        )
+        folder = Path(file.name).parent
+        if (folder, against) not in _warned:
+            _warned.add((folder, against))
+            reason = os.strerror(error.errno)
+            logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, reason, against)
     return True
 
 

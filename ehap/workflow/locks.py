@@ -9,6 +9,7 @@ from ehap.files import locked
 
 logger = logging.getLogger("ehap")
 FOLDER = "locks"
+AGAINST = "a second job for the same output"
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def alone(states: Path | None, output: Path) -> Iterator[None]:
         yield
         return
     with file:
-        if not locked(file, wait=False):
+        if not locked(file, wait=False, against=AGAINST):
             logger.info("another job is at work on %s; waiting until it has ended (it holds %s)", output, path)
-            locked(file, wait=True)
+            locked(file, wait=True, against=AGAINST)
         yield
