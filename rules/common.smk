@@ -54,7 +54,7 @@ JOB = (
 )
 
 
-compare_at_start(workflow, Path(STATES))
+compare_at_start(workflow)
 
 
 wildcard_constraints:

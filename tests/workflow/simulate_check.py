@@ -44,8 +44,8 @@ def compared(jobs, compared=compared):
     return found
 
 
-def force_wrong(workflow, states, force_wrong=force_wrong):
-    _filled(workflow) if "FILL" in os.environ else force_wrong(workflow, states)
+def force_wrong(workflow, force_wrong=force_wrong):
+    _filled(workflow) if "FILL" in os.environ else force_wrong(workflow)
 '''
 LINE = re.compile(r"compared: (\d+) jobs agree, (\d+) do not, ([\d.]+) s")
 
@@ -83,7 +83,7 @@ def main() -> None:
                 sys.exit(f"error: expected nothing to be done:\n{said[-3000:]}")
         files = sum(1 for found in (folder / "results").rglob("*") if found.is_file())
     command = " ".join(["python -m tests.workflow.simulate_check", *sys.argv[1:]])
-    head = "| start | jobs that agree | that do not | comparison, s | Snakemake's whole dry run, s |\n|---|---|---|---|---|"
+    head = "| start | jobs that agree | that do not | comparison, s | whole dry run, s |\n|---|---|---|---|---|"
     text = f"`{command}`: {files} simulated files\n\n{head}\n" + "\n".join(rows) + "\n\n"
     print(text)
     if args.output:
