@@ -25,7 +25,7 @@ except SettingsError as error:
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
-PYTHON = f"PYTHONPATH={quote(str(ROOT))}:$PYTHONPATH {quote(sys.executable)}"
+PYTHON = f"PYTHONPATH={quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} {quote(sys.executable)}"
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
 
