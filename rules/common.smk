@@ -13,12 +13,14 @@ from ehap.settings.names import DATASETS, DENSE, MODELS
 from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
 from ehap.workflow.command import command_options
+from ehap.workflow.configuration import check_files
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus
 from ehap.workflow.start import at_the_end, compare_at_start, note_plan
 
 try:
+    check_files([Path(file) for file in workflow.configfiles])
     RUN = Run(config)
 except SettingsError as error:
     sys.exit(f"error in the configuration: {error}")
