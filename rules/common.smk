@@ -17,6 +17,7 @@ from ehap.workflow.configuration import check_files
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus
+from ehap.workflow.sources import beside
 from ehap.workflow.start import at_the_end, compare_at_start, note_plan
 
 try:

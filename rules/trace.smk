@@ -21,6 +21,11 @@ def trace_parts(wildcards):
     )
 
 
+def trace_notes(wildcards):
+    """What the parts were made from; an input, since Snakemake deletes a temporary file that nothing needs at once."""
+    return [beside(part) for part in trace_parts(wildcards)]
+
+
 rule trace_part:
     """A part of the traces, where the curvature is shared out."""
     input:
@@ -53,6 +58,7 @@ rule trace:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
         parts=trace_parts,
+        notes=trace_notes,
     output:
         traces=f"{RESULTS}/trace/{CELL}/{{curvature}}/traces.safetensors",
         record=f"{RESULTS}/trace/{CELL}/{{curvature}}/record.json",

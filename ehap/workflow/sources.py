@@ -59,6 +59,11 @@ def holder(outputs: Iterable[str]) -> str | None:
     return next((path for path in outputs if path.endswith((RECORD, BESIDE))), None)
 
 
+def beside(part: Path | str) -> str:
+    """Return the file that says what a part was made from."""
+    return str(Path(part).with_suffix(f".{BESIDE}"))
+
+
 def write_sources(path: Path, sources: Sources) -> None:
     """Add them to the record at ``path``, or make it a file of its own where there is none."""
     content = json.loads(path.read_text()) if path.exists() else {}
@@ -93,9 +98,8 @@ def check_made_from(parts: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raise SourceError unless each of ``parts``, by the file beside it, was made from ``inputs`` as they are now."""
     wanted = hashed(inputs)
     for part in parts:
-        beside = part.with_suffix(f".{BESIDE}")
         try:
-            sources = read_sources(beside)
+            sources = read_sources(Path(beside(part)))
         except (OSError, ValueError):
             sources = None
         if sources is None or sources.inputs != wanted:

@@ -85,8 +85,9 @@ def force_wrong(workflow: Any) -> None:
 
 def at_the_end(workflow: Any, states: Path) -> str:
     """Compare once more when a run has ended well, forget what was kept for it, and return what disagrees."""
-    found = compared([job for job in workflow.dag.jobs if job.output])
-    forget(states, found.good)
+    jobs = [job for job in workflow.dag.jobs if job.output]
+    found = compared(jobs)
+    forget(states, {str(job.output[0]) for job in jobs} - set(found.wrong))  # temporary ones are gone, and not good
     return f"{found.text()}\nRun Snakemake again to make this anew.\n" if found.wrong else ""
 
 
