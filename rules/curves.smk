@@ -1,3 +1,4 @@
+# Snakemake does not see in which order a job has its inputs, but pictures are drawn in that order.
 rule curves:
     """One picture a cell: how the accuracy of the dense network and of every method's network grew."""
     input:
@@ -35,6 +36,7 @@ rule curves:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        order=canonical({"methods": GRID.methods, "schemes": GRID.schemes}),
         code=digest("curves.py"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/curves.py --picture {output.picture:q} --log {log:q}"
@@ -72,6 +74,7 @@ rule shapes:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        order=canonical({"methods": GRID.methods}),
         code=digest("shapes.py"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/shapes.py --dense {input.dense:q} --picture {output.picture:q} --log {log:q}"
