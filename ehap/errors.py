@@ -9,8 +9,11 @@ EhapError
 ├── MismatchError       two forms of one network give different answers
 ├── NumericsError       NaN or Inf where a finite number was expected
 ├── ProvenanceError     the notes on how outputs came to be are absent or not to be trusted
+├── CodeError           the code that runs is not the code that was planned with
+├── SourceError         an input of a job is missing, or has changed while the job was at work
 ├── DeviceError         the asked-for device is not there
 ├── BusyError           another process is at work on the same job
+├── WriteError          a file cannot be written: no room, no permission
 └── StoppedError        the job was told to stop; it says where its state is
 
 A message says what was expected, what came, and what to do.
@@ -53,12 +56,24 @@ class ProvenanceError(EhapError):
     """The notes on how outputs came to be are absent or not to be trusted."""
 
 
+class CodeError(EhapError):
+    """The code that runs is not the code that was planned with."""
+
+
+class SourceError(EhapError):
+    """An input of a job is missing, or has changed while the job was at work."""
+
+
 class DeviceError(EhapError):
     """The asked-for device is not there."""
 
 
 class BusyError(EhapError):
     """Another process is at work on the same job."""
+
+
+class WriteError(EhapError, OSError):
+    """A file cannot be written: no room, no permission. It is an OSError as well, and has its ``errno``."""
 
 
 class StoppedError(EhapError):

@@ -18,7 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.runtime import device_name, instruction_sets, write_atomically
+from ehap.files import write_atomically
+from ehap.runtime import device_name, instruction_sets
 
 CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
@@ -55,6 +56,10 @@ class Job:
     scheme: str = ""
     code: str = ""
     started: float = field(default_factory=time.monotonic, compare=False)
+
+    def title(self) -> str:
+        """Return how pictures name the cell."""
+        return f"{self.model} on {self.dataset}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

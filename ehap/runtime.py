@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import logging
-import os
 import platform
 import re
 import resource
@@ -179,17 +178,3 @@ def synchronize(device: torch.device) -> None:
     """Wait until the device has done all it was given, so that a clock read next is true."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets either the old content or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -18,5 +18,5 @@ rule assess:
     params:
         code=digest("assess.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/assess.py --data {input.data:q} --pruned {input.pruned:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/assess.py --data {input.data:q} --pruned {input.pruned:q} --record {output.record:q}"
         " --method {wildcards.method}" + JOB

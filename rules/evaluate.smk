@@ -19,7 +19,7 @@ rule evaluate_dense:
     params:
         code=digest("evaluate.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
         " --training {input.training:q} --record {output.record:q}"
         " --method {DENSE}" + JOB
 
@@ -45,7 +45,7 @@ rule evaluate_pruned:
     params:
         code=digest("evaluate.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
         " --training {input.training:q} --record {output.record:q}"
         " --method {wildcards.method}" + JOB
 
@@ -71,6 +71,6 @@ rule evaluate_quantized:
     params:
         code=digest("evaluate.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
         " --training {input.training:q} --record {output.record:q}"
         " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB

@@ -35,6 +35,6 @@ rule finetune:
         ),
         code=digest("finetune.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.parent} --checkpoint {output.checkpoint:q}"
+        "{PYTHON} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.parent} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

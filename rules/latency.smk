@@ -16,6 +16,7 @@ rule deploy_dense:
     output:
         fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
         int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
+        sources=f"{RESULTS}/deploy/{CELL}/{DENSE}/sources.json",
     log:
         f"{LOGS}/deploy/{CELL}/{DENSE}.log",
     benchmark:
@@ -29,8 +30,9 @@ rule deploy_dense:
     params:
         code=digest("deploy_dense.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/deploy_dense.py --checkpoint {input.checkpoint:q}"
-        " --fp32 {output.fp32:q} --int8 {output.int8:q}" + JOB
+        "{PYTHON} {SCRIPTS:q}/deploy_dense.py --checkpoint {input.checkpoint:q}"
+        " --fp32 {output.fp32:q} --int8 {output.int8:q} --sources {output.sources:q}"
+        + JOB
 
 
 rule latency:
@@ -57,7 +59,7 @@ rule latency:
         settings=settings_of("latency"),
         code=digest("latency.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/latency.py --dense-fp32 {input.dense_fp32:q} --dense-int8 {input.dense_int8:q}"
+        "{PYTHON} {SCRIPTS:q}/latency.py --dense-fp32 {input.dense_fp32:q} --dense-int8 {input.dense_int8:q}"
         " --checkpoint {input.checkpoint:q} --onnx {input.onnx:q} --deployed {input.deployed:q} --record {output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
         + JOB

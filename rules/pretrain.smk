@@ -30,6 +30,6 @@ rule pretrain:
         ),
         code=digest("pretrain.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/pretrain.py --data {input.data:q} {params.weights} --checkpoint {output.checkpoint:q}"
+        "{PYTHON} {SCRIPTS:q}/pretrain.py --data {input.data:q} {params.weights} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --settings {params.settings:q}"
         + JOB

@@ -69,6 +69,6 @@ rule prune:
         files=prune_arguments,
         code=lambda wildcards: digest(prune_script(wildcards)),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/{params.script} {params.files} --plan {output.plan:q} --pruned {output.pruned:q}"
+        "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --plan {output.plan:q} --pruned {output.pruned:q}"
         " --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from ehap.errors import CheckpointError, DeviceError, NumericsError
+from ehap.files import write_atomically
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
-from ehap.runtime import INTEGER_SETS, choose_device, write_atomically
+from ehap.runtime import INTEGER_SETS, choose_device
 from ehap.settings import Prepare
 
 CPU = torch.device("cpu")

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ehap.data import DATASETS
 from ehap.errors import PlanError
 from ehap.evaluation import each_turn, flops, in_turns, parameters
+from ehap.files import write_atomically
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.models.folding import fuse_norms
 from ehap.pruning import Planner, expanded, layer_weights, magnitude, mask_, placements, prune
@@ -33,7 +34,7 @@ from ehap.quantization.deployment import in_integers as in_integer_kernels
 from ehap.quantization.exact_sums import OPTION, how_exact
 from ehap.quantization.inductor import InductorNetwork, frozen
 from ehap.records import read_record, read_tensors, write_tensors
-from ehap.runtime import device_name, instruction_sets, slug, write_atomically
+from ehap.runtime import device_name, instruction_sets, slug
 from ehap.settings import Prune
 from ehap.settings.names import MODELS
 from ehap.tables.benchmark import write_benchmark

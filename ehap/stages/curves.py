@@ -9,7 +9,7 @@ import pandas
 from safetensors import safe_open
 
 from ehap.errors import DataError
-from ehap.runtime import write_atomically
+from ehap.files import write_atomically
 from ehap.tables import kept_shares, learning_curves
 
 PANELS = {"pretrain": "pretrain", "finetune": "fine-tune", "quantize": "quantization-aware"}

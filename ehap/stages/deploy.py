@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ehap.data import plain_batches
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
+from ehap.files import write_atomically
 from ehap.graph import INTEGER
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import expanded, placements, prune
@@ -26,7 +27,7 @@ from ehap.quantization.deployment import (
 from ehap.quantization.exact_sums import recorded
 from ehap.quantization.proof import check_engine
 from ehap.records import Job, Value, write_record
-from ehap.runtime import choose_device, logger, write_atomically
+from ehap.runtime import choose_device, logger
 from ehap.settings import Deploy, Machine
 from ehap.settings.deploy import ENGINE_BITS
 from ehap.stages.dense import blank_dense

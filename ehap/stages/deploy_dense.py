@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from ehap.data import DATASETS
+from ehap.files import write_atomically
 from ehap.models import INPUT_SHAPE
 from ehap.models.folding import fuse_norms
 from ehap.quantization import pack_on_noise, unpack
 from ehap.quantization.deployment import audit, check_declared, floats_to_onnx, left_in_float, to_onnx
 from ehap.records import Job
-from ehap.runtime import choose_device, write_atomically
+from ehap.runtime import choose_device
 from ehap.settings import Machine
 from ehap.stages.dense import load_dense
 

@@ -14,9 +14,10 @@ from torch import nn
 
 from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
+from ehap.files import write_atomically
 from ehap.models import channels_last_
 from ehap.records import Job, Proof, Value, write_record
-from ehap.runtime import keep_freed_memory, logger, write_atomically
+from ehap.runtime import keep_freed_memory, logger
 from ehap.settings import Machine, Qat, Training
 from ehap.settings.machine import Step
 from ehap.stages.prepared import Data

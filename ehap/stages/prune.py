@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import CheckpointError, SettingsError
+from ehap.files import write_atomically
 from ehap.graph import example_images
 from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
@@ -25,7 +26,7 @@ from ehap.pruning.criteria import Given, ranking
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept, cut
 from ehap.records import Job, Proof, Value, proof, read_tensors, write_record
-from ehap.runtime import choose_device, write_atomically
+from ehap.runtime import choose_device
 from ehap.settings import Machine, Prune
 from ehap.stages.dense import architecture, check_cell, load_dense, save_model
 

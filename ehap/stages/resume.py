@@ -3,7 +3,6 @@
 The state lies outside the rule's outputs, which Snakemake deletes when a job fails, and goes when the job is done.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -20,8 +19,9 @@ from typing import Any
 import torch
 
 from ehap.errors import BusyError, StoppedError
+from ehap.files import locked, write_atomically
 from ehap.records import Job
-from ehap.runtime import device_name, logger, write_atomically
+from ehap.runtime import device_name, logger
 
 CPU = torch.device("cpu")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -82,13 +82,11 @@ class Resume:
             yield
             return
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not locked(lock, wait=False, against="a second process at the same job"):
                 raise BusyError(
                     f"another process is at work on this job (it holds {lock.name}), perhaps left over from a run that "
                     "was killed; end it or wait for it, then run again."
-                ) from None
+                )
             for left_over in self._path.parent.glob(".*.tmp"):
                 left_over.unlink()
             yield

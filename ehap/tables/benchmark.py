@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas
 
-from ehap.runtime import write_atomically
+from ehap.files import write_atomically
 
 
 def write_benchmark(

@@ -4,7 +4,6 @@ Each GPU has a number of slots, and each slot is a file that a job locks; the sy
 ends, however it ends.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -16,11 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from ehap.files import locked
+
 logger = logging.getLogger("ehap")
 SLOTS = 100
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "KUBERNETES_SERVICE_HOST")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_BETWEEN_TRIES = 0.5
+OTHERS = "more jobs on a GPU than it has room for"
 
 
 @contextmanager
@@ -70,7 +72,9 @@ def reserved(percent: int, gpus: Sequence[str], folder: Path) -> Iterator[str]:
     waiting = False
     while True:
         with (folder / "choice.lock").open("w") as choice:
-            fcntl.flock(choice, fcntl.LOCK_EX)  # one job chooses at a time, so that none takes half of what it needs
+            locked(
+                choice, wait=True, against=OTHERS
+            )  # one job chooses at a time, so that none takes half of what it needs
             free = {gpu: _free_slots(folder, gpu) for gpu in gpus}
             fitting = [gpu for gpu in gpus if free[gpu] >= wanted]
             if fitting:
@@ -103,10 +107,8 @@ def _lock_free(folder: Path, gpu: str, most: int) -> list[IO[str]]:
         if len(free) == most:
             break
         slot = (folder / f"gpu{gpu}.{number}.lock").open("w")
-        try:
-            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            slot.close()
-        else:
+        if locked(slot, wait=False, against=OTHERS):
             free.append(slot)
+        else:
+            slot.close()
     return free

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import ProvenanceError
-from ehap.runtime import write_atomically
+from ehap.files import write_atomically
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"

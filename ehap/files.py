@@ -1,0 +1,145 @@
+"""Files: written whole or not at all, locks on them, their content's hash. Without torch: planning needs them."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ehap.errors import WriteError
+
+logger = logging.getLogger("ehap")
+ADVICE = {
+    errno.ENOSPC: "free some space on that file system, then run again",
+    errno.EDQUOT: "free some of your quota there, then run again",
+    errno.EROFS: "make that file system writable, or work in another folder",
+    errno.EACCES: "make that folder writable for you, or work in another one",
+    errno.EPERM: "make that folder writable for you, or work in another one",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or work on another file system",
+}
+"""What to do about an error of the system on writing; on others a traceback says more."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+SECONDS_UNSURE = 2.0
+"""A file that was written so shortly ago could change again without a new time; its hash is not cached, as in git."""
+_warned: set[tuple[Path, str]] = set()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says while the block writes ``path`` into one clear error.
+
+    Raises:
+        WriteError: There is no room for the file, or it may not be written.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        if error.errno not in ADVICE:
+            raise
+        reason = os.strerror(error.errno)
+        clear = WriteError(f"{path}: it cannot be written ({reason}); {ADVICE[error.errno]}.")
+        clear.errno = error.errno
+        raise clear from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, meets either the old content or the whole new one.
+
+    Raises:
+        WriteError: There is no room for the file, or it may not be written; the old content is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def locked(file: IO[Any], wait: bool, against: str = "a second process at the same work") -> bool:
+    """Lock an open file until it is closed; the system frees the lock of a process that ends, however it ends.
+
+    On a file system without locks the work goes on unguarded, and the log says so, once a folder.
+
+    Args:
+        file: Open for writing.
+        wait: For another process that holds the lock.
+        against: What the lock keeps away, for that line.
+
+    Returns:
+        False where another process holds the lock; True where the work may go on.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        folder = Path(file.name).parent
+        if (folder, against) not in _warned:
+            _warned.add((folder, against))
+            reason = os.strerror(error.errno)
+            logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, reason, against)
+    return True
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Hashes:
+    """SHA-256 of files, kept from one start to the next while size, times and inode of a file stay.
+
+    Args:
+        path: Where they are kept; a damaged file counts as none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._new = path, False
+        self._known: dict[str, list[object]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._known = dict(json.loads(path.read_text()))
+
+    def of(self, path: str) -> str | None:
+        """Return the hash of a file; None where there is none, as for a link to nothing."""
+        try:
+            found = Path(path).stat()
+            signature = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+            known = self._known.get(path)
+            if known is not None and known[:-1] == signature:
+                return str(known[-1])
+            digest = sha256_of(path)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        if time.time() - max(found.st_mtime, found.st_ctime) > SECONDS_UNSURE:
+            self._known[path] = [*signature, digest]
+            self._new = True
+        return digest
+
+    def save(self) -> None:
+        """Keep what is new; where that cannot be, the next start computes it again."""
+        if self._new:
+            with contextlib.suppress(OSError):
+                write_atomically(self._path, json.dumps(self._known).encode())
+            self._new = False
