@@ -350,11 +350,6 @@ def test_a_new_seed_adds_its_cells(project: Path) -> None:
     assert "prepare" not in jobs
 
 
-def test_another_order_of_methods_redraws_every_picture_and_table(project: Path) -> None:
-    write_config(project, _config("grid|methods", ["random", "hap"]))
-    assert planned(project) == {"curves": 1, "shapes": 1, "tables": 1, "report": 1, "all": 1}
-
-
 def test_another_machine_reruns_nothing(project: Path) -> None:
     write_config(project, _config("machine", {"device": "auto", "threads": 2}))
     assert planned(project) == {}
