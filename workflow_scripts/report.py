@@ -18,7 +18,7 @@ args = arguments(
     several=("further_inputs",),
     beside=("results", "measurements"),
 )
-args.inputs += page_files(args.results, args.settings)
+args.inputs += [path for path in page_files(args.results, args.settings) if path.exists()]  # it says what is missing
 
 
 def _work() -> None:

@@ -42,7 +42,7 @@ def test_what_the_page_of_the_rule_prints_works_as_printed(project: Path) -> Non
     page = "results/other/report/index.html"
     options = ["--config", "name=other", "machine={device: cpu, data_folder: /my data}"]
     said = snakemake_in(project, "--dry-run", "--printshellcmds", page, *options).stdout
-    (made,) = re.findall("Shell command: (.*workflow_scripts/report.py.*)", said)
+    (made,) = re.findall(r"Shell command: (.*/report\.py .*)", said)
     run_in(project, "bash", "-c", made)  # before the records are there
     record = "results/other/evaluate/digits/resnet20/seed0/dense/record.json"
     (printed,) = {command for command in _commands(project / page) if "/evaluate/" in command}

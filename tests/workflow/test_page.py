@@ -307,9 +307,9 @@ def test_a_damaged_record_is_one_clear_line(finished: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "expected a configuration there; in {folder} there are: other."),
-        ("name: [", "expected YAML ("),
-        ("", "expected names and values as in config/config.yaml, got None."),
+        (None, ": expected a configuration there; in {folder} there are: other."),
+        ("name: [", ", line 2: expected YAML ("),
+        ("", ": expected names and values as in config/config.yaml, got None."),
     ],
 )
 def test_a_configuration_that_cannot_be_read_is_one_clear_line(
@@ -321,7 +321,7 @@ def test_a_configuration_that_cannot_be_read_is_one_clear_line(
     command = [sys.executable, f"workflow_scripts/{script}", str(tmp_path / "run.yaml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path / 'run.yaml'}: {said.format(folder=tmp_path)}")
+    assert done.stderr.startswith(f"error: {tmp_path / 'run.yaml'}{said.format(folder=tmp_path)}")
     assert len(done.stderr.splitlines()) == 1
 
 
