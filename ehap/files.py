@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,11 @@ _warned: set[tuple[Path, str]] = set()
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says while the block writes ``path`` into one clear error.
+def writing(path: Path | None = None) -> Iterator[None]:
+    """Turn what the system says while the block writes into one clear error.
+
+    Args:
+        path: What the block writes; None for any file, which is named where the system names it.
 
     Raises:
         WriteError: There is no room for the file, or it may not be written.
@@ -39,10 +43,38 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in ADVICE:
             raise
-        reason = os.strerror(error.errno)
-        clear = WriteError(f"{path}: it cannot be written ({reason}); {ADVICE[error.errno]}.")
+        clear = WriteError(f"{path or error.filename or 'a file'}: {reason(error)}.")
         clear.errno = error.errno
         raise clear from None
+
+
+def reason(error: OSError) -> str:
+    """Return why a file cannot be written, and what to do."""
+    number = error.errno or 0
+    return f"it cannot be written ({os.strerror(number)}); {ADVICE.get(number, 'see the message of the system')}"
+
+
+class LogFile(logging.FileHandler):
+    """A log that the work goes on without where it is cut off; stderr says so once.
+
+    Raises:
+        WriteError: The file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            super().__init__(path, mode="w")
+        self._path, self._said = path, False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging calls it)
+        """Say what the system says; leave other errors to logging."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError) or error.errno not in ADVICE:
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            print(f"warning: {self._path}: {reason(error)}; the work goes on without its log", file=sys.stderr)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -87,6 +119,6 @@ def locked(file: IO[Any], wait: bool, against: str = "a second process at the sa
         folder = Path(file.name).parent
         if (folder, against) not in _warned:
             _warned.add((folder, against))
-            reason = os.strerror(error.errno)
-            logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, reason, against)
+            said = os.strerror(error.errno)
+            logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, said, against)
     return True
