@@ -30,9 +30,16 @@ include: "rules/report.smk"
 
 
 onstart:
+    refuse_folders()
     jobs = list(workflow.dag.needrun_jobs())
     refuse_slow_traces(jobs)
+    note_plan(jobs)
     print(plan_of(jobs), file=sys.stderr)
+
+
+# What a job was made from may have changed while others ran.
+onsuccess:
+    print(at_the_end(workflow, Path(STATES)), end="", file=sys.stderr)
 
 
 # Where jobs go to a cluster, these run where snakemake itself does: seconds each, from records only.

@@ -9,6 +9,8 @@ EhapError
 ├── MismatchError       two forms of one network give different answers
 ├── NumericsError       NaN or Inf where a finite number was expected
 ├── ProvenanceError     the notes on how outputs came to be are absent or not to be trusted
+├── CodeError           the code that runs is not the code that was planned with
+├── SourceError         an input of a job is missing, or has changed while the job was at work
 ├── DeviceError         the asked-for device is not there
 ├── BusyError           another process is at work on the same job
 ├── WriteError          a file cannot be written: no room, no permission
@@ -52,6 +54,14 @@ class NumericsError(EhapError):
 
 class ProvenanceError(EhapError):
     """The notes on how outputs came to be are absent or not to be trusted."""
+
+
+class CodeError(EhapError):
+    """The code that runs is not the code that was planned with."""
+
+
+class SourceError(EhapError):
+    """An input of a job is missing, or has changed while the job was at work."""
 
 
 class DeviceError(EhapError):

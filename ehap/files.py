@@ -1,10 +1,14 @@
-"""Files that are written whole or not at all, and locks on them."""
+"""Files: written whole or not at all, locks on them, their content's hash. Without torch: planning needs them."""
 
+import contextlib
 import errno
 import fcntl
+import hashlib
+import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +27,8 @@ ADVICE = {
 }
 """What to do about an error of the system on writing; on others a traceback says more."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+SECONDS_UNSURE = 2.0
+"""A file that was written so shortly ago could change again without a new time; its hash is not cached, as in git."""
 _warned: set[tuple[Path, str]] = set()
 
 
@@ -122,3 +128,50 @@ def locked(file: IO[Any], wait: bool, against: str = "a second process at the sa
             said = os.strerror(error.errno)
             logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, said, against)
     return True
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Hashes:
+    """SHA-256 of files, kept from one start to the next while size, times and inode of a file stay.
+
+    Args:
+        path: Where they are kept; a damaged file counts as none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._new = path, False
+        self._known: dict[str, list[object]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._known = dict(json.loads(path.read_text()))
+
+    def of(self, path: str) -> str | None:
+        """Return the hash of a file; None where there is none, as for a link to nothing."""
+        try:
+            found = Path(path).stat()
+            signature = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+            known = self._known.get(path)
+            if known is not None and known[:-1] == signature:
+                return str(known[-1])
+            digest = sha256_of(path)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        if time.time() - max(found.st_mtime, found.st_ctime) > SECONDS_UNSURE:
+            self._known[path] = [*signature, digest]
+            self._new = True
+        return digest
+
+    def save(self) -> None:
+        """Keep what is new; where that cannot be, the next start computes it again."""
+        if self._new:
+            with contextlib.suppress(OSError):
+                write_atomically(self._path, json.dumps(self._known).encode())
+            self._new = False

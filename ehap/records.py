@@ -57,6 +57,10 @@ class Job:
     code: str = ""
     started: float = field(default_factory=time.monotonic, compare=False)
 
+    def title(self) -> str:
+        """Return how pictures name the cell."""
+        return f"{self.model} on {self.dataset}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class Value:

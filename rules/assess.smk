@@ -18,5 +18,5 @@ rule assess:
     params:
         code=digest("assess.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/assess.py --data {input.data} --pruned {input.pruned} --record {output.record}"
+        "{PYTHON} {SCRIPTS:q}/assess.py --data {input.data:q} --pruned {input.pruned:q} --record {output.record:q}"
         " --method {wildcards.method}" + JOB

@@ -3,16 +3,23 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
+
+# The package beside this file plans and runs, whichever one an environment has: a clone stands for itself.
+sys.path.insert(0, workflow.basedir)
 
 from ehap.errors import SettingsError
 from ehap.settings.names import DATASETS, DENSE, MODELS
 from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
+from ehap.workflow.cluster import check_paths, quote_interpreter
 from ehap.workflow.command import command_options
 from ehap.workflow.configuration import check_files
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus
+from ehap.workflow.sources import beside
+from ehap.workflow.start import at_the_end, compare_at_start, note_plan
 
 try:
     check_files([Path(file) for file in workflow.configfiles])
@@ -22,7 +29,8 @@ except SettingsError as error:
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
-PYTHON = sys.executable
+PYTHON = f"PYTHONPATH={quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} {quote(sys.executable)}"
+quote_interpreter()
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
 
@@ -35,16 +43,23 @@ RESULTS = f"results/{RUN.name}"
 LOGS = f"logs/{RUN.name}"
 BENCHMARKS = f"benchmarks/{RUN.name}"
 EVENTS = f"{LOGS}/tensorboard" if RUN.machine.tensorboard else ""
-STATES = f"state/{RUN.name}"  # of jobs that were cut off; outputs of a failed job are deleted, states are not
+STATES = f"state/{RUN.name}"  # what must outlive a job: outputs of a failed one are deleted, this is not
 CELL = "{dataset}/{model}/seed{seed}"
 
 # Where a job computes, in its command line but not in its settings: another machine reruns nothing.
 MACHINE = canonical(asdict(RUN.machine))
-JOB = (
-    " --dataset {wildcards.dataset} --model {wildcards.model} --seed {wildcards.seed} --code {params.code}"
-    " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --states {STATES}"
-    " --events={EVENTS} --log {log}"
+NOTED = " --code {params.code} --states {STATES:q} --log {log:q}"
+HERE = (
+    " --dataset {wildcards.dataset} --model {wildcards.model} --seed {wildcards.seed}"
+    + NOTED
 )
+JOB = (
+    HERE
+    + " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --events={EVENTS:q}"
+)
+
+
+compare_at_start(workflow)
 
 
 wildcard_constraints:
@@ -77,6 +92,15 @@ def plan_of(jobs):
     """What a run is about to do and how long it should take, as text."""
     tasks = [task_of(job.output[0]) for job in jobs if job.output]
     return summary(tasks, RUN, rates([Path(RESULTS)], map(Path, RUN.also_read)))
+
+
+def refuse_folders():
+    """A folder that no job of a cluster would start in is refused before one is submitted."""
+    try:
+        if not workflow.local_exec:
+            check_paths()
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
 
 
 def refuse_slow_traces(jobs):

@@ -1,3 +1,8 @@
+def order_of(*names):
+    """The order in which pictures show the networks of a cell: another one is another picture."""
+    return canonical({name: getattr(GRID, name) for name in names})
+
+
 rule curves:
     """One picture a cell: how the accuracy of the dense network and of every method's network grew."""
     input:
@@ -25,6 +30,7 @@ rule curves:
                 "seed": "{seed}",
             },
         ),
+        sources=f"{RESULTS}/curves/{CELL}/learning_curves.sources.json",
     log:
         f"{LOGS}/curves/{CELL}.log",
     benchmark:
@@ -35,10 +41,11 @@ rule curves:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        settings=order_of("methods", "schemes"),
         code=digest("curves.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/curves.py --picture {output.picture} --log {log}"
-        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input}"
+        "{PYTHON} {SCRIPTS:q}/curves.py --histories {input:q} --picture {output.picture:q} --sources {output.sources:q}"
+        " --settings {params.settings:q}" + HERE
 
 
 rule shapes:
@@ -62,6 +69,7 @@ rule shapes:
                 "seed": "{seed}",
             },
         ),
+        sources=f"{RESULTS}/curves/{CELL}/kept_shares.sources.json",
     log:
         f"{LOGS}/shapes/{CELL}.log",
     benchmark:
@@ -72,7 +80,8 @@ rule shapes:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        settings=order_of("methods"),
         code=digest("shapes.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/shapes.py --dense {input.dense} --picture {output.picture} --log {log}"
-        " --title '{wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}' {input.plans}"
+        "{PYTHON} {SCRIPTS:q}/shapes.py --dense {input.dense:q} --plans {input.plans:q} --picture {output.picture:q}"
+        " --sources {output.sources:q} --settings {params.settings:q}" + HERE

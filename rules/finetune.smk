@@ -31,10 +31,10 @@ rule finetune:
     params:
         settings=settings_of("finetune"),
         parent=lambda wildcards, input: (
-            f"--parent {input.parent}" if input.parent else ""
+            f"--parent {quote(str(input.parent))}" if input.parent else ""
         ),
         code=digest("finetune.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/finetune.py --data {input.data} --pruned {input.pruned} {params.parent} --checkpoint {output.checkpoint}"
-        " --history {output.history} --record {output.record} --settings {params.settings:q} --method {wildcards.method}"
+        "{PYTHON} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.parent} --checkpoint {output.checkpoint:q}"
+        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

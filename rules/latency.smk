@@ -1,3 +1,14 @@
+def timing_threads(wildcards):
+    """All cores of a run on one machine, so that no other job of it disturbs the clock; of a cluster, those of a call.
+
+    The cores of the machine that submits a job say nothing about the one that it runs on.
+    """
+    if workflow.local_exec:
+        return workflow.resource_settings.cores or 1
+    settings = RUN.latency(wildcards.dataset, wildcards.model)
+    return max(settings.threads, RUN.machine.threads)
+
+
 rule deploy_dense:
     """The dense network as ONNX files, beside which every pruned one of its cell is timed."""
     input:
@@ -5,6 +16,7 @@ rule deploy_dense:
     output:
         fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
         int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
+        sources=f"{RESULTS}/deploy/{CELL}/{DENSE}/sources.json",
     log:
         f"{LOGS}/deploy/{CELL}/{DENSE}.log",
     benchmark:
@@ -18,8 +30,9 @@ rule deploy_dense:
     params:
         code=digest("deploy_dense.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/deploy_dense.py --checkpoint {input.checkpoint}"
-        " --fp32 {output.fp32} --int8 {output.int8}" + JOB
+        "{PYTHON} {SCRIPTS:q}/deploy_dense.py --checkpoint {input.checkpoint:q}"
+        " --fp32 {output.fp32:q} --int8 {output.int8:q} --sources {output.sources:q}"
+        + JOB
 
 
 rule latency:
@@ -36,8 +49,7 @@ rule latency:
         f"{LOGS}/latency/{CELL}/{{method}}/{{scheme}}.log",
     benchmark:
         f"{BENCHMARKS}/latency/{CELL}/{{method}}/{{scheme}}.tsv"
-    # All cores that a run on this machine may use: no other job of it disturbs the clock.
-    threads: workflow.resource_settings.cores or 1
+    threads: timing_threads
     resources:
         gpu=0,
         gpu_percent=0,
@@ -47,7 +59,7 @@ rule latency:
         settings=settings_of("latency"),
         code=digest("latency.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/latency.py --dense-fp32 {input.dense_fp32} --dense-int8 {input.dense_int8}"
-        " --checkpoint {input.checkpoint} --onnx {input.onnx} --deployed {input.deployed} --record {output.record}"
+        "{PYTHON} {SCRIPTS:q}/latency.py --dense-fp32 {input.dense_fp32:q} --dense-int8 {input.dense_int8:q}"
+        " --checkpoint {input.checkpoint:q} --onnx {input.onnx:q} --deployed {input.deployed:q} --record {output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
         + JOB

@@ -16,6 +16,6 @@ rule prepare:
         settings=settings_of("prepare"),
         code=digest("prepare.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/prepare.py --data {output.data} --record {output.record}"
-        " --settings {params.settings:q} --dataset {wildcards.dataset} --code {params.code}"
-        " --machine {MACHINE:q} --log {log}"
+        "{PYTHON} {SCRIPTS:q}/prepare.py --data {output.data:q} --record {output.record:q}"
+        " --settings {params.settings:q} --dataset {wildcards.dataset}"
+        " --machine {MACHINE:q}" + NOTED

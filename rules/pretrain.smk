@@ -1,6 +1,3 @@
-import shlex
-
-
 def weights_of(wildcards):
     """The file that the dense network starts from, where it has no new weights."""
     settings = RUN.pretrain(wildcards.dataset, wildcards.model)
@@ -29,10 +26,10 @@ rule pretrain:
     params:
         settings=settings_of("pretrain"),
         weights=lambda wildcards, input: (
-            f"--weights {shlex.quote(str(input.weights))}" if input.weights else ""
+            f"--weights {quote(str(input.weights))}" if input.weights else ""
         ),
         code=digest("pretrain.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/pretrain.py --data {input.data} {params.weights} --checkpoint {output.checkpoint}"
-        " --history {output.history} --record {output.record} --settings {params.settings:q}"
+        "{PYTHON} {SCRIPTS:q}/pretrain.py --data {input.data:q} {params.weights} --checkpoint {output.checkpoint:q}"
+        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q}"
         + JOB

@@ -33,6 +33,6 @@ rule reconstruct:
         settings=settings_of("reconstruct"),
         code=digest("reconstruct.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/reconstruct.py --data {input.data} --parent {input.parent} --pruned {input.pruned}"
-        " --checkpoint {output.checkpoint} --history {output.history} --record {output.record}"
+        "{PYTHON} {SCRIPTS:q}/reconstruct.py --data {input.data:q} --parent {input.parent:q} --pruned {input.pruned:q}"
+        " --checkpoint {output.checkpoint:q} --history {output.history:q} --record {output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method}" + JOB

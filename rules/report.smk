@@ -22,6 +22,7 @@ rule report:
         ],
     output:
         page=f"{RESULTS}/report/index.html",
+        sources=f"{RESULTS}/report/sources.json",
     log:
         f"{LOGS}/report.log",
     benchmark:
@@ -36,6 +37,7 @@ rule report:
         settings=settings_of("tables"),
         code=digest("report.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/report.py --results {params.results} --page {output.page} --paper {input.paper}"
-        " --paper-settings {input.paper_settings} --measurements measurements --settings {params.settings:q} --log {log}"
-        " --options={OPTIONS:q}"
+        "{PYTHON} {SCRIPTS:q}/report.py --results {params.results:q} --page {output.page:q} --paper {input.paper:q}"
+        " --paper-settings {input.paper_settings:q} --measurements measurements --settings {params.settings:q}"
+        " --further-inputs {input.benchmarks:q} {input.assets:q} --sources {output.sources:q} --options={OPTIONS:q}"
+        + NOTED

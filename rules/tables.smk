@@ -48,6 +48,7 @@ rule tables:
             shown(f"further/{name}.svg", "Pictures") for name in FURTHER_PICTURES
         ],
         summary=f"{RESULTS}/tables/summary.json",
+        sources=f"{RESULTS}/tables/sources.json",
     log:
         f"{LOGS}/tables.log",
     benchmark:
@@ -62,5 +63,6 @@ rule tables:
         settings=settings_of("tables"),
         code=digest("tables.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/tables.py --results {params.results} --folder {params.results}/tables --paper {input.paper}"
-        " --paper-settings {input.paper_settings} --settings {params.settings:q} --log {log}"
+        "{PYTHON} {SCRIPTS:q}/tables.py --results {params.results:q} --folder {params.results:q}/tables --paper {input.paper:q}"
+        " --paper-settings {input.paper_settings:q} --settings {params.settings:q} --sources {output.sources:q}"
+        " --further-outputs {output:q}" + NOTED

@@ -21,6 +21,11 @@ def trace_parts(wildcards):
     )
 
 
+def trace_notes(wildcards):
+    """What the parts were made from; an input, since Snakemake deletes a temporary file that nothing needs at once."""
+    return [beside(part) for part in trace_parts(wildcards)]
+
+
 rule trace_part:
     """A part of the traces, where the curvature is shared out."""
     input:
@@ -28,6 +33,7 @@ rule trace_part:
         checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
     output:
         part=temp(f"{PARTS}/{{shard}}-of-{{shards}}.safetensors"),
+        sources=temp(f"{PARTS}/{{shard}}-of-{{shards}}.sources.json"),
     log:
         f"{LOGS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.log",
     benchmark:
@@ -42,7 +48,7 @@ rule trace_part:
         settings=settings_of("trace"),
         code=digest("trace_part.py"),
     shell:
-        "{PYTHON} {SCRIPTS}/trace_part.py --data {input.data} --checkpoint {input.checkpoint} --part {output.part}"
+        "{PYTHON} {SCRIPTS:q}/trace_part.py --data {input.data:q} --checkpoint {input.checkpoint:q} --part {output.part:q} --sources {output.sources:q}"
         " --settings {params.settings:q} --curvature {wildcards.curvature}" + JOB
 
 
@@ -52,6 +58,7 @@ rule trace:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
         parts=trace_parts,
+        notes=trace_notes,
     output:
         traces=f"{RESULTS}/trace/{CELL}/{{curvature}}/traces.safetensors",
         record=f"{RESULTS}/trace/{CELL}/{{curvature}}/record.json",
@@ -69,10 +76,10 @@ rule trace:
         script=trace_script,
         settings=settings_of("trace"),
         parts=lambda wildcards, input: (
-            f"--parts {Path(input.parts[0]).parent}" if input.parts else ""
+            f"--parts {' '.join(map(quote, input.parts))}" if input.parts else ""
         ),
         code=lambda wildcards: digest(trace_script(wildcards)),
     shell:
-        "{PYTHON} {SCRIPTS}/{params.script} --data {input.data} --checkpoint {input.checkpoint}"
-        " --traces {output.traces} --record {output.record} {params.parts} --settings {params.settings:q}"
+        "{PYTHON} {SCRIPTS:q}/{params.script} --data {input.data:q} --checkpoint {input.checkpoint:q}"
+        " --traces {output.traces:q} --record {output.record:q} {params.parts} --settings {params.settings:q}"
         " --curvature {wildcards.curvature}" + JOB

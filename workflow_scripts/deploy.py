@@ -1,10 +1,12 @@
 """Write one quantized network as an ONNX file and test it in ONNX Runtime."""
 
 from ehap.settings import Deploy
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "weights", "training", "onnx", "record", settings=Deploy)
-with logged(args):
+args = arguments("data", "weights", "training", writes=("onnx", "record"), settings=Deploy)
+
+
+def _work() -> None:
     from ehap.stages import deploy  # only now: torchao starts CUDA, which settles what GPU it sees
 
     deploy.run(
@@ -17,3 +19,6 @@ with logged(args):
         settings=args.settings,
         machine=args.machine,
     )
+
+
+execute(args, _work)

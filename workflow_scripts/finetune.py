@@ -1,10 +1,12 @@
 """Train one pruned network on."""
 
 from ehap.settings import Finetune
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "pruned", "checkpoint", "history", "record", settings=Finetune, optional=("parent",))
-with logged(args):
+args = arguments("data", "pruned", writes=("checkpoint", "history", "record"), settings=Finetune, optional=("parent",))
+
+
+def _work() -> None:
     from ehap.stages import finetune  # only now: torchao starts CUDA, which settles what GPU it sees
 
     finetune.run(
@@ -20,3 +22,6 @@ with logged(args):
         events=args.events,
         parent=args.parent,
     )
+
+
+execute(args, _work, keep=True)

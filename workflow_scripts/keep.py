@@ -2,11 +2,13 @@
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
+from ehap.errors import EhapError
+from ehap.files import write_atomically
 from ehap.runtime import slug
 from ehap.stages import tables
+from ehap.workflow.check import checked, checked_files, configurations
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -14,11 +16,25 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<run>")
 parser.add_argument("--folder", type=Path, default=Path("measurements"))
 parser.add_argument("--networks", action="store_true", help="dense networks, too, for others to start from")
+parser.add_argument("--all", action="store_true", help="records of other files, settings or code than now, too")
 args = parser.parse_args()
 if not args.results.is_dir():
     parser.exit(1, f"error: expected the folder of a run, but there is none at {args.results}.\n")
 
-found = {path: json.loads(path.read_text()) for path in sorted(args.results.rglob("record.json"))}
+wrong: set[Path] = set()
+if not args.all:
+    name = args.results.name
+    try:
+        compared = checked(configurations()[name]) if name in configurations() else checked_files(args.results)
+    except EhapError as error:
+        parser.exit(1, f"error: {error} To keep records without a comparison, say --all.\n")
+    wrong = {Path(path).parent for path in compared.wrong}
+    if compared.text():
+        print(compared.text())
+    if wrong:
+        print("These are left out; Snakemake makes them anew, and --all keeps them as they are.")
+paths = [path for path in sorted(args.results.rglob("record.json")) if path.parent not in wrong]
+found = {path: json.loads(path.read_text()) for path in paths}
 runs = {record["device"]: args.folder / slug(record["device"]) / args.results.name for record in found.values()}
 evaluated = {record["device"] for record in found.values() if record["stage"] == "evaluate"}
 copied: dict[Path, int] = {}
@@ -28,10 +44,12 @@ for path, record in found.items():
     devices = sorted(evaluated | {record["device"]}) if record["stage"] == "prune" else [record["device"]]
     network = [path.with_name("model.safetensors")] if args.networks and record["stage"] == "pretrain" else []
     for run in (runs[device] for device in devices):
-        (run / cell).mkdir(parents=True, exist_ok=True)
         for source in (path, path.with_name("history.csv"), path.with_name("plan.json"), *network):
             if source.exists():
-                shutil.copyfile(source, run / cell / source.name)
+                try:
+                    write_atomically(run / cell / source.name, source.read_bytes())
+                except EhapError as error:
+                    parser.exit(1, f"error: {error}\n")
         copied[run] = copied.get(run, 0) + 1
 for run, count in copied.items():
     print(f"{count} records in {run}; name it under also_read to show them in the tables")

@@ -1,10 +1,12 @@
 """Check a dataset and write it as one file of tensors."""
 
 from ehap.settings import Prepare
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "record", settings=Prepare)
-with logged(args):
+args = arguments(writes=("data", "record"), settings=Prepare)
+
+
+def _work() -> None:
     from ehap.stages import prepare  # only now: torchao starts CUDA, which settles what GPU it sees
 
     prepare.run(
@@ -14,3 +16,6 @@ with logged(args):
         settings=args.settings,
         machine=args.machine,
     )
+
+
+execute(args, _work)

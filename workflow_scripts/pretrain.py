@@ -1,10 +1,12 @@
 """Train one dense network."""
 
 from ehap.settings import Pretrain
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "checkpoint", "history", "record", settings=Pretrain, optional=("weights",))
-with logged(args):
+args = arguments("data", writes=("checkpoint", "history", "record"), settings=Pretrain, optional=("weights",))
+
+
+def _work() -> None:
     from ehap.stages import pretrain  # only now: torchao starts CUDA, which settles what GPU it sees
 
     pretrain.run(
@@ -19,3 +21,6 @@ with logged(args):
         events=args.events,
         weights=args.weights,
     )
+
+
+execute(args, _work, keep=True)

@@ -1,10 +1,12 @@
 """Rank channels, plan to the budget, and cut one network down."""
 
 from ehap.settings import Prune
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("checkpoint", "plan", "pruned", "record", settings=Prune, optional=("traces",))
-with logged(args):
+args = arguments("checkpoint", writes=("plan", "pruned", "record"), settings=Prune, optional=("traces",))
+
+
+def _work() -> None:
     from ehap.stages import prune  # only now: torchao starts CUDA, which settles what GPU it sees
 
     prune.run(
@@ -17,3 +19,6 @@ with logged(args):
         settings=args.settings,
         machine=args.machine,
     )
+
+
+execute(args, _work)

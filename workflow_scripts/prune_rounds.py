@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from ehap.settings.prune import Rounds
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "checkpoint", "traces", "plan", "pruned", "record", settings=Rounds)
-with logged(args):
+args = arguments("data", "checkpoint", "traces", writes=("plan", "pruned", "record"), settings=Rounds)
+
+
+def _work() -> None:
     from ehap.stages import prune, rounds  # only now: torchao starts CUDA, which settles what GPU it sees
 
     job = replace(args.job, stage="prune")
@@ -23,3 +25,6 @@ with logged(args):
             args.data, [args.checkpoint, args.traces], job, args.settings, args.machine, args.states
         ),
     )
+
+
+execute(args, _work, keep=True)

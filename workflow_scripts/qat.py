@@ -1,10 +1,12 @@
 """Train one pruned network under quantization and pack it as integers."""
 
 from ehap.settings import Qat
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "checkpoint", "weights", "history", "record", settings=Qat)
-with logged(args):
+args = arguments("data", "checkpoint", writes=("weights", "history", "record"), settings=Qat)
+
+
+def _work() -> None:
     from ehap.stages import qat  # only now: torchao starts CUDA, which settles what GPU it sees
 
     qat.run(
@@ -19,3 +21,6 @@ with logged(args):
         states=args.states,
         events=args.events,
     )
+
+
+execute(args, _work, keep=True)

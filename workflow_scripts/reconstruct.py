@@ -1,10 +1,12 @@
 """Bring one pruned network near to the dense one on some images, without labels."""
 
 from ehap.settings import Reconstruct
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "parent", "pruned", "checkpoint", "history", "record", settings=Reconstruct)
-with logged(args):
+args = arguments("data", "parent", "pruned", writes=("checkpoint", "history", "record"), settings=Reconstruct)
+
+
+def _work() -> None:
     from ehap.stages import reconstruct  # only now: torchao starts CUDA, which settles what GPU it sees
 
     reconstruct.run(
@@ -19,3 +21,6 @@ with logged(args):
         machine=args.machine,
         states=args.states,
     )
+
+
+execute(args, _work, keep=True)

@@ -4,16 +4,29 @@ import sys
 from argparse import ArgumentParser
 
 from ehap.settings import Tables
-from ehap.workflow.cells import page_records
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.cells import page_files, page_records
+from ehap.workflow.script import arguments, execute
 
 own = ArgumentParser(add_help=False, allow_abbrev=False)  # a word that no other stage takes
 own.add_argument("--options", default="", help="of the commands that the page prints, e.g. --configfile FILE")
 options, sys.argv[1:] = own.parse_known_args()
-args = arguments("results", "paper", "paper_settings", "measurements", "page", settings=Tables)
-with logged(args):
+args = arguments(
+    "paper",
+    "paper_settings",
+    writes=("page", "sources"),
+    settings=Tables,
+    several=("further_inputs",),
+    beside=("results", "measurements"),
+)
+args.inputs += page_files(args.results, args.settings)
+
+
+def _work() -> None:
     from ehap.stages import report  # only now: torchao starts CUDA, which settles what GPU it sees
 
     records = page_records(args.results, args.settings)
     inputs = (args.paper, args.paper_settings, args.measurements)
     report.run(args.results, records, *inputs, args.page, args.settings, options.options, args.results.name)
+
+
+execute(args, _work)

@@ -1,11 +1,13 @@
 """Make the page of results of a run from what is there now; it says what is missing, and what makes it."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from ehap.errors import EhapError
 from ehap.stages import report
 from ehap.workflow.cells import page_records
+from ehap.workflow.check import checked
 from ehap.workflow.command import command_options
 from ehap.workflow.configuration import read_run
 
@@ -20,7 +22,14 @@ try:
     results = args.results or Path("results") / run.name
     page = args.page or results / "report/index.html"
     inputs = (Path("config/paper_results.csv"), Path("config/paper_settings.csv"), Path("measurements"))
-    records, options = page_records(results, run.tables()), command_options([args.configuration], {})
+    options = command_options([args.configuration], {})
+    found = checked(args.configuration)
+    if found.text():
+        print(found.text(), file=sys.stderr)
+    if found.wrong:
+        print("The page leaves these out; Snakemake makes them anew.", file=sys.stderr)
+    wrong = {Path(path).parent for path in found.wrong}
+    records = [path for path in page_records(results, run.tables()) if path.parent not in wrong]
     report.run(results, records, *inputs, page, run.tables(), options, run.name)
 except EhapError as error:
     parser.exit(1, f"error: {error}\n")

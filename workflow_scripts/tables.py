@@ -2,10 +2,17 @@
 
 from ehap.settings import Tables
 from ehap.workflow.cells import record_paths
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("results", "paper", "paper_settings", "folder", settings=Tables)
-with logged(args):
+args = arguments("paper", "paper_settings", writes=("sources",), settings=Tables, beside=("results", "folder"))
+records = record_paths(args.results, args.settings)
+args.inputs += records
+
+
+def _work() -> None:
     from ehap.stages import tables  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    tables.run(record_paths(args.results, args.settings), args.paper, args.paper_settings, args.folder)
+    tables.run(records, args.paper, args.paper_settings, args.folder)
+
+
+execute(args, _work)

@@ -1,12 +1,19 @@
 """Compute the Hessian trace of every channel, or merge the parts of it that several jobs have computed."""
 
-from ehap.settings import Trace
-from ehap.workflow.script import arguments, logged
+from pathlib import Path
 
-args = arguments("data", "checkpoint", "traces", "record", settings=Trace, optional=("parts",))
-with logged(args):
+from ehap.settings import Trace
+from ehap.workflow.script import arguments, execute
+from ehap.workflow.sources import beside, check_made_from
+
+args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Trace, several=("parts",))
+args.inputs += [Path(beside(part)) for part in args.parts]
+
+
+def _work() -> None:
     from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
 
+    check_made_from(args.parts, [args.data, args.checkpoint])
     trace.run(
         args.data,
         args.checkpoint,
@@ -16,5 +23,8 @@ with logged(args):
         settings=args.settings,
         machine=args.machine,
         states=args.states,
-        parts=args.parts,
+        parts=args.parts[0].parent if args.parts else None,
     )
+
+
+execute(args, _work, keep=True)

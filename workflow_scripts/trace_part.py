@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from ehap.settings import Trace
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "checkpoint", "part", settings=Trace)
-with logged(args):
+args = arguments("data", "checkpoint", writes=("part", "sources"), settings=Trace)
+
+
+def _work() -> None:
     from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
 
     trace.run_part(
@@ -19,3 +21,6 @@ with logged(args):
         machine=args.machine,
         states=args.states,
     )
+
+
+execute(args, _work, keep=True)

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from ehap.settings import Trace
-from ehap.workflow.script import arguments, logged
+from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "checkpoint", "traces", "record", settings=Trace)
-with logged(args):
+args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Trace)
+
+
+def _work() -> None:
     from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
     from ehap.stages.until import planner_of
 
@@ -21,3 +23,6 @@ with logged(args):
         states=args.states,
         planner=planner_of(args.settings),
     )
+
+
+execute(args, _work, keep=True)

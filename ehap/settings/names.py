@@ -53,6 +53,18 @@ class Grid:
     schemes: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The order in which a picture shows networks.
+
+    methods: As the grid names them.
+    schemes: Likewise.
+    """
+
+    methods: tuple[str, ...]
+    schemes: tuple[str, ...] = ()
+
+
 def check_names(config: Mapping[str, Any], grid: Grid) -> None:
     """Raise SettingsError where a name of the grid, a block, a selector or a setting is not known."""
     for field in ("datasets", "models", "seeds", "methods"):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ehap.errors import EhapError
+from ehap.workflow.check import configuration_of, refuse_wrong
 from ehap.workflow.provenance import NAME, pack, restore
 
 parser = argparse.ArgumentParser(prog="python -m ehap.workflow", description=__doc__)
@@ -23,6 +24,7 @@ def main(args: argparse.Namespace) -> int:
         path.parents[len(Path(mark).parts) - 1] for path in Path().glob(f"results/*/{mark}")
     ]:
         if args.command == "pack":
+            refuse_wrong(configuration_of(results.name))
             print(f"{results}: packed the notes on {pack(results)} outputs")
             continue
         done = restore(results)

@@ -25,7 +25,7 @@ def source_digest(script: Path, root: Path, lock: Path) -> str:
         lock: The pinned requirements.
     """
     digest = hashlib.sha256()
-    files = sorted(_reached(script, root))
+    files = source_files(script, root)
     for path in files:
         digest.update(str(path.relative_to(root)).encode() + _code(path))
     digest.update(executed_settings(files, root))
@@ -34,7 +34,8 @@ def source_digest(script: Path, root: Path, lock: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _reached(script: Path, root: Path) -> set[Path]:
+def source_files(script: Path, root: Path) -> list[Path]:
+    """Return a script and the files of the package that it imports, transitively, in a fixed order."""
     reached: set[Path] = set()
     waiting = [script]
     while waiting:
@@ -42,7 +43,7 @@ def _reached(script: Path, root: Path) -> set[Path]:
         if path not in reached:
             reached.add(path)
             waiting.extend(_imports(path, root))
-    return reached
+    return sorted(reached)
 
 
 @cache

@@ -119,7 +119,7 @@ def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
     assert killed
     assert "going on after" in log
     assert (whole / RESULT[stage]).read_bytes() == (tmp_path / RESULT[stage]).read_bytes()
-    assert not [path for path in (tmp_path / "states").rglob("*") if path.is_file()]
+    assert not list((tmp_path / "states").rglob("*.pt"))
     if stage == "reconstruct":
         assert re.search(r"going on after [1-9]\d* fitted layers", log)
         before, after = (json.loads((folder / "record").read_text())["values"] for folder in (whole, tmp_path))

@@ -1,0 +1,45 @@
+"""The code that a job runs, against the code that it was planned with."""
+
+import importlib
+from pathlib import Path
+
+from ehap.errors import CodeError
+from ehap.workflow.digest import source_digest, source_files
+
+
+def code_in_memory(script: Path, planned: str) -> str:
+    """Import all that a script reaches, and return the digest of what is now in memory.
+
+    A job takes hours, and an import in a function may come at its end: what is imported now is what the digest says,
+    whatever is edited later.
+
+    Args:
+        script: The file that runs, under workflow_scripts/.
+        planned: The digest with which Snakemake has planned the job; empty where a person runs the script.
+
+    Raises:
+        CodeError: The code is not the one that was planned with.
+    """
+    script = script.resolve()
+    root = script.parents[1]
+    for path in source_files(script, root):
+        if path != script:
+            parts = path.relative_to(root).with_suffix("").parts
+            module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+            _check_place(Path(str(module.__file__)), path)
+    found = source_digest(script, root, root / "envs" / "lock.txt")
+    if planned and found != planned:
+        raise CodeError(
+            "the code has been edited since this run began, so that the result would not be what was planned; nothing "
+            "was computed. Run Snakemake again: it plans with the code that is there now."
+        )
+    return found
+
+
+def _check_place(imported: Path, planned: Path) -> None:
+    """Raise CodeError where another copy of the package is imported, unless it is the same word for word."""
+    if imported.resolve() != planned and imported.read_bytes() != planned.read_bytes():
+        raise CodeError(
+            f"the plan is made from {planned}, but Python imports {imported}; run Snakemake of this checkout's own "
+            "environment (make install), or set PYTHONPATH to the checkout."
+        )

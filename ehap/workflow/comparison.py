@@ -1,0 +1,131 @@
+"""Whether results belong to the plan: records compared with files, and with the jobs that Snakemake would run."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ehap.files import Hashes
+from ehap.workflow.sources import Sources, holder, read_sources
+
+SHOWN = 12  # lines
+MISSING = " is missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A job as Snakemake would run it now: paths, settings as JSON (empty without any), and digest of its code."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    settings: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What has been found.
+
+    wrong: First output of a job to the reasons why its outputs do not belong to the plan. old: Records without
+    sources, made by an earlier version; they are taken as they are. good: First outputs of the jobs that agree.
+    """
+
+    wrong: dict[str, list[str]] = field(default_factory=dict)
+    old: list[str] = field(default_factory=list)
+    good: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return it for a terminal; empty where all is well."""
+        lines = []
+        incomplete = [path for path, reasons in self.wrong.items() if all(each.endswith(MISSING) for each in reasons)]
+        others = [path for path in self.wrong if path not in incomplete]
+        if self.old:
+            results = "1 result was" if len(self.old) == 1 else f"{len(self.old)} results were"
+            lines.append(
+                f"{results} made before records held what they were made from, and taken as found (the first: "
+                f"{self.old[0]})."
+            )
+        for title, paths in (
+            ("Incomplete, and made again", incomplete),
+            ("Made from other files, settings or code than there are now", others),
+        ):
+            found = [f"  {path}: {'; '.join(self.wrong[path])}" for path in paths]
+            lines += [f"{title}:"] * bool(found) + found[:SHOWN]
+            lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
+        return "\n".join(lines)
+
+
+def compare(jobs: Iterable[Planned], hashes: Hashes) -> Comparison:
+    """Compare what is there of each job's outputs with its record, and the record with files and plan.
+
+    Jobs of which nothing is there are passed over: Snakemake makes them where they are wanted.
+    """
+    found = Comparison()
+    for job in jobs:
+        here = [path for path in job.outputs if Path(path).exists()]
+        if not here:
+            continue
+        first = job.outputs[0]
+        path = holder(job.outputs)
+        try:
+            sources = None if path is None else read_sources(Path(path))
+            unread = path is None
+        except FileNotFoundError:
+            found.wrong[first] = [f"{path}{MISSING}"]
+            continue
+        except (OSError, ValueError):
+            found.wrong[first] = [f"{path} is damaged"]
+            continue
+        reasons = list(_reasons(job, sources, hashes)) if sources else list(_missing(job, ()))
+        if reasons:
+            found.wrong[first] = reasons
+        elif sources is None and not unread:
+            found.old.append(first)
+        else:
+            found.good.append(first)
+    hashes.save()
+    return found
+
+
+def _reasons(job: Planned, sources: Sources, hashes: Hashes) -> Iterator[str]:
+    """Yield why outputs do not belong to the plan."""
+    yield from _missing(job, sources.outputs)
+    for path, digest in sources.outputs.items():
+        if hashes.of(path) not in (digest, None):  # one that was deleted is Snakemake's to make, where it is wanted
+            yield f"{path} is not what the job wrote"
+    if set(job.inputs) != set(sources.inputs):
+        added, gone = set(job.inputs) - set(sources.inputs), set(sources.inputs) - set(job.inputs)
+        yield f"made from other files (now {_few(added)}; then {_few(gone)})"
+    for path in job.inputs:
+        if path in sources.inputs and hashes.of(path) not in (sources.inputs[path], None):
+            yield f"{path} has other content now"
+    settings = json.loads(job.settings) if job.settings else None
+    if settings != sources.settings:
+        yield f"settings: {_difference(sources.settings, settings)}"
+    if job.code != sources.code:
+        yield "other code, or other pinned libraries"
+
+
+def _missing(job: Planned, known: Iterable[str]) -> Iterator[str]:
+    """Yield the outputs that are not here, and that the record does not know: a newer version makes them."""
+    for path in job.outputs:
+        if path not in known and not Path(path).exists():
+            yield f"{path}{MISSING}"
+
+
+def _few(paths: Iterable[str]) -> str:
+    names = sorted(paths)
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "") or "none"  # noqa: PLR2004
+
+
+def _difference(then: Any, now: Any) -> str:
+    if not isinstance(then, Mapping) or not isinstance(now, Mapping):
+        return "none then" if then is None else "none now" if now is None else "of another kind"
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    return ", ".join(f"{name} is {_short(now.get(name))}, was {_short(then.get(name))}" for name in names)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004

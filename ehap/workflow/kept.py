@@ -1,0 +1,83 @@
+"""Finished outputs of long jobs, kept until Snakemake has taken them over.
+
+Snakemake deletes what a job has written where it fails, where a later job of its group fails, and before it starts a
+job again. What took hours to compute is kept beside the states, and a job of the same inputs, settings and code takes
+it from there.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ehap.files import sha256_of, write_atomically
+
+logger = logging.getLogger("ehap")
+FOLDER = "kept"
+NOTE = "kept.json"
+
+
+def folder_of(states: Path, first: str) -> Path:
+    """Return where the outputs of the job are kept whose first output is ``first``."""
+    return states / FOLDER / first.strip("/")
+
+
+def keep(states: Path, outputs: Sequence[Path], key: Any) -> None:
+    """Keep outputs for a later job of the same key; where that cannot be, the log says so.
+
+    Args:
+        states: Of the run.
+        outputs: Of one job.
+        key: Whatever decides about the outputs, as JSON can hold it.
+    """
+    folder = folder_of(states, str(outputs[0]))
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        digests = {str(path): sha256_of(path) for path in outputs}
+        for path, digest in digests.items():
+            _place(Path(path), folder / digest)
+        write_atomically(folder / NOTE, json.dumps({"key": key, "outputs": digests}).encode())
+    except OSError as error:
+        logger.warning("the outputs are not kept in %s (%s); the job goes on", folder, error)
+
+
+def take(states: Path, outputs: Sequence[Path], key: Any) -> bool:
+    """Put outputs back that an earlier job of the same key has kept, and return whether there were any."""
+    folder = folder_of(states, str(outputs[0]))
+    try:
+        note = json.loads((folder / NOTE).read_text())
+        digests = note["outputs"]
+        if note["key"] != key or list(digests) != [str(path) for path in outputs]:
+            return False
+        if any(sha256_of(folder / digest) != digest for digest in digests.values()):
+            logger.warning("what was kept in %s is damaged; it is not used", folder)
+            return False
+        for path, digest in digests.items():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+            _place(folder / digest, temporary)
+            temporary.replace(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def forget(states: Path, firsts: Iterable[str]) -> None:
+    """Forget what is kept of the jobs with these first outputs."""
+    for first in firsts:
+        folder = folder_of(states, first)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(source: Path, target: Path) -> None:
+    """Link a file, or copy it where the file system has no hard links; outputs are replaced, never written through."""
+    target.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(source.resolve(), target)
+        return
+    shutil.copyfile(source, target)

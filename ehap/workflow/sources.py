@@ -1,0 +1,108 @@
+"""What a job read and wrote, by content: by it a later start knows whether a result belongs to its plan."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from ehap.errors import SourceError
+from ehap.files import sha256_of, write_atomically
+
+KEY = "sources"
+RECORD, BESIDE = "record.json", "sources.json"
+LIBRARIES = ("torch", "torchvision", "torchao", "onnx", "onnxruntime", "numpy", "scipy", "pandas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What a job's outputs were made from.
+
+    inputs: SHA-256 of each file that the job read, by path. settings: As the command line had them. code: Digest of
+    the code that ran, with the pinned libraries. libraries: Versions that were installed. outputs: SHA-256 of each
+    file that the job wrote, by path, but for the one in which this stands.
+    """
+
+    inputs: Mapping[str, str]
+    settings: Any
+    code: str
+    libraries: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def hashed(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file, by path.
+
+    Raises:
+        SourceError: One of them is not there.
+    """
+    try:
+        return {str(path): sha256_of(path) for path in paths}
+    except FileNotFoundError as error:
+        raise SourceError(f"{error.filename}: expected a file there; run the workflow, which makes it.") from None
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of the libraries that results depend on, as installed."""
+    found = {"python": python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def holder(outputs: Iterable[str]) -> str | None:
+    """Return which of a job's outputs says what they were made from: its record, or a file of its own."""
+    return next((path for path in outputs if path.endswith((RECORD, BESIDE))), None)
+
+
+def beside(part: Path | str) -> str:
+    """Return the file that says what a part was made from."""
+    return str(Path(part).with_suffix(f".{BESIDE}"))
+
+
+def write_sources(path: Path, sources: Sources) -> None:
+    """Add them to the record at ``path``, or make it a file of its own where there is none."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    write_atomically(path, (json.dumps(content | {KEY: asdict(sources)}, indent=2) + "\n").encode())
+
+
+def read_sources(path: Path) -> Sources | None:
+    """Return what a record says; None where it was written before records said it.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is damaged.
+    """
+    try:
+        found = json.loads(path.read_text()).get(KEY)
+        return None if found is None else Sources(**found)
+    except (AttributeError, TypeError) as error:  # JSON of another form
+        raise ValueError(f"{path}: {error}") from None
+
+
+def check_unchanged(read: Mapping[str, str]) -> None:
+    """Raise SourceError where a file is not what a job has read any more."""
+    changed = [path for path, digest in read.items() if not Path(path).exists() or sha256_of(path) != digest]
+    if changed:
+        raise SourceError(
+            f"{', '.join(changed)} changed while this job was at work, so that its result belongs to files that are "
+            "not here any more; run Snakemake again."
+        )
+
+
+def check_made_from(parts: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise SourceError unless each of ``parts``, by the file beside it, was made from ``inputs`` as they are now."""
+    wanted = hashed(inputs)
+    for part in parts:
+        try:
+            sources = read_sources(Path(beside(part)))
+        except (OSError, ValueError):
+            sources = None
+        if sources is None or sources.inputs != wanted:
+            raise SourceError(
+                f"{part} was not made from {' and '.join(wanted)} as they are now; delete it and run Snakemake again."
+            )

@@ -1,0 +1,155 @@
+"""What Snakemake does before it decides what to run: it compares records with files and plan.
+
+Snakemake itself compares file times, and the settings that it noted when a job was submitted. Here results that do not
+belong to the plan count as outputs to be made, as if named by ``--forcerun``. This file is the only one that knows how
+Snakemake 9 keeps its graph; ``check_form`` says so where another version keeps it differently.
+"""
+
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ehap.files import Hashes, write_atomically
+from ehap.workflow.comparison import Comparison, Planned, compare
+from ehap.workflow.kept import forget
+
+FOLDER = Path(".snakemake/ehap")
+RUNS = FOLDER / "runs"
+RUN_VARIABLE = "EHAP_RUN"
+REPORT_VARIABLE = "EHAP_COMPARISON"
+KEEP_DAYS = 60
+NEEDED = ("_build_dag", "is_main_process", "exec_mode", "dryrun", "local_exec")
+NEEDED_OF_GRAPH = ("check_incomplete", "forcefiles", "jobs", "targetjobs", "needrun_jobs")
+
+
+def compare_at_start(workflow: Any) -> None:
+    """Have Snakemake's object ``workflow`` compare records with files and plan, once its graph is built.
+
+    In a job on a cluster, it compares the job with what was planned when it was submitted.
+    """
+    check_form(workflow, NEEDED, "workflow")
+    if workflow.is_main_process:
+        os.environ[RUN_VARIABLE] = uuid.uuid4().hex  # jobs on a cluster inherit it
+    build = workflow._build_dag
+
+    def building() -> None:
+        check_form(workflow.dag, NEEDED_OF_GRAPH, "graph")
+        checked = workflow.dag.check_incomplete
+
+        async def checking() -> None:
+            await checked()
+            if workflow.is_main_process:
+                force_wrong(workflow)
+            else:
+                refuse_other_plan(workflow)
+
+        workflow.dag.check_incomplete = checking
+        build()
+
+    workflow._build_dag = building
+
+
+def check_form(found: Any, names: Iterable[str], what: str) -> None:
+    """Raise SystemExit where this Snakemake lacks something that is used here."""
+    absent = [name for name in names if not hasattr(found, name)]
+    if absent:
+        from snakemake import __version__
+
+        sys.exit(
+            f"error: Snakemake {__version__} keeps its {what} in another way ({', '.join(absent)} not there), so that "
+            "results cannot be compared with the plan; install the version of envs/lock.txt."
+        )
+
+
+def force_wrong(workflow: Any) -> None:
+    """Name results that do not belong to the plan, and have Snakemake make them anew."""
+    jobs = [job for job in workflow.dag.jobs if job.output]
+    found = compared(jobs)
+    by_first = {str(job.output[0]): job for job in jobs}
+    for first in found.wrong:
+        workflow.dag.forcefiles.update(by_first[first].output)
+    if found.text():
+        print(found.text(), file=sys.stderr)
+    stored = sum(map(in_storage, jobs))
+    if stored:
+        print(f"{stored} jobs have files in a storage; these are not compared with their records.", file=sys.stderr)
+    if REPORT_VARIABLE in os.environ:
+        write_atomically(Path(os.environ[REPORT_VARIABLE]), json.dumps(asdict(found)).encode())
+
+
+def at_the_end(workflow: Any, states: Path) -> str:
+    """Compare once more when a run has ended well, forget what was kept for it, and return what disagrees."""
+    jobs = [job for job in workflow.dag.jobs if job.output]
+    found = compared(jobs)
+    forget(states, {str(job.output[0]) for job in jobs} - set(found.wrong))  # temporary ones are gone, and not good
+    return f"{found.text()}\nRun Snakemake again to make this anew.\n" if found.wrong else ""
+
+
+def compared(jobs: Iterable[Any]) -> Comparison:
+    """Compare what is there with jobs of Snakemake's graph; but for those with files in a storage."""
+    here = (planned(job) for job in jobs if not in_storage(job))
+    return compare(here, Hashes(FOLDER / "hashes.json"))
+
+
+def in_storage(job: Any) -> bool:
+    """Say whether files of a job lie in a storage of Snakemake's, such as the volume of profiles/kubernetes."""
+    return any(file.is_storage for file in (*job.input, *job.output))
+
+
+def planned(job: Any) -> Planned:
+    """Return a job of Snakemake's graph as it stands in the plan."""
+    return Planned(
+        inputs=tuple(map(str, job.input)),
+        outputs=tuple(map(str, job.output)),
+        settings=job.params.get("settings", ""),
+        code=job.params.get("code", ""),
+    )
+
+
+def note_plan(jobs: Iterable[Any]) -> None:
+    """Write down what this run is about to do, for jobs that start on a cluster when files may have changed."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for path in RUNS.glob("*.json"):
+        if time.time() - path.stat().st_mtime > KEEP_DAYS * 86400:
+            path.unlink(missing_ok=True)
+    plan = {str(job.output[0]): _digest(job) for job in jobs if job.output}
+    write_atomically(RUNS / f"{os.environ[RUN_VARIABLE]}.json", json.dumps(plan).encode())
+
+
+def refuse_other_plan(workflow: Any) -> None:
+    """Stop a job on a cluster that would do something else than it was submitted for, before it deletes anything.
+
+    Raises:
+        WorkflowError: Configuration or code has been edited since, or a later run has planned the same output.
+    """
+    from snakemake.exceptions import WorkflowError
+
+    path = RUNS / f"{os.environ.get(RUN_VARIABLE, '')}.json"
+    if not path.exists():  # no shared folder, or a job started by hand
+        return
+    plan, submitted = json.loads(path.read_text()), path.stat().st_mtime
+    later = [other for other in RUNS.glob("*.json") if other != path and other.stat().st_mtime > submitted]
+    for job in workflow.dag.targetjobs:
+        first = str(job.output[0])
+        message = ""
+        if any(first in json.loads(other.read_text()) for other in later):
+            message = "a later run of Snakemake has taken this job over; this one ends without writing anything."
+        elif plan.get(first, _digest(job)) != _digest(job):
+            message = (
+                "configuration or code has been edited since this job was submitted; nothing was computed. Run "
+                "Snakemake again: it plans with what is there now."
+            )
+        if message:
+            for log in job.log:
+                write_atomically(Path(log), f"error: {first}: {message}\n".encode())
+            raise WorkflowError(f"error: {first}: {message}")
+
+
+def _digest(job: Any) -> list[str]:
+    return [job.params.get("settings", ""), job.params.get("code", "")]
