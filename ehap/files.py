@@ -21,8 +21,8 @@ ADVICE = {
     errno.ENOSPC: "free some space on that file system, then run again",
     errno.EDQUOT: "free some of your quota there, then run again",
     errno.EROFS: "make that file system writable, or work in another folder",
-    errno.EACCES: "make that folder writable for you, or work in another one",
-    errno.EPERM: "make that folder writable for you, or work in another one",
+    errno.EACCES: "get the rights to it, or work in another folder",
+    errno.EPERM: "get the rights to it, or work in another folder",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f), or work on another file system",
 }
 """What to do about an error of the system on writing; on others a traceback says more."""
@@ -49,15 +49,16 @@ def writing(path: Path | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno not in ADVICE:
             raise
-        clear = WriteError(f"{path or error.filename or 'a file'}: {reason(error)}.")
+        found = f"{path}: {reason(error)}" if path else f"{error.filename or 'a file'}: {reason(error, '{}')}"
+        clear = WriteError(f"{found}.")
         clear.errno = error.errno
         raise clear from None
 
 
-def reason(error: OSError) -> str:
-    """Return why a file cannot be written, and what to do."""
+def reason(error: OSError, form: str = "it cannot be written ({})") -> str:
+    """Return why a file cannot be written, and what to do; in another form where it may have been read."""
     number = error.errno or 0
-    return f"it cannot be written ({os.strerror(number)}); {ADVICE.get(number, 'see the message of the system')}"
+    return f"{form.format(os.strerror(number))}; {ADVICE[number]}"
 
 
 class LogFile(logging.FileHandler):
