@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ ADVICE = {
     errno.ENOSPC: "free some space on that file system, then run again",
     errno.EDQUOT: "free some of your quota there, then run again",
     errno.EROFS: "make that file system writable, or work in another folder",
-    errno.EACCES: "make that folder writable for you, or work in another one",
-    errno.EPERM: "make that folder writable for you, or work in another one",
+    errno.EACCES: "get the rights to it, or work in another folder",
+    errno.EPERM: "get the rights to it, or work in another folder",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f), or work on another file system",
 }
 """What to do about an error of the system on writing; on others a traceback says more."""
@@ -32,8 +33,11 @@ _warned: set[tuple[Path, str]] = set()
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says while the block writes ``path`` into one clear error.
+def writing(path: Path | None = None) -> Iterator[None]:
+    """Turn what the system says while the block writes into one clear error.
+
+    Args:
+        path: What the block writes; None for any file, which is named where the system names it.
 
     Raises:
         WriteError: There is no room for the file, or it may not be written.
@@ -45,10 +49,39 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in ADVICE:
             raise
-        reason = os.strerror(error.errno)
-        clear = WriteError(f"{path}: it cannot be written ({reason}); {ADVICE[error.errno]}.")
+        found = f"{path}: {reason(error)}" if path else f"{error.filename or 'a file'}: {reason(error, '{}')}"
+        clear = WriteError(f"{found}.")
         clear.errno = error.errno
         raise clear from None
+
+
+def reason(error: OSError, form: str = "it cannot be written ({})") -> str:
+    """Return why a file cannot be written, and what to do; in another form where it may have been read."""
+    number = error.errno or 0
+    return f"{form.format(os.strerror(number))}; {ADVICE[number]}"
+
+
+class LogFile(logging.FileHandler):
+    """A log that the work goes on without where it is cut off; stderr says so once.
+
+    Raises:
+        WriteError: The file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            super().__init__(path, mode="w")
+        self._path, self._said = path, False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging calls it)
+        """Say what the system says; leave other errors to logging."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError) or error.errno not in ADVICE:
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            print(f"warning: {self._path}: {reason(error)}; the work goes on without its log", file=sys.stderr)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -93,8 +126,8 @@ def locked(file: IO[Any], wait: bool, against: str = "a second process at the sa
         folder = Path(file.name).parent
         if (folder, against) not in _warned:
             _warned.add((folder, against))
-            reason = os.strerror(error.errno)
-            logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, reason, against)
+            said = os.strerror(error.errno)
+            logger.warning("%s: no locks on this file system (%s); nothing keeps away %s", folder, said, against)
     return True
 
 

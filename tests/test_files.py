@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ehap.errors import EhapError, WriteError
-from ehap.files import locked, write_atomically, writing
+from ehap.files import LogFile, locked, write_atomically, writing
 
 TOO_LARGE = """
 import resource, signal, sys
@@ -54,9 +54,7 @@ def test_a_full_disk_says_so() -> None:
 
 
 def test_a_folder_that_takes_no_files_is_named() -> None:
-    with pytest.raises(
-        WriteError, match=r"/sys/kernel/record.json: it cannot be written \(.*\); make that f.* writable"
-    ):
+    with pytest.raises(WriteError, match=r"/sys/kernel/record.json: it cannot be written \(.*\); (get|make) t"):
         write_atomically(Path("/sys/kernel/record.json"), b"1")
 
 
@@ -104,3 +102,38 @@ def test_without_locks_the_work_goes_on_and_the_log_says_so_once(
     assert caplog.messages == [
         f"{tmp_path}: no locks on this file system ({os.strerror(number)}); nothing keeps away a second run"
     ]
+
+
+LOGGED = """
+import logging, resource, sys
+from pathlib import Path
+from ehap.files import LogFile
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+logger = logging.getLogger("ehap")
+logger.addHandler(LogFile(Path(sys.argv[1])))
+for number in range(1000):
+    logger.warning("line %d", number)
+print("the work is done")
+"""
+
+
+def test_the_work_goes_on_where_its_log_is_cut_off(tmp_path: Path) -> None:
+    log = tmp_path / "deep/job.log"
+    done = subprocess.run([sys.executable, "-c", LOGGED, str(log)], capture_output=True, text=True, check=True)
+    assert done.stdout == "the work is done\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"warning: {log}: it cannot be written (File too large); raise the limit on the size")
+    assert line.endswith("; the work goes on without its log")
+    assert log.read_text().startswith("line 0\nline 1\n")
+
+
+def test_a_log_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(WriteError, match=r"^/sys/kernel/job.log: it cannot be written"):
+        LogFile(Path("/sys/kernel/job.log"))
+
+
+def test_a_file_that_nobody_has_named_is_named_where_the_system_names_it() -> None:
+    with pytest.raises(WriteError, match=r"^/sys/kernel/other: [OP].*; get the rights to it"), writing():
+        Path("/sys/kernel/other").mkdir()
+    with pytest.raises(WriteError, match=r"^a file: No space left on device; free some space"), writing():
+        Path("/dev/full").write_bytes(b"1")

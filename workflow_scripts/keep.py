@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 from ehap.errors import EhapError
+from ehap.files import write_atomically
 from ehap.runtime import slug
 from ehap.stages import tables
 from ehap.workflow.check import checked, checked_files, configurations
@@ -44,10 +44,12 @@ for path, record in found.items():
     devices = sorted(evaluated | {record["device"]}) if record["stage"] == "prune" else [record["device"]]
     network = [path.with_name("model.safetensors")] if args.networks and record["stage"] == "pretrain" else []
     for run in (runs[device] for device in devices):
-        (run / cell).mkdir(parents=True, exist_ok=True)
         for source in (path, path.with_name("history.csv"), path.with_name("plan.json"), *network):
             if source.exists():
-                shutil.copyfile(source, run / cell / source.name)
+                try:
+                    write_atomically(run / cell / source.name, source.read_bytes())
+                except EhapError as error:
+                    parser.exit(1, f"error: {error}\n")
         copied[run] = copied.get(run, 0) + 1
 for run, count in copied.items():
     print(f"{count} records in {run}; name it under also_read to show them in the tables")

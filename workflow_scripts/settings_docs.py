@@ -1,7 +1,13 @@
 """Write config/SETTINGS.md: every setting with its values, default and meaning."""
 
+import sys
 from pathlib import Path
 
+from ehap.errors import EhapError
+from ehap.files import write_atomically
 from ehap.settings.documentation import as_markdown
 
-(Path(__file__).parents[1] / "config/SETTINGS.md").write_text(as_markdown(), encoding="utf-8")
+try:
+    write_atomically(Path(__file__).parents[1] / "config/SETTINGS.md", as_markdown().encode())
+except EhapError as error:
+    sys.exit(f"error: {error}")

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, CheckpointError, DataError
+from ehap.files import writing
 from ehap.graph import FLOAT, check_agreement, evaluating, example_images, output_of
 from ehap.quantization.conversion import converted
 from ehap.quantization.exact_sums import set_option_
@@ -179,9 +180,12 @@ def audit(content: bytes) -> dict[str, int]:
 
     Raises:
         CheckpointError: It is no ONNX file.
+        WriteError: There is no room for it in the folder for temporary files.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "executed.onnx"
+        with writing(path):  # ONNX Runtime does not say that there is no room for it
+            path.write_bytes(content)
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 3  # that the file suits this machine only is what is wanted

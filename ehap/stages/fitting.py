@@ -3,11 +3,13 @@
 import csv
 import io
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -110,11 +112,39 @@ def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], No
         ) from None
     own = job_folder(folder, job)
     shutil.rmtree(own, ignore_errors=True)  # a job that goes on reports its first epochs again
-    with SummaryWriter(str(own)) as writer:
+    with _unless_full(own) as guarded:
+        writer = guarded(lambda: SummaryWriter(str(own)))
 
         def add(epoch: Epoch) -> None:
-            for name, value in asdict(epoch).items():
-                if name != "epoch":
-                    writer.add_scalar(name, value, epoch.epoch)
+            values = {name: value for name, value in asdict(epoch).items() if name != "epoch"}
+            guarded(lambda: [writer.add_scalar(name, value, epoch.epoch) for name, value in values.items()])
 
-        yield add
+        try:
+            yield add
+        finally:
+            guarded(lambda: writer.close())  # noqa: PLW0108 (there may be none)
+
+
+@contextmanager
+def _unless_full(folder: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Give a function that calls another until the system refuses to write; a training goes on without its curves."""
+    failed = False
+    before = threading.excepthook
+
+    def quiet(args: "threading.ExceptHookArgs") -> None:
+        if not isinstance(args.exc_value, OSError):  # the writer has a thread, whose error comes again in a call
+            before(args)
+
+    def guarded(call: Callable[[], Any]) -> Any:
+        nonlocal failed
+        try:
+            return None if failed else call()
+        except OSError as error:
+            failed = True
+            logger.warning("no further TensorBoard curves in %s (%s); the job goes on without them", folder, error)
+
+    threading.excepthook = quiet
+    try:
+        yield guarded
+    finally:
+        threading.excepthook = before
