@@ -71,6 +71,7 @@ class LogFile(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # another job may still write to the one before it
             super().__init__(path, mode="w")
         self._path, self._said = path, False
 

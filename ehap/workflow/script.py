@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import EhapError, SettingsError, StoppedError
+from ehap.files import LogFile, writing
 from ehap.records import Job
 from ehap.settings import Machine, build
 from ehap.workflow import kept
@@ -118,16 +119,16 @@ def execute(arguments: argparse.Namespace, work: Callable[[], None], keep: bool 
 @contextmanager
 def _logged(log: Path | None) -> Iterator[None]:
     logger.setLevel(logging.INFO)
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        _add_handler(logger, logging.FileHandler(log, mode="w"))
-    elif not sys.stderr.isatty():  # on a terminal progress bars say it
-        _add_handler(logger, logging.StreamHandler())
     try:
-        yield
+        if log is not None:
+            _add_handler(logger, LogFile(log))
+        elif not sys.stderr.isatty():  # on a terminal progress bars say it
+            _add_handler(logger, logging.StreamHandler())
+        with writing():
+            yield
         logger.info("done")
     except EhapError as error:
-        if log is not None:
+        if log is not None and logger.handlers:  # there may be no room for the log either
             logger.error("error: %s", error)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(STOPPED if isinstance(error, StoppedError) else 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ehap.errors import BusyError
 from ehap.pruning import layer_weights, prune
 from ehap.records import Job
 from ehap.settings import Pretrain
@@ -221,15 +222,30 @@ def test_a_state_of_a_job_that_has_found_something_else_is_not_used(tmp_path: Pa
     assert Resume(tmp_path, JOB, SETTINGS, found={"weight_bits.conv1": 4}).read() == _state(1)
 
 
-def test_one_process_at_a_time_works_on_a_job(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_one_process_at_a_time_works_on_a_job(tmp_path: Path) -> None:
+    with (
+        Resume(tmp_path, JOB, SETTINGS).listening(),
+        pytest.raises(BusyError, match="another process is at work on this job"),
+        Resume(tmp_path, JOB, SETTINGS).listening(),
+    ):
+        pass
+
+
+def test_a_second_process_waits_for_the_first_and_takes_what_it_has_made(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
     first = subprocess.Popen(_command("pretrain", tmp_path, inputs), stderr=subprocess.DEVNULL)
     _wait_for_progress(first, tmp_path, 0)
     first.send_signal(signal.SIGSTOP)
-    second = subprocess.run(_command("pretrain", tmp_path, inputs), stderr=subprocess.PIPE, text=True, check=False)
-    assert second.returncode == 1
-    assert "another process is at work on this job" in second.stderr
+    second = subprocess.Popen(_command("pretrain", tmp_path, inputs), stderr=subprocess.DEVNULL)
+    while "waiting until it has ended" not in (tmp_path / "log").read_text():  # a log of its own
+        assert second.poll() is None
+        time.sleep(0.05)
     first.send_signal(signal.SIGCONT)
-    assert first.wait() == 0
+    assert (first.wait(), second.wait()) == (0, 0)
+    said = (tmp_path / "log").read_text()
+    assert "an earlier job has made this already, from the same inputs, settings and code" in said
+    assert "epoch" not in said
 
 
 def test_a_second_sigterm_ends_a_job_at_once(tmp_path: Path) -> None:
