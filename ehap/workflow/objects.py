@@ -131,10 +131,9 @@ class Objects:
     def upload(self, names: Collection[str], remote: str | None) -> None:
         """Copy objects from the cache to a remote, lists last; which are then there, ``in_remote`` says."""
         target = self._remote(remote)
-        for group in ([n for n in names if not n.endswith(LIST)], [n for n in names if n.endswith(LIST)]):
-            if group:
-                paths = [str(self.cached(name)) for name in group]
-                target.add(paths, self._cache.fs, group, check_exists=False, verify=False, on_error=lambda *_: None)
+        for name in sorted(names, key=lambda name: name.endswith(LIST)):
+            with suppress(Exception):  # each kind of remote has its own
+                target.add(str(self.cached(name)), self._cache.fs, name, check_exists=False, verify=False)
 
     def check_remote(self, remote: str | None) -> None:
         """Raise DVC's error where there is no such remote."""

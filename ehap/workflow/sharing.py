@@ -17,7 +17,7 @@ parser.add_argument("command", choices=("pull", "push"))
 parser.add_argument("run", metavar="RUN", help="name of the run, e.g. demo")
 parser.add_argument("--remote", help="another than the default one")
 parser.add_argument(
-    "--force", action="store_true", help="pull: move aside what is newer here, and take what was pushed"
+    "--force", action="store_true", help="pull: move aside what is newer here; push: forget what is not here"
 )
 
 
@@ -62,49 +62,82 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
     return max(_restored(run, newer), int(bool(lost or vouched.unknown)))
 
 
-def push(run: str, remote: str | None = None) -> int:
+def push(run: str, remote: str | None = None, force: bool = False) -> int:
     """Bring a run's outputs and Snakemake's notes on them to a DVC remote, and see that each object is there.
+
+    Args:
+        run: Its name.
+        remote: A DVC remote other than the default one.
+        force: Whether files that ``dvc.lock`` vouches for, and that are not here, are to be forgotten.
 
     Returns:
         The exit code: 0 if the remote has each object that ``dvc.lock`` now vouches for.
 
     Raises:
-        ProvenanceError: A run is under way, an output is damaged, or there is no such run or remote.
+        ProvenanceError: A run is under way, an output is damaged or not here, or there is no such run or remote.
     """
     results = Path("results") / run
     with opened() as objects:
-        objects.in_remote(["0" * 32], remote)  # it can be reached
-    bad = [path for path in results.rglob("*") if path.is_file() and whole(path) is False]
-    if bad:
-        raise ProvenanceError(
-            f"{', '.join(map(str, bad))}: not what the record beside it says; nothing was pushed. Run Snakemake, or "
-            "make pull, and push again."
-        )
-    print(f"{results}: packed the notes on {pack(results)} outputs")
-    _commit(run)
+        objects.in_remote(["0" * 32], remote)  # it answers
+        _check_whole(results)
+        if not force:
+            _check_complete(objects, run)
+    print(f"{results}: packed the notes on {pack(results)} outputs", flush=True)
+    vouched = _committed(run)
+    named = {**vouched.files, **vouched.folders}
+    names = set(named.values())
     with opened() as objects:
-        vouched = objects.vouched(_stage(run))
-        names = {*vouched.files.values(), *vouched.folders.values()}
-        damaged = objects.damaged(names)
-        if damaged:  # the outputs were copies, and are whole
-            print(f"dropped {_number(len(damaged), 'damaged object')} from DVC's cache")
-            objects.drop(damaged)
-            _commit(run)
         dvc(*_command("push", run, remote))
         left_out = names - objects.in_remote(names, remote)
         objects.upload(left_out - objects.absent(left_out), remote)
     with opened() as objects:  # anew: some file systems remember what they have listed
         missing = names - objects.in_remote(names, remote)
     if left_out - missing:
-        print(
-            f"DVC took {_number(len(left_out - missing), 'object')} for pushed that the remote did not have; now it has"
-        )
-    named = {**vouched.files, **vouched.folders}
+        count = _number(len(left_out - missing), "object")
+        print(f"DVC took {count} for pushed that the remote did not have; now it has")
     _say("MISSING: the remote has not got it", [path for path, name in named.items() if name in missing])
     print(f"in the remote: {_number(len(names) - len(missing), 'object')} of {len(names)}")
     if not missing:
         print("Now commit dvc.lock and push it with git.")
     return int(bool(missing))
+
+
+def _check_whole(results: Path) -> None:
+    bad = sorted(path for path in results.rglob("*") if path.is_file() and whole(path) is False)
+    if bad:
+        raise ProvenanceError(
+            f"{', '.join(map(str, bad))}: not what the record says; nothing was pushed. Run Snakemake, or make pull, "
+            "and push again."
+        )
+
+
+def _check_complete(objects: Objects, run: str) -> None:
+    """Raise ProvenanceError where a commit would have dvc.lock forget files."""
+    try:
+        before = objects.vouched(_stage(run))
+    except ProvenanceError:  # never pushed
+        return
+    gone = [path for path in (*before.files, *before.unknown) if not path.exists()]
+    if gone:
+        raise ProvenanceError(
+            f"{'; '.join(_by_folder(gone))}: dvc.lock vouches for them, and they are not here; nothing was pushed. "
+            "make pull brings them; make push FORCE=1 has dvc.lock forget them."
+        )
+
+
+def _committed(run: str) -> Vouched:
+    """Have DVC take the outputs into its cache and dvc.lock; return what that vouches for, whole in the cache."""
+    for _ in range(2):
+        if dvc("commit", "--force", "--quiet", _stage(run)):
+            raise ProvenanceError("dvc commit failed, see above; nothing was pushed.")
+        with opened() as objects:
+            vouched = objects.vouched(_stage(run))
+            damaged = objects.damaged([*vouched.files.values(), *vouched.folders.values()])
+            if not damaged:
+                return vouched
+            print(f"dropped {_number(len(damaged), 'damaged object')} from DVC's cache", flush=True)
+            objects.drop(damaged)
+    raise ProvenanceError("DVC's cache does not hold what was committed; nothing was pushed. Check the disk.")
 
 
 def _fetched(objects: Objects, run: str, remote: str | None) -> Vouched:
@@ -124,11 +157,6 @@ def _restored(run: str, newer: Iterable[Path]) -> int:
     _say("MISSING: not what was packed; Snakemake makes it anew", map(Path, done.changed))
     _say("newer than what was made from it; Snakemake makes that anew", map(Path, done.touched))
     return int(bool(done.changed))
-
-
-def _commit(run: str) -> None:
-    if dvc("commit", "--force", "--quiet", _stage(run)):
-        raise ProvenanceError("dvc commit failed, see above; nothing was pushed.")
 
 
 def _check_idle() -> None:
@@ -151,20 +179,24 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _say(what: str, paths: Iterable[Path]) -> None:
-    """Print a line for each folder, with the names of its files."""
+def _by_folder(paths: Iterable[Path]) -> list[str]:
+    """Return a text for each folder, with the names of its files."""
     names = defaultdict(list)
     for path in sorted(paths):
         names[path.parent].append(path.name)
-    for folder, files in names.items():
-        print(f"{what}: {folder}/{', '.join(files)}", file=sys.stderr)
+    return [f"{folder}/{', '.join(files)}" for folder, files in names.items()]
+
+
+def _say(what: str, paths: Iterable[Path]) -> None:
+    for text in _by_folder(paths):
+        print(f"{what}: {text}", file=sys.stderr)
 
 
 def main(args: argparse.Namespace) -> int:
     """Do what the command line says; return the exit code."""
     if args.command == "pull":
         return pull(args.run, args.remote, args.force)
-    return push(args.run, args.remote)
+    return push(args.run, args.remote, args.force)
 
 
 if __name__ == "__main__":

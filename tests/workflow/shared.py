@@ -46,6 +46,22 @@ def pulled(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def pushed(folder: Path, *arguments: str) -> str:
+    """Push from a clone; return what was said."""
+    done = made(folder, "push", *arguments)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def purge(remote: Path) -> None:
+    """Delete every other object of a remote, but no list."""
+    objects = sorted(path for path in remote.rglob("*") if path.is_file() and path.suffix != ".dir")
+    assert objects
+    assert list(remote.rglob("*.dir"))
+    for path in objects[::2]:
+        path.unlink()
+
+
 def stored(folder: Path, content: bytes) -> Path:
     """Return where a cache, or a folder that is a remote, has the object of some content."""
     md5 = hashlib.md5(content).hexdigest()
