@@ -15,9 +15,9 @@
 #   dvc push: exit code 0, Everything is up to date.
 #   dvc push data/one.txt: exit code 0, Everything is up to date.
 #   dvc status --cloud: exit code 0, Cache and remote 'lab' are in sync.
-#   dvc push, from a clone that has the file: exit code 0, Everything is up to date.
+#   another clone, which has the file: dvc push: exit code 0, Everything is up to date.
 #   after them: one.txt is not in the remote
-#   dvc pull, from a clone that has not: exit code 1
+#   another clone, which has not: dvc pull: exit code 1
 # Exit code 0: the behaviour is as stated. 1: it has changed.
 set -euo pipefail
 

@@ -53,7 +53,7 @@ def test_what_cannot_be_pushed_is_named(origin: Path, tmp_path: Path) -> None:
     purge(remote)
     way = stored(remote, (clone / WEIGHTS).read_bytes()).parent
     shutil.rmtree(way)
-    way.write_bytes(b"a file where a folder should be")
+    way.symlink_to("/proc/sys")  # where not even root may write
     done = made(clone, "push")
     assert done.returncode != 0
     assert f"MISSING: the remote has not got it: {Path(WEIGHTS).parent}/model.safetensors" in done.stdout
