@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,8 +34,9 @@ class Restored:
     """What ``restore`` has done.
 
     notes: Put back. absent: Of them, outputs that are not here (a partial pull). changed: Outputs whose content is not
-    that of the notes; marked as unfinished, so that Snakemake makes them anew (a deleted output would do only where
-    what follows from it is gone, too). touched: Inputs that are newer in content than what was made from them.
+    that of the notes, links to nothing among them; marked as unfinished, so that Snakemake makes them anew (a deleted
+    output would do only where what follows from it is gone, too). touched: Inputs that are newer in content than what
+    was made from them.
     """
 
     notes: int
@@ -80,11 +81,12 @@ def pack(results: Path) -> int:
     return len(found)
 
 
-def restore(results: Path) -> Restored:
+def restore(results: Path, keep: Container[str] = ()) -> Restored:
     """Put the notes on a run's outputs back where Snakemake reads them.
 
     Args:
         results: ``results/<run>``, relative to the project.
+        keep: Outputs that were made here since the notes were packed: what Snakemake noted itself stays.
 
     Raises:
         ProvenanceError: There is no ``provenance.json``, or it is damaged.
@@ -95,7 +97,12 @@ def restore(results: Path) -> Restored:
     except (OSError, json.JSONDecodeError) as error:
         raise ProvenanceError(f"{source}: expected the notes of a run ({error}); pull it with its outputs.") from None
     sha256 = cache(_sha256)  # an output is the input of many others
-    changed = [output for output, note in notes.items() if Path(output).exists() and sha256(output) != note["sha256"]]
+    notes = {output: note for output, note in notes.items() if output not in keep}
+    changed = [
+        output
+        for output, note in notes.items()
+        if os.path.lexists(output) and not (Path(output).exists() and sha256(output) == note["sha256"])
+    ]
     UNFINISHED.mkdir(parents=True, exist_ok=True)
     for output in changed:
         _place(METADATA, output).unlink(missing_ok=True)

@@ -5,16 +5,16 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.workflow.conftest import DVC, GIT, planned, restored_in, run_in
+from tests.workflow.conftest import DVC, planned, run_in
+from tests.workflow.shared import cloned, pulled, purge, pushed
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"  # which refuses to start by a relative name
 
@@ -59,8 +59,7 @@ def sshd(tmp_path: Path) -> Iterator[tuple[int, Path]]:
 def test_a_run_is_shared_by_ssh(sshd: tuple[int, Path], origin: Path, tmp_path: Path) -> None:
     port, key = sshd
     url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{tmp_path}/remote"
-    _share(origin, tmp_path, url, {"keyfile": str(key)})
-    assert list((tmp_path / "remote").rglob("*.dir"))  # it has really gone there
+    _share(origin, tmp_path, url, {"keyfile": str(key)}, lambda: purge(tmp_path / "remote"))
 
 
 def test_a_run_is_shared_by_s3(origin: Path, tmp_path: Path) -> None:
@@ -72,32 +71,45 @@ def test_a_run_is_shared_by_s3(origin: Path, tmp_path: Path) -> None:
         client = boto3.client("s3", aws_access_key_id="x", aws_secret_access_key="y", **own)
         client.create_bucket(Bucket="ehap")
         options = {"endpointurl": own["endpoint_url"], "region": own["region_name"]}
-        _share(origin, tmp_path, "s3://ehap/dvc", {**options, "access_key_id": "x", "secret_access_key": "y"})
-        names = [item["Key"] for item in client.list_objects_v2(Bucket="ehap")["Contents"]]
-        assert all(name.startswith("dvc/files/md5/") for name in names)
+
+        def purge_bucket() -> None:
+            names = [item["Key"] for item in client.list_objects_v2(Bucket="ehap")["Contents"]]
+            assert all(name.startswith("dvc/files/md5/") for name in names)
+            for name in names[::2]:
+                if not name.endswith(".dir"):
+                    client.delete_object(Bucket="ehap", Key=name)
+
+        keys = {"access_key_id": "x", "secret_access_key": "y"}
+        _share(origin, tmp_path, "s3://ehap/dvc", options | keys, purge_bucket)
     finally:
         server.stop()
 
 
-def _share(origin: Path, folder: Path, url: str, options: dict[str, str]) -> None:
-    """Push from one clone and pull into another, as ``make push`` and ``make pull`` do; then nothing is to do."""
-    for name in ("here", "there"):
-        clone = folder / name
-        run_in(folder, *GIT, "clone", "--quiet", str(origin), str(clone))
+def test_a_run_is_shared_by_a_folder(origin: Path, tmp_path: Path) -> None:
+    _share(origin, tmp_path, str(tmp_path / "remote"), {}, lambda: purge(tmp_path / "remote"))
+
+
+def _share(origin: Path, folder: Path, url: str, options: dict[str, str], purge: Callable[[], None]) -> None:
+    """Push from one clone and pull into another; then nothing is to do.
+
+    Then objects are purged from the remote, whose lists stay: DVC takes the rest for pushed. Push again, from the clone
+    that has pushed them and from the one that never did; then a third can pull.
+    """
+    here, there, last = (cloned(origin, folder / name) for name in ("here", "there", "last"))
+    for clone in (here, there, last):
         run_in(clone, *DVC, "remote", "add", "elsewhere", url)
         run_in(clone, *DVC, "remote", "modify", "elsewhere", "verify", "true")
         for option, value in options.items():
             run_in(clone, *DVC, "remote", "modify", "--local", "elsewhere", option, value)
-    here, there = folder / "here", folder / "there"
-    run_in(here, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
-    run_in(here, *DVC, "pull", "--quiet", "--remote", "shared")
-    assert restored_in(here).returncode == 0
-    run_in(here, sys.executable, "-m", "ehap.workflow", "pack")
-    run_in(here, *DVC, "commit", "--force", "--quiet", "run@small")
-    run_in(here, *DVC, "push", "--quiet", "--remote", "elsewhere", "run@small")
-    run_in(there, *DVC, "pull", "--quiet", "--remote", "elsewhere", "run@small")
-    assert restored_in(there).returncode == 0
+    pulled(here, "REMOTE=shared")
+    assert "that the remote did not have" not in pushed(here, "REMOTE=elsewhere")
+    pulled(there, "REMOTE=elsewhere")
     assert planned(there) == {}
+    for clone in (here, there):
+        purge()
+        assert "that the remote did not have; now it has" in pushed(clone, "REMOTE=elsewhere")
+    pulled(last, "REMOTE=elsewhere")
+    assert planned(last) == {}
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
