@@ -95,9 +95,9 @@ def plan_of(jobs):
 
 
 def refuse_folders():
-    """A folder that no job of a cluster would start in is refused before one is submitted."""
+    """A folder that no job of Slurm would start in is refused before one is submitted."""
     try:
-        if not workflow.local_exec:
+        if workflow.executor_plugin.name == "slurm":
             check_paths()
     except SettingsError as error:
         sys.exit(f"error: {error}")

@@ -39,6 +39,6 @@ def check_paths() -> None:
         found = sorted({character for character in os.fspath(path) if character in SPECIAL})
         if found:
             raise SettingsError(
-                f"{path}: no job of a cluster starts in a folder whose name holds {' or '.join(map(repr, found))}; "
+                f"{path}: no job of Slurm starts in a folder whose name holds {' or '.join(map(repr, found))}; "
                 "a space or an apostrophe is fine. Rename the folder."
             )

@@ -37,7 +37,7 @@ def test_what_a_cluster_is_asked_for_does_not_depend_on_the_machine_that_asks(pr
         subprocess.run(["scontrol", "update", "PartitionName=gpu", "State=DOWN"], check=True)  # jobs wait
         refused = start(per_cent)
         assert refused.wait(HANGS) == 1
-        assert "error: " in (per_cent / SAID).read_text()
+        assert "no job of Slurm starts in a folder whose name holds '%'" in (per_cent / SAID).read_text()
         assert not _processors_asked_for()
         run = start(project, CUDA_VISIBLE_DEVICES="0")
         wait_for(lambda: len(_processors_asked_for()) == 3 or run.poll() is not None)
@@ -67,7 +67,7 @@ def test_a_folder_that_no_job_would_start_in_is_refused(
     folder = tmp_path / name
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with pytest.raises(SettingsError, match="no job of a cluster starts in a folder whose name holds") as error:
+    with pytest.raises(SettingsError, match="no job of Slurm starts in a folder whose name holds") as error:
         check_paths()
     assert str(folder) in str(error.value)
     allowed = tmp_path / "a user's folder"
