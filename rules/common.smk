@@ -12,7 +12,7 @@ from ehap.errors import SettingsError
 from ehap.settings.names import DATASETS, DENSE, MODELS
 from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
-from ehap.workflow.cluster import check_paths, quote_interpreter
+from ehap.workflow.cluster import check_paths, keep_asking, quote_interpreter
 from ehap.workflow.command import command_options
 from ehap.workflow.configuration import check_files
 from ehap.workflow.digest import source_digest
@@ -31,6 +31,7 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 PYTHON = f"PYTHONPATH={quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} {quote(sys.executable)}"
 quote_interpreter()
+keep_asking()
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
 
@@ -95,9 +96,9 @@ def plan_of(jobs):
 
 
 def refuse_folders():
-    """A folder that no job of a cluster would start in is refused before one is submitted."""
+    """A folder that no job of Slurm would start in is refused before one is submitted."""
     try:
-        if not workflow.local_exec:
+        if workflow.executor_plugin.name == "slurm":
             check_paths()
     except SettingsError as error:
         sys.exit(f"error: {error}")

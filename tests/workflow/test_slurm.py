@@ -26,7 +26,7 @@ def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
     grid, long = _project(tmp_path / "a user's grid"), _project(tmp_path / "a long run")
     record = f"results/small/pretrain/{CELL}/record.json"
     with slurm(tmp_path / "slurm", cpus=4), runs() as start:
-        over_time = start(long, record, "--set-resources", "pretrain:runtime=1")
+        over_time = start(long, record, "--set-resources", "pretrain:runtime=60**(attempt-1)")
         cancelled = start(grid)
         gpus = {_pause_training(long), _pause_training(grid)}  # until they are ended, however fast this machine is
         assert gpus == {"0", "1"}
