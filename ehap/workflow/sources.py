@@ -81,7 +81,7 @@ def read_sources(path: Path) -> Sources | None:
     """
     try:
         content = json.loads(path.read_text())
-        if KEY not in content:
+        if KEY not in content and CHECKSUM not in content:
             return None
         if content.pop(CHECKSUM, None) != _checksum(content):
             raise ValueError(f"{path}: it does not hold what was written (wrong checksum).")

@@ -169,7 +169,8 @@ class Driver:
                 os.kill(snakemake, signal.SIGTERM)
 
         ended = self.project.run_to(job, point, meanwhile)
-        self._cut(ended, job, what not in ("snakemake", "orphan", "terminate"))
+        # What a job has written, and not noted yet, is deleted by the one that comes after it.
+        self._cut(ended, job, point == "written" or what not in ("snakemake", "orphan", "terminate"))
 
     def _fails(self, job: str, point: str) -> None:
         ended = self.project.run_failing(job, point)
