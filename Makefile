@@ -77,7 +77,7 @@ bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks
 	python workflow_scripts/bench_widths.py $(ARGS)
 
 gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. PYTHON=python3 ARGS="--out … --wheels … --data …"; see docs/gpu_session.md
-	$(if $(NAMED),$(PYTHON),python) workflow_scripts/gpu_session.py $(ARGS)
+	$(if $(NAMED),"$(PYTHON)",python) workflow_scripts/gpu_session.py $(ARGS)
 
 test: $(READY) ## the whole test suite
 	pytest -n 4 --dist worksteal --durations=20
@@ -101,8 +101,8 @@ install: $(READY)
 
 # One environment from the pins of all that runs and tests need; made again only when they or the package's metadata change.
 $(READY): envs/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
+	@"$(PYTHON)" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
+	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

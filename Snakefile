@@ -30,6 +30,7 @@ include: "rules/report.smk"
 
 
 onstart:
+    refuse_folders()
     jobs = list(workflow.dag.needrun_jobs())
     refuse_slow_traces(jobs)
     note_plan(jobs)

@@ -12,7 +12,9 @@ from ehap.errors import SettingsError
 from ehap.settings.names import DATASETS, DENSE, MODELS
 from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
+from ehap.workflow.cluster import check_paths, quote_interpreter
 from ehap.workflow.command import command_options
+from ehap.workflow.configuration import check_files
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus
@@ -20,13 +22,15 @@ from ehap.workflow.sources import beside
 from ehap.workflow.start import at_the_end, compare_at_start, note_plan
 
 try:
+    check_files([Path(file) for file in workflow.configfiles])
     RUN = Run(config)
 except SettingsError as error:
     sys.exit(f"error in the configuration: {error}")
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
-PYTHON = f"PYTHONPATH={quote(str(ROOT))}:$PYTHONPATH {quote(sys.executable)}"
+PYTHON = f"PYTHONPATH={quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} {quote(sys.executable)}"
+quote_interpreter()
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
 
@@ -55,7 +59,7 @@ JOB = (
 )
 
 
-compare_at_start(workflow, Path(STATES))
+compare_at_start(workflow)
 
 
 wildcard_constraints:
@@ -88,6 +92,15 @@ def plan_of(jobs):
     """What a run is about to do and how long it should take, as text."""
     tasks = [task_of(job.output[0]) for job in jobs if job.output]
     return summary(tasks, RUN, rates([Path(RESULTS)], map(Path, RUN.also_read)))
+
+
+def refuse_folders():
+    """A folder that no job of a cluster would start in is refused before one is submitted."""
+    try:
+        if not workflow.local_exec:
+            check_paths()
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
 
 
 def refuse_slow_traces(jobs):

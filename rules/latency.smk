@@ -1,3 +1,14 @@
+def timing_threads(wildcards):
+    """All cores of a run on one machine, so that no other job of it disturbs the clock; of a cluster, those of a call.
+
+    The cores of the machine that submits a job say nothing about the one that it runs on.
+    """
+    if workflow.local_exec:
+        return workflow.resource_settings.cores or 1
+    settings = RUN.latency(wildcards.dataset, wildcards.model)
+    return max(settings.threads, RUN.machine.threads)
+
+
 rule deploy_dense:
     """The dense network as ONNX files, beside which every pruned one of its cell is timed."""
     input:
@@ -38,8 +49,7 @@ rule latency:
         f"{LOGS}/latency/{CELL}/{{method}}/{{scheme}}.log",
     benchmark:
         f"{BENCHMARKS}/latency/{CELL}/{{method}}/{{scheme}}.tsv"
-    # All cores that a run on this machine may use: no other job of it disturbs the clock.
-    threads: workflow.resource_settings.cores or 1
+    threads: timing_threads
     resources:
         gpu=0,
         gpu_percent=0,

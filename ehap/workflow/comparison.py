@@ -43,9 +43,10 @@ class Comparison:
         incomplete = [path for path, reasons in self.wrong.items() if all(each.endswith(MISSING) for each in reasons)]
         others = [path for path in self.wrong if path not in incomplete]
         if self.old:
+            results = "1 result was" if len(self.old) == 1 else f"{len(self.old)} results were"
             lines.append(
-                f"{len(self.old)} results were made before records held what they were made from; they are taken as "
-                f"they are (the first: {self.old[0]})."
+                f"{results} made before records held what they were made from, and taken as found (the first: "
+                f"{self.old[0]})."
             )
         for title, paths in (
             ("Incomplete, and made again", incomplete),

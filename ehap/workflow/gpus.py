@@ -6,6 +6,7 @@ ends, however it ends.
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,12 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ehap.files import locked
+from ehap.files import locked, writing
 
 logger = logging.getLogger("ehap")
 SLOTS = 100
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "KUBERNETES_SERVICE_HOST")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+UUID = re.compile(r"UUID: ([\w/-]+)")
+INDEX = re.compile(r"\s*\+?([0-9]+)")  # behind it anything may stand
 SECONDS_BETWEEN_TRIES = 0.5
 OTHERS = "more jobs on a GPU than it has room for"
 
@@ -35,7 +38,7 @@ def gpu_share(percent: int) -> Iterator[None]:
         percent: Of one GPU, 0 to 100.
     """
     gpus = local_gpus() if percent else []
-    if _scheduled() and os.environ.get(VISIBLE):
+    if _scheduled() and _asked(os.environ.get(VISIBLE, "")):
         logger.info("the scheduler has given this job the GPU %s", os.environ[VISIBLE])
     if not gpus:
         yield
@@ -48,16 +51,49 @@ def gpu_share(percent: int) -> Iterator[None]:
 
 
 def local_gpus() -> list[str]:
-    """Return the GPUs that jobs of this machine share; none where a scheduler gives each job its own."""
+    """Return the GPUs that jobs of this machine share; none where a scheduler gives each job its own.
+
+    Of those that the driver lists, CUDA_VISIBLE_DEVICES may leave some, or none. In a container the driver lists what
+    the container was given. NVIDIA_VISIBLE_DEVICES does not say it: with CDI that is void beside GPUs that are there.
+    """
     if _scheduled():
         return []
-    if VISIBLE in os.environ:
-        return [name for name in os.environ[VISIBLE].split(",") if name]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    gpus = [line for line in listed.splitlines() if line.startswith("GPU ")]  # lines of MIG devices are indented
-    return [str(index) for index in range(len(gpus))]
+    listed = None
+    if shutil.which("nvidia-smi") is not None:
+        command = ["nvidia-smi", "-L"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    present = [line for line in listed or () if line.startswith("GPU ")]  # lines of MIG devices are indented
+    if VISIBLE not in os.environ:
+        return [str(index) for index in range(len(present))]
+    asked = _asked(os.environ[VISIBLE])
+    if listed is None:
+        return asked
+    uuids = [found[1] for line in listed if (found := UUID.search(line))]
+    shown: list[str] = []
+    for name in asked:  # an invalid one hides itself and all after it
+        fitting = [uuid for uuid in uuids if uuid.startswith(name)]
+        if name.isdecimal():
+            fitting = [name] if int(name) < len(present) else []
+        if len(fitting) != 1:
+            break
+        shown += fitting
+    return shown if len(set(shown)) == len(shown) else []
+
+
+def _asked(visible: str) -> list[str]:
+    """Return the indices or UUIDs at the beginning of CUDA_VISIBLE_DEVICES that are valid, as CUDA and torch read it.
+
+    The first name that is none ends the list (-1, NoDevFiles); one that stands twice makes it empty.
+    """
+    names = visible.split(",")
+    kind = next((kind for kind in ("GPU-", "MIG-") if visible.startswith(kind)), None)
+    found: list[str] = []
+    for name in names:
+        index = INDEX.match(name)
+        if not (index if kind is None else name.startswith(kind)):
+            break
+        found.append(str(int(index[1])) if index else name)
+    return found if len(set(found)) == len(found) else []
 
 
 def _scheduled() -> bool:
@@ -67,7 +103,8 @@ def _scheduled() -> bool:
 @contextmanager
 def reserved(percent: int, gpus: Sequence[str], folder: Path) -> Iterator[str]:
     """Lock a share of one of ``gpus`` and say which; the fullest that still has room, so that whole ones stay free."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     wanted = -(-percent * SLOTS // 100)
     waiting = False
     while True:
@@ -106,7 +143,9 @@ def _lock_free(folder: Path, gpu: str, most: int) -> list[IO[str]]:
     for number in range(SLOTS):
         if len(free) == most:
             break
-        slot = (folder / f"gpu{gpu}.{number}.lock").open("w")
+        path = folder / f"gpu{gpu.replace('/', '_')}.{number}.lock"  # names of MIG devices may hold a slash
+        with writing(path):
+            slot = path.open("w")
         if locked(slot, wait=False, against=OTHERS):
             free.append(slot)
         else:

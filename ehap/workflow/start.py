@@ -28,12 +28,10 @@ NEEDED = ("_build_dag", "is_main_process", "exec_mode", "dryrun", "local_exec")
 NEEDED_OF_GRAPH = ("check_incomplete", "forcefiles", "jobs", "targetjobs", "needrun_jobs")
 
 
-def compare_at_start(workflow: Any, states: Path) -> None:
-    """Have Snakemake compare records with files and plan, once its graph is built; in a job, the plan with the job.
+def compare_at_start(workflow: Any) -> None:
+    """Have Snakemake's object ``workflow`` compare records with files and plan, once its graph is built.
 
-    Args:
-        workflow: Snakemake's object of this name.
-        states: Where jobs of this run keep what must outlive them.
+    In a job on a cluster, it compares the job with what was planned when it was submitted.
     """
     check_form(workflow, NEEDED, "workflow")
     if workflow.is_main_process:
@@ -47,7 +45,7 @@ def compare_at_start(workflow: Any, states: Path) -> None:
         async def checking() -> None:
             await checked()
             if workflow.is_main_process:
-                force_wrong(workflow, states)
+                force_wrong(workflow)
             else:
                 refuse_other_plan(workflow)
 
@@ -69,17 +67,18 @@ def check_form(found: Any, names: Iterable[str], what: str) -> None:
         )
 
 
-def force_wrong(workflow: Any, states: Path) -> None:
+def force_wrong(workflow: Any) -> None:
     """Name results that do not belong to the plan, and have Snakemake make them anew."""
     jobs = [job for job in workflow.dag.jobs if job.output]
     found = compared(jobs)
     by_first = {str(job.output[0]): job for job in jobs}
     for first in found.wrong:
         workflow.dag.forcefiles.update(by_first[first].output)
-    if not workflow.dryrun:
-        forget(states, found.good)
     if found.text():
         print(found.text(), file=sys.stderr)
+    stored = sum(map(in_storage, jobs))
+    if stored:
+        print(f"{stored} jobs have files in a storage; these are not compared with their records.", file=sys.stderr)
     if REPORT_VARIABLE in os.environ:
         write_atomically(Path(os.environ[REPORT_VARIABLE]), json.dumps(asdict(found)).encode())
 
@@ -93,9 +92,14 @@ def at_the_end(workflow: Any, states: Path) -> str:
 
 
 def compared(jobs: Iterable[Any]) -> Comparison:
-    """Compare what is there with jobs of Snakemake's graph; those whose files lie in a storage are passed over."""
-    own = [job for job in jobs if not any(file.is_storage for file in (*job.input, *job.output))]
-    return compare(map(planned, own), Hashes(FOLDER / "hashes.json"))
+    """Compare what is there with jobs of Snakemake's graph; but for those with files in a storage."""
+    here = (planned(job) for job in jobs if not in_storage(job))
+    return compare(here, Hashes(FOLDER / "hashes.json"))
+
+
+def in_storage(job: Any) -> bool:
+    """Say whether files of a job lie in a storage of Snakemake's, such as the volume of profiles/kubernetes."""
+    return any(file.is_storage for file in (*job.input, *job.output))
 
 
 def planned(job: Any) -> Planned:

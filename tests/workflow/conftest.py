@@ -119,7 +119,9 @@ def restored_in(folder: Path, *options: str) -> "subprocess.CompletedProcess[str
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The small grid, run from beginning to end once for all workers; tests that change it copy it first."""
     own = tmp_path_factory.getbasetemp()
-    folder = (own if worker_id == "master" else own.parent) / "finished"
+    folder = (
+        own if worker_id == "master" else own.parent
+    ) / "a user's run"  # no quote and no space in a path is in anybody's way
     said = folder / "said.txt"
     with FileLock(f"{folder}.lock"):
         if not said.exists():
@@ -142,13 +144,13 @@ def copy_finished(finished: Path, folder: Path) -> Path:
 @pytest.fixture
 def project(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run."""
-    return copy_finished(finished, tmp_path / "project")
+    return copy_finished(finished, tmp_path / "a user's project")
 
 
 @pytest.fixture(scope="session")
 def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run in a repository, packed, committed and pushed to a remote folder beside it."""
-    folder = tmp_path_factory.mktemp("shared") / "origin"
+    folder = tmp_path_factory.mktemp("shared") / "a user's origin"
     copy_finished(finished, folder)
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())
     stages["stages"]["run"]["foreach"] = {"small": {"config": "run.yaml"}}
@@ -169,7 +171,7 @@ def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def clone(origin: Path, tmp_path: Path) -> Path:
     """A clone of the repository with everything pulled and the notes restored."""
-    folder = tmp_path / "clone"
+    folder = tmp_path / "a user's clone"
     run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
     run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
     run_in(folder, *DVC, "pull", "--quiet")

@@ -3,6 +3,7 @@
 import fcntl
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -110,7 +111,7 @@ def jobs_done(folder: Path) -> list[dict[str, str]]:
     """Return what Slurm says about every job that has ended: JobId, JobState, StartTime, EndTime and so on."""
     path = folder / "completed.txt"
     lines = path.read_text().splitlines() if path.exists() else []
-    return [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines]
+    return [dict(re.findall(r"(\w+)=(.*?)(?= \w+=| *$)", line)) for line in lines]  # a folder's name may hold a space
 
 
 def wait_until_idle() -> None:

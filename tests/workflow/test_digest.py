@@ -1,8 +1,70 @@
+"""What changes the digest of a script, and what does not."""
+
+import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from ehap.workflow import digest
+from ehap.workflow import digest, executed, syntax
+
+ROOT = Path(__file__).parents[2]
+KNOBS = """
+    from dataclasses import dataclass
+    from typing import ClassVar, Literal
+    from ehap.errors import SettingsError
+    from ehap.settings.checks import at_least, half
+
+    PLAIN, UNUSED = 1, 2
+    NAMES = ["one"]
+    NAMES.append("two")
+    Kind = Literal["a", "b"]
+
+    @dataclass(frozen=True)
+    class Base:
+        low: int = 3
+        def of_base(self):
+            return self.low
+
+    @dataclass(frozen=True)
+    class Inner:
+        depth: int = 4
+        def of_inner(self):
+            return self.depth
+
+    @dataclass(frozen=True)
+    class Knob(Base):
+        name: str
+        width: int = 5
+        kind: Kind = "a"
+        inner: Inner | None = None
+        FACTOR: ClassVar[int] = 6
+        LEAST: ClassVar[int] = 7
+
+        def __post_init__(self):
+            at_least("width", self.width, self.LEAST)
+            self._check()
+
+        @property
+        def cost(self):
+            return half(self._weighed())
+
+        def _weighed(self):
+            return self.width * self.FACTOR * PLAIN
+
+        def _check(self):
+            raise SettingsError("no")
+
+    def helper(knob):
+        return knob.width
+"""
+CHECKS = """
+    TWO = 9
+    def at_least(name, value, low):
+        low + 8
+    def half(x):
+        return x / TWO
+"""
 
 
 @pytest.fixture
@@ -14,10 +76,12 @@ def root(tmp_path: Path) -> Path:
         "ehap/one.py": "import ehap.deep.two\ndef f():\n    return 1\n",
         "ehap/deep/__init__.py": "from ehap.deep.three import three\nfrom ehap.deep.four import four\n",
         "ehap/deep/four.py": "four = 4\n",
-        "ehap/settings/__init__.py": "from ehap.settings.knobs import knob\n",
-        "ehap/settings/knobs.py": "knob = 1\n",
+        "ehap/settings/__init__.py": "from ehap.settings.knobs import Knob, NAMES, helper\n",
+        "ehap/settings/knobs.py": textwrap.dedent(KNOBS),
+        "ehap/settings/checks.py": textwrap.dedent(CHECKS),
+        "ehap/settings/run.py": "class Run:\n    def one(self):\n        return 10\n",
         "ehap/deep/two.py": "VALUE = 2\n",
-        "ehap/deep/three.py": "from ehap.settings import knob\nVALUE = 3\nthree = knob\n",
+        "ehap/deep/three.py": "from ehap.settings import Knob\nVALUE = 3\nthree = Knob\n",
         "ehap/unused.py": "VALUE = 3\n",
         "envs/lock.txt": "# made by a tool\ntorch==2.15.0\n    # via ehap\n",
     }
@@ -28,9 +92,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def _digest(root: Path, script: str = "a.py") -> str:
-    digest._imports.cache_clear()
-    digest._code.cache_clear()
-    digest._tree.cache_clear()
+    for each in (*vars(digest).values(), *vars(executed).values(), *vars(syntax).values()):
+        if hasattr(each, "cache_clear"):
+            each.cache_clear()
     return digest.source_digest(root / "workflow_scripts" / script, root, root / "envs/lock.txt")
 
 
@@ -42,7 +106,6 @@ def _digest(root: Path, script: str = "a.py") -> str:
         ("ehap/deep/two.py", "VALUE = 2", "VALUE = 4", True),
         ("ehap/deep/three.py", "3", "4", True),
         ("ehap/deep/four.py", "4", "5", False),
-        ("ehap/settings/knobs.py", "1", "2", False),
         ("envs/lock.txt", "2.15.0", "2.15.1", True),
         ("ehap/unused.py", "3", "4", False),
         ("ehap/one.py", "return 1", "# why\n    return  1", False),
@@ -58,3 +121,103 @@ def test_the_digest_follows_imports_and_ignores_comments(
     path.write_text(path.read_text().replace(old, new, 1) if old else new)
     assert (_digest(root) != before) == changes
     assert (_digest(root, "b.py") != other) == (name == "envs/lock.txt" and changes)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("knobs", "half(self._weighed())", "half(self._weighed()) + 1", True),
+        ("knobs", "self.width * self.FACTOR", "self.width + self.FACTOR", True),
+        ("knobs", "FACTOR: ClassVar[int] = 6", "FACTOR: ClassVar[int] = 60", True),
+        ("knobs", "PLAIN, UNUSED = 1", "PLAIN, UNUSED = 11", True),
+        ("knobs", "return self.low", "return -self.low", True),
+        ("knobs", "return self.depth", "return -self.depth", True),
+        ("knobs", "    @property\n", "", True),
+        ("knobs", "class Knob(Base)", "class Knob", True),
+        ("checks", "x / TWO", "x / TWO / 2", True),
+        ("checks", "TWO = 9", "TWO = 90", True),
+        ("knobs", "class Knob(Base):\n", "class Knob(Base):\n    further: int = 1\n", False),
+        ("knobs", "width: int = 5", "width: int = 50", False),
+        ("knobs", "low: int = 3", "low: int = 30", False),
+        ("knobs", "depth: int = 4", "depth: int = 40", False),
+        ("knobs", 'Literal["a", "b"]', 'Literal["a", "b", "c"]', False),
+        ("knobs", "LEAST: ClassVar[int] = 7", "LEAST: ClassVar[int] = 70", False),
+        ("knobs", "self._check()", "self._check() or self._check()", False),
+        ("knobs", 'SettingsError("no")', 'SettingsError("not so")', False),
+        ("knobs", "return knob.width", "return -knob.width", False),
+        ("knobs", '["one"]', '["three"]', False),
+        ("knobs", "import ClassVar, Literal", "import ClassVar, Final, Literal", False),
+        ("checks", "low + 8", "low + 80", False),
+        ("run", "return 10", "return 100", False),
+    ],
+)
+def test_of_settings_that_code_counts_which_a_script_may_execute(
+    root: Path, file: str, old: str, new: str, changes: bool
+) -> None:
+    before, other = _digest(root), _digest(root, "b.py")
+    path = root / "ehap/settings" / f"{file}.py"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    assert (_digest(root) != before) == changes
+    assert _digest(root, "b.py") == other
+
+
+@pytest.mark.parametrize(
+    ("code", "old", "new", "changes"),
+    [
+        ("from ehap.settings.knobs import PLAIN\nPLAIN", "UNUSED = 1, 2", "UNUSED = 11, 2", True),
+        ("from ehap.settings import helper\nhelper(1)", "return knob.width", "return -knob.width", True),
+        ("from ehap.settings import helper as h\nh(1)", "return knob.width", "return -knob.width", True),
+        ("from ehap.settings import NAMES\nNAMES", '["one"]', '["three"]', True),
+        ("from ehap.settings import NAMES\nNAMES", 'append("two")', 'append("three")', True),
+        ("from ehap.settings import helper", "return knob.width", "return -knob.width", True),  # handed on
+        ("from ehap.settings import knobs\nknobs.helper(1)", "return knob.width", "return -knob.width", True),
+        ("import ehap.settings.knobs\nehap.settings.knobs.helper(1)", "knob.width", "-knob.width", True),
+        ("def f(x):\n    from ehap.settings import helper\n    helper(x)", "knob.width", "-knob.width", True),
+        ("from ehap.settings import Knob\ndef f(x: Knob):\n    x.cost", "half(", "-half(", False),  # made elsewhere
+        ("from ehap.settings import Knob\nKnob(name='a').width", "width: int = 5", "width: int = 50", True),
+        ("from ehap.settings import Knob\nKnob(name='a').low", "low: int = 3", "low: int = 30", True),
+        ("from ehap.settings import Knob\nKnob(width=1).width", "width: int = 5", "width: int = 50", False),
+        ("from ehap.settings import Knob\nKnob(width=1)", "kind: Kind", "further: int = 1\n    kind: Kind", False),
+        ("from ehap.settings import Knob\nisinstance(1, Knob)", "half(", "-half(", False),
+        ("from ehap.settings import Knob\nprint(Knob)", "self._check()", "self._check() + 1", False),
+        ("from ehap.settings import Knob\nprint(Knob)\nx._check()", 'Error("no")', 'Error("not so")', True),
+    ],
+)
+def test_ways_to_name_a_setting(root: Path, code: str, old: str, new: str, changes: bool) -> None:
+    (root / "workflow_scripts/c.py").write_text(code)
+    before = _digest(root, "c.py")
+    path = root / "ehap/settings/knobs.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert (_digest(root, "c.py") != before) == changes
+
+
+@pytest.mark.parametrize(
+    ("script", "file", "old", "new", "changes"),
+    [
+        ("qat.py", "qat.py", "if bits <= HALF_BYTE", "if bits < HALF_BYTE", True),
+        ("qat.py", "qat.py", "self.activation_bits or self.bits", "self.bits", True),
+        ("qat.py", "qat.py", "1.0 if budget is None", "2.0 if budget is None", True),
+        ("qat.py", "qat.py", "FEWEST_EPOCHS: ClassVar[int] = 0", "FEWEST_EPOCHS: ClassVar[int] = 1", False),
+        ("qat.py", "qat.py", "budgets[0]} is a budget", "budgets[0]} must be a budget", False),
+        ("qat.py", "training.py", 'positive("learning_rate"', 'at_least("learning_rate"', False),
+        ("qat.py", "build.py", "return float(value)", "return float(value) + 1", True),
+        ("qat.py", "prune.py", '"bn-scale", "random"', '"bn-scale", "random", "new"', False),
+        ("pretrain.py", "qat.py", "if bits <= HALF_BYTE", "if bits < HALF_BYTE", False),
+        ("tables.py", "run.py", "yield from map(self.prepare, grid.datasets)", "yield 1", False),
+        ("tables.py", "names.py", '"CIFAR-10"', '"CIFAR 10"', True),
+        ("finetune.py", "names.py", '"CIFAR-10"', '"CIFAR 10"', False),
+    ],
+)
+def test_edits_of_the_settings_of_this_project(
+    tmp_path: Path, script: str, file: str, old: str, new: str, changes: bool
+) -> None:
+    for part in ("ehap", "workflow_scripts", "envs"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    before = _digest(tmp_path, script)
+    path = tmp_path / "ehap/settings" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert (_digest(tmp_path, script) != before) == changes

@@ -78,6 +78,16 @@ def test_fp16_traces_on_a_cpu_are_refused_before_any_job_starts(folder: Path) ->
     assert result.returncode == 0, result.stderr
 
 
+def test_fp16_traces_are_refused_where_the_gpus_are_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    config = _changed(name="hidden", curvatures={"hutchinson-fp32": {"precision": "fp16"}}, machine={"device": "auto"})
+    write_config(folder, config)
+    result = snakemake_in(folder)
+    assert result.returncode != 0
+    assert "error: curvature hutchinson-fp32: FP16 is some 80 times slower on a CPU; use precision" in result.stderr
+    assert not (folder / "results/hidden").exists()
+
+
 def test_the_papers_grid_is_listed_without_importing_torch(folder: Path) -> None:
     (folder / "torch.py").write_text("raise AssertionError('the dry run imported torch')\n")
     (folder / "run.yaml").write_text((ROOT / "config/config.yaml").read_text())

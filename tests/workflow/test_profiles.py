@@ -1,5 +1,6 @@
 """Profiles and environments, as far as they can be checked without a cluster, a registry or a conda channel."""
 
+import ast
 import os
 import re
 import resource
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import snakemake
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from tests.workflow.conftest import ROOT, SMALL, copy_project, planned, write_config
 
+SITE = Path(snakemake.__file__).parents[1]
 KUBERNETES = ROOT / ".kubernetes"  # .ci/run installs envs/kubernetes.txt there
 SLURM = ("--workflow-profile", "profiles/slurm")
 
@@ -84,9 +87,51 @@ def test_the_groups_of_a_cluster_are_of_rules_there_are(profile: str) -> None:
     settings = _yaml(f"profiles/{profile}/config.yaml")
     assert set(settings["groups"]) < rules
     assert settings["groups"] == _yaml("profiles/slurm/config.yaml")["groups"]
-    always = {"cores", "max-checksum-file-size", "rerun-incomplete", "keep-going", "show-failed-logs"}
+    always = {"max-checksum-file-size", "rerun-incomplete", "keep-going", "show-failed-logs"}
     default = _yaml("profiles/default/config.yaml")
     assert {key: settings[key] for key in always} == {key: default[key] for key in always}
+
+
+@pytest.mark.parametrize(
+    ("profile", "packages"),
+    [
+        ("default", SITE),
+        ("slurm", SITE),
+        pytest.param(
+            "kubernetes",
+            KUBERNETES,
+            marks=pytest.mark.skipif(
+                not KUBERNETES.exists(), reason="needs envs/kubernetes.txt, installed into .kubernetes"
+            ),
+        ),
+    ],
+)
+def test_every_option_of_a_profile_is_read_by_somebody(profile: str, packages: Path) -> None:
+    """An option that a plugin declares and never looks at is accepted, and does nothing."""
+    settings = _yaml(f"profiles/{profile}/config.yaml")
+    executor = settings.get("executor", "local")
+    own = {key for key in settings if key.startswith(f"{executor}-")}
+    read = _names_read(SITE / "snakemake")
+    assert _fields(set(settings) - own) <= read
+    if executor == "local":
+        return
+    of_plugin = _names_read(packages / f"snakemake_executor_plugin_{executor}")
+    assert _fields({key.removeprefix(f"{executor}-") for key in own}) <= of_plugin
+    assert set(settings["default-resources"]) <= of_plugin | {"mem_mb", "runtime"}
+
+
+def _fields(options: set[str]) -> set[str]:
+    return {option.replace("-", "_") for option in options}
+
+
+def _names_read(package: Path) -> set[str]:
+    """Return the names of attributes and keys that the code of a package reads somewhere."""
+    nodes = [node for path in package.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    assert nodes
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    given = [argument for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
+    return read | {argument.value for argument in given if isinstance(argument.value, str)}
 
 
 def test_the_locks_have_what_the_package_asks_for_and_agree() -> None:

@@ -2,49 +2,38 @@
 
 import copy
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import SMALL, copy_project, planned, write_config
+from tests.workflow.cluster_runs import HANGS, copied_with_environment, runs, said, wait_for
+from tests.workflow.conftest import SMALL, planned, write_config
 from tests.workflow.slurm import jobs_done, missing, slurm
 from tests.workflow.test_run import CELL
 
-PROFILE = ["--workflow-profile", "profiles/slurm", "--configfile", "run.yaml"]
-OFTEN = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
 LOG = f"logs/small/pretrain/{CELL}.log"
 DATA = "results/small/prepare/digits/data.safetensors"
 EPOCHS = 20
-HANGS = 3000  # seconds: what takes longer is taken to hang, however busy the machine is
-
-Run = subprocess.Popen[bytes]
 
 
 @pytest.mark.minutes
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
     """One test, so that there is one Slurm; two runs in it side by side, because a time limit is at least a minute."""
-    for name in ("slurm", "grid", "long"):
-        (tmp_path / name).mkdir()
-    grid, long = _project(tmp_path / "grid"), _project(tmp_path / "long")
+    (tmp_path / "slurm").mkdir()
+    grid, long = _project(tmp_path / "a user's grid"), _project(tmp_path / "a long run")
     record = f"results/small/pretrain/{CELL}/record.json"
-    with slurm(tmp_path / "slurm", cpus=4), _runs() as start:
+    with slurm(tmp_path / "slurm", cpus=4), runs() as start:
         over_time = start(long, record, "--set-resources", "pretrain:runtime=1")
         cancelled = start(grid)
         gpus = {_pause_training(long), _pause_training(grid)}  # until they are ended, however fast this machine is
         assert gpus == {"0", "1"}
         cancelled.send_signal(signal.SIGINT)
         cancelled.wait(HANGS)
-        _wait_for(lambda: _states(tmp_path / "slurm", grid)["CANCELLED"] == 1)
-        assert _said(grid / LOG, "stopped by SIGTERM")
+        wait_for(lambda: _states(tmp_path / "slurm", grid)["CANCELLED"] == 1)
+        assert said(grid / LOG, "stopped by SIGTERM")
         assert not (grid / record).exists()
         prepared = (grid / DATA).stat().st_mtime_ns
 
@@ -57,7 +46,7 @@ def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
     # It went on where it was cancelled: what was done before is the same file, and the training came from its state.
     assert planned(grid) == {}
     assert (grid / DATA).stat().st_mtime_ns == prepared
-    assert _said(grid / LOG, r"going on after epoch ([2-9]|1\d)")
+    assert said(grid / LOG, r"going on after epoch ([2-9]|1\d)")
     assert (grid / "results/small/tables/summary.json").exists()
     # Short steps ride in the job of a longer one: prepare, dense, trace, and two of shrink, recover and quantize each.
     assert done_in_grid == {"COMPLETED": 9, "CANCELLED": 1, "FAILED": 1}
@@ -65,39 +54,16 @@ def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
     assert "Exceeded job memory limit" in killed.read_text()
 
     assert done_in_long == {"COMPLETED": 2, "TIMEOUT": 1}
-    assert _said(long / LOG, r"going on after epoch ([2-9]|1\d)")
+    assert said(long / LOG, r"going on after epoch ([2-9]|1\d)")
     assert len((long / record).with_name("history.csv").read_text().splitlines()) == EPOCHS + 1
 
 
 def _project(folder: Path) -> Path:
-    copy_project(folder)
+    copied_with_environment(folder)
     training = {"all": {"epochs": EPOCHS, "learning_rate": 0.01, "batch_size": 16}}
     changes = {"machine": {"device": "auto"}, "pretrain": training, "finetune": training}
     write_config(folder, copy.deepcopy(SMALL) | changes)
     return folder
-
-
-@contextmanager
-def _runs() -> Iterator[Callable[..., Run]]:
-    """Give a function that starts Snakemake in a project; what a failed test leaves running is ended."""
-    started: list[Run] = []
-
-    def run(folder: Path, *arguments: str) -> Run:
-        command = [sys.executable, "-m", "snakemake", *arguments, *PROFILE, *OFTEN]
-        environment = os.environ | {"PYTHONPATH": str(folder)}
-        with (folder / "said.txt").open("w") as said:
-            # A suite that a script has put into the background ignores Ctrl-C, and so would what it starts.
-            kept = signal.signal(signal.SIGINT, signal.SIG_DFL)
-            started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said))
-            signal.signal(signal.SIGINT, kept)
-        return started[-1]
-
-    try:
-        yield run
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
 
 
 def _pause_training(folder: Path) -> str:
@@ -105,11 +71,11 @@ def _pause_training(folder: Path) -> str:
 
     The signal that ends the job wakes it up.
     """
-    _wait_for(lambda: _said(folder / LOG, "epoch 3:"))
+    wait_for(lambda: said(folder / LOG, "epoch 3:"))
     (process,) = (path for path in Path("/proc").glob("[0-9]*") if _trains(path, folder))
     os.kill(int(process.name), signal.SIGSTOP)
     environment = dict(part.split("=", 1) for part in (process / "environ").read_text().split("\0") if "=" in part)
-    assert _said(folder / LOG, f"the scheduler has given this job the GPU {environment['CUDA_VISIBLE_DEVICES']}")
+    assert said(folder / LOG, f"the scheduler has given this job the GPU {environment['CUDA_VISIBLE_DEVICES']}")
     return environment["CUDA_VISIBLE_DEVICES"]
 
 
@@ -124,15 +90,3 @@ def _trains(process: Path, folder: Path) -> bool:
 def _states(cluster: Path, folder: Path) -> Counter[str]:
     """Count how the Slurm jobs of a project ended."""
     return Counter(job["JobState"] for job in jobs_done(cluster) if job["WorkDir"] == str(folder))
-
-
-def _said(log: Path, pattern: str) -> bool:
-    return log.exists() and re.search(pattern, log.read_text()) is not None
-
-
-def _wait_for(ready: Callable[[], bool]) -> None:
-    for _ in range(10 * HANGS):
-        if ready():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")

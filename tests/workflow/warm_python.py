@@ -15,15 +15,19 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-# -I and -S: the client needs nothing but the standard library, and starts in a few hundredths of a second.
-CLIENT = """#!{python} -IS
-import json, os, socket, sys
+# A line `#!` has no room for a path with a space. -I and -S: the client needs nothing but the standard library, and
+# starts in a few hundredths of a second.
+START = """#!/bin/sh
+exec {python} -IS {client} "$0" "$@"
+"""
+CLIENT = """import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [b"!"], [0, 1, 2])
-    request = {{"python": sys.argv[0], "argv": sys.argv[1:], "cwd": os.getcwd(), "environ": dict(os.environ)}}
+    request = {{"python": sys.argv[1], "argv": sys.argv[2:], "cwd": os.getcwd(), "environ": dict(os.environ)}}
     server.sendall(json.dumps(request).encode() + b"\\n")
     sys.exit(int(server.makefile().readline() or 1))
 """
@@ -31,8 +35,9 @@ with socket.socket(socket.AF_UNIX) as server:
 
 def client(folder: Path, address: Path) -> Path:
     """Write the executable that hands its command line to the server at ``address``."""
-    path = folder / "python"
-    path.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+    path, program = folder / "python", folder / "client.py"
+    program.write_text(CLIENT.format(address=str(address)))
+    path.write_text(START.format(python=quote(sys.executable), client=quote(str(program))))
     path.chmod(0o755)
     return path
 
