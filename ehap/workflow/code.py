@@ -64,8 +64,8 @@ def _forget_outdated(path: Path, imported: bool) -> None:
         return
     if imported:
         raise CodeError(
-            f"Python has imported an outdated {compiled}, which has the size and time of {path}; it is deleted now, and "
-            "nothing was computed. Run Snakemake again."
+            f"Python has imported an outdated {compiled}, which has the size and time of {path}; it is deleted now, "
+            "and nothing was computed. Run Snakemake again."
         )
 
 

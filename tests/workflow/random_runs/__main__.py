@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -10,9 +9,6 @@ import time
 from collections import Counter
 from pathlib import Path
 from random import Random
-
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as users have it
-os.environ["PYTHONHASHSEED"] = "0"  # Snakemake orders jobs by it
 
 from tests.workflow.conftest import SERVERS
 from tests.workflow.random_runs.ground import Ground
@@ -26,7 +22,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first sequence")
     parser.add_argument("--step", type=int, default=1, help="between numbers, for several of these at once")
-    parser.add_argument("--longest", type=int, default=8)
+    parser.add_argument("--longest", type=int, default=4, help="operations drawn; runs come with an edit")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--only", help="a sequence as JSON, as a failure prints it")
     parser.add_argument("--no-shrinking", action="store_true")

@@ -28,7 +28,7 @@ print(json.dumps(asdict(checked(Path("run.yaml")))))
 """
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """Something that must hold does not. kind: In a word or two, for a tally."""
 
     def __init__(self, kind: str, text: str) -> None:
@@ -64,11 +64,11 @@ class Driver:
             if ended.code == 0 and OTHER not in ended.said:
                 break
         else:
-            raise Broken("never ends", f"{TRIES} runs: {ended.said[-3000:]}")
+            raise BrokenError("never ends", f"{TRIES} runs: {ended.said[-3000:]}")
         self._equal("final")
         dry = self.project.run("--dry-run")
         if NOTHING not in dry.said or OTHER in dry.said:
-            raise Broken("no rest", dry.said[-3000:])
+            raise BrokenError("no rest", dry.said[-3000:])
         self._tidy()
 
     # Edits
@@ -131,7 +131,7 @@ class Driver:
     def _run(self) -> None:
         ended = self._whole(self.project.run())
         if ended.code:
-            raise Broken("a run fails", ended.said[-3000:])
+            raise BrokenError("a run fails", ended.said[-3000:])
         if self.references.has(self.project.state):
             self._equal("run")
 
@@ -149,7 +149,7 @@ class Driver:
         if job in self._planned_jobs():
             ended = self._ran(self.project.run(JOBS[job].files[0]))
             if ended.code:
-                raise Broken("a run fails", ended.said[-3000:])
+                raise BrokenError("a run fails", ended.said[-3000:])
 
     def _killed(self, job: str, point: str, what: str) -> None:
         def meanwhile(snakemake: int, number: int) -> None:
@@ -189,7 +189,7 @@ class Driver:
             self._ran(ended)
             silent = ended.code == 0 and OTHER not in ended.said and (back or knob in INPUTS)
             if silent and not self._is_equal():  # an edit of settings or code is the next start's to find
-                raise Broken("not said", ended.said[-3000:])
+                raise BrokenError("not said", ended.said[-3000:])
         elif ended.code == 0:
             self._whole(ended)
 
@@ -216,10 +216,12 @@ class Driver:
         self.jobs += len(ended.begun)
         more = set(ended.begun) - closed(self.changed)
         if more:
-            raise Broken("runs too much", f"{sorted(more)}; touched {sorted(self.changed)}; {_reasons(ended.said)}")
+            raise BrokenError(
+                "runs too much", f"{sorted(more)}; touched {sorted(self.changed)}; {_reasons(ended.said)}"
+            )
         for job, key in ended.made:
             if job in TRAINED and self.made.get(job) == key and job not in self.spoiled:
-                raise Broken("done twice", f"{job}; {_reasons(ended.said)}")
+                raise BrokenError("done twice", f"{job}; {_reasons(ended.said)}")
             self.made[job] = key
             self.spoiled.discard(job)
         return ended
@@ -243,8 +245,9 @@ class Driver:
             assert project.command(*GIT, *command).returncode == 0
         commit = project.command(*GIT, "rev-parse", "HEAD").stdout.strip()
         self.pushed.append((commit, dict(project.state)))
-        if not self._is_equal():
-            raise Broken("pushed", "what was pushed does not belong to the state")
+        wrong = [path for path in self._differing() if (project.folder / path).exists()]
+        if wrong:
+            raise BrokenError("pushed", f"does not belong to the state: {', '.join(wrong)}")
 
     def _back(self, which: int, what: str, restore: int) -> None:
         self.project.release()
@@ -268,7 +271,7 @@ class Driver:
         """What is not named as wrong belongs to the state; what is named does not."""
         done = self.project.python("-c", CHECK)
         if done.returncode:
-            raise Broken("no comparison", done.stderr[-3000:])
+            raise BrokenError("no comparison", done.stderr[-3000:])
         found = json.loads(done.stdout.splitlines()[-1])
         named, behind = found["wrong"], found["behind"]
         expected = self.references.of(self.project.state)
@@ -279,9 +282,9 @@ class Driver:
                 continue
             same = digests == [expected[file] for file in files]
             if not same and files[0] not in {**named, **behind}:
-                raise Broken("vouched for", f"{job}; named are {json.dumps(named, indent=1)}")
+                raise BrokenError("vouched for", f"{job}; named are {json.dumps(named, indent=1)}")
             if same and files[0] in named and self._inputs_belong(job, expected):
-                raise Broken("named without need", f"{job}: {named[files[0]]}")
+                raise BrokenError("named without need", f"{job}: {named[files[0]]}")
 
     def _inputs_belong(self, job: str, expected: dict[str, str]) -> bool:
         needed = [file for name in JOBS[job].needs if name in self._planned_jobs() for file in JOBS[name].files]
@@ -290,7 +293,7 @@ class Driver:
     def _equal(self, when: str) -> None:
         wrong = self._differing()
         if wrong:
-            raise Broken(f"not as from nothing ({when})", ", ".join(wrong))
+            raise BrokenError(f"not as from nothing ({when})", ", ".join(wrong))
 
     def _is_equal(self) -> bool:
         return not self._differing()
@@ -307,7 +310,7 @@ class Driver:
         left = [str(path) for path in (folder / "results").rglob("*.tmp")]
         left += [str(path) for path in (folder / "state/small/kept").rglob("*") if path.is_file()]
         if left:
-            raise Broken("left behind", ", ".join(left))
+            raise BrokenError("left behind", ", ".join(left))
 
     def _planned_jobs(self) -> list[str]:
         methods = METHODS[self.project.state["methods"]]

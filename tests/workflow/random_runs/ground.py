@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tests.workflow.random_runs.driver import Broken, Driver
+from tests.workflow.random_runs.driver import BrokenError, Driver
 from tests.workflow.random_runs.grid import START, write_state
 from tests.workflow.random_runs.operations import Operation
 from tests.workflow.random_runs.project import copy_of
@@ -49,7 +49,7 @@ class Ground:
             for operation in operations:
                 driver.do(operation)
             driver.finish()
-        except Broken as error:
+        except BrokenError as error:
             verdict = str(error)
         except Exception:
             verdict = f"error: {traceback.format_exc()}"

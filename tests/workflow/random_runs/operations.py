@@ -33,7 +33,7 @@ WEIGHTS: dict[str, int] = {
 }
 
 
-def sequence(integer: Integer, longest: int = 8) -> list[Operation]:
+def sequence(integer: Integer, longest: int = 4) -> list[Operation]:
     """Draw operations."""
     return [operation for _ in range(integer(1, longest)) for operation in operations(integer)]
 

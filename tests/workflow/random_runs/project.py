@@ -1,5 +1,6 @@
 """A project with stub stages in a temporary folder: edits and runs there, and what each of them has done."""
 
+import functools
 import json
 import os
 import shutil
@@ -16,6 +17,20 @@ from tests.workflow.random_runs.grid import BY_FILE, JOBS, KNOBS, START, write_k
 
 ORDERS = ("order.json", "reached", "go")
 LOCKED = "--unlock"
+
+
+@functools.cache
+def light_python() -> str:
+    """The interpreter of all that runs here: it orders jobs the same way each time, and keeps compiled code."""
+    before = dict(os.environ)
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    try:
+        return warm_python("light")
+    finally:
+        os.environ.update(before)
+        if "PYTHONHASHSEED" not in before:
+            del os.environ["PYTHONHASHSEED"]
 
 
 @dataclass(frozen=True)
@@ -127,13 +142,13 @@ class Project:
 
     def command(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the project."""
-        tools = f"{Path(warm_python()).parent}{os.pathsep}{os.environ['PATH']}"
+        tools = f"{Path(light_python()).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PYTHONPATH": str(self.folder), "PATH": tools}
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def python(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run Python in the project."""
-        return self.command(warm_python(), *arguments)
+        return self.command(light_python(), *arguments)
 
     def contents(self) -> dict[str, str]:
         """Return the SHA-256 of every file of the results, by path; of a link to nothing, none."""
@@ -141,7 +156,16 @@ class Project:
         return {str(path.relative_to(self.folder)): sha256(path.read_bytes()).hexdigest() for path in paths}
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        command = [warm_python(), "-m", "snakemake", *arguments, "--configfile", "run.yaml", "--cores", str(self.cores)]
+        command = [
+            light_python(),
+            "-m",
+            "snakemake",
+            *arguments,
+            "--configfile",
+            "run.yaml",
+            "--cores",
+            str(self.cores),
+        ]
         with (self.folder / "said.txt").open("wb") as said:
             return subprocess.Popen(
                 command,

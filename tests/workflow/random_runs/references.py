@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from tests.workflow.random_runs.grid import START, State, write_state
 from tests.workflow.random_runs.project import Project, copy_of
 
@@ -25,8 +27,9 @@ class References:
     def of(self, state: State) -> dict[str, str]:
         """Return the SHA-256 of every file by path, after a run from nothing."""
         path = self._place(state)
-        if not path.exists():
-            self._make(path, state)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                self._make(path, state)
         found: dict[str, str] = json.loads(path.read_text())
         return found
 

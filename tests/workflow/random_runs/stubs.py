@@ -97,6 +97,14 @@ STAGES = (
 )
 
 
+def without_torch(text: str) -> str:
+    """Return what scripts need of ehap/records.py: the class Job."""
+    (job,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Job"]
+    lines = text.splitlines(keepends=True)
+    code = "".join(lines[job.decorator_list[0].lineno - 1 : job.end_lineno])
+    return f"import time\nfrom dataclasses import dataclass, field\n\n\n{code}"
+
+
 def make_template(folder: Path) -> None:
     """Make the project with stubs in ``folder``, in a repository of git and DVC with a remote beside it."""
     folder.mkdir(parents=True)
@@ -106,6 +114,8 @@ def make_template(folder: Path) -> None:
         script.write_text(stub_script(script.read_text(), stage))
         (folder / f"ehap/stages/{stage}.py").write_text(STAGE)
     (folder / "ehap/stages/stub.py").write_text(STUB)
+    records = folder / "ehap/records.py"
+    records.write_text(without_torch(records.read_text()))
     with (folder / "Snakefile").open("a") as file:
         file.write(NOTED)
     path = folder / "dvc.yaml"
