@@ -50,6 +50,7 @@ class Driver:
         self.spoiled: set[str] = set()  # trainings that are not there whole since they were last made
         self.made: dict[str, str] = {}
         self.pushed: list[tuple[str, dict[str, int]]] = []
+        self.forgotten = False  # whether Snakemake's notes were deleted
         self.runs = self.jobs = 0
 
     def do(self, operation: Operation) -> None:
@@ -102,7 +103,10 @@ class Driver:
 
     def _delete(self, job: str, which: int) -> None:
         names = JOBS[job].files
-        for name in names if which == len(names) or which > 2 else names[which : which + 1]:
+        chosen = names if which >= len(names) else names[which : which + 1]
+        if self.forgotten and not any(self._is_there(name) for name in names if name not in chosen):
+            return  # of a job that has left nothing, Snakemake's notes alone tell what its settings and code were
+        for name in chosen:
             (self.project.folder / name).unlink(missing_ok=True)
         self.changed.add(job)
         self.spoiled.add(job)
@@ -122,6 +126,9 @@ class Driver:
 
     def _forget(self) -> None:
         self.project.release()
+        if self._gone():
+            return  # as in _delete
+        self.forgotten = True
         self._all_may_run()
         for path in sorted((self.project.folder / ".snakemake").rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -275,13 +282,14 @@ class Driver:
         found = json.loads(done.stdout.splitlines()[-1])
         named, behind = found["wrong"], found["behind"]
         expected = self.references.of(self.project.state)
+        unknown = closed(self._gone())  # what follows from a job that has left nothing
         for job in self._planned_jobs():
             files = JOBS[job].files
             digests = [_hash(self.project.folder / file) for file in files]
             if None in digests:
                 continue
             same = digests == [expected[file] for file in files]
-            if not same and files[0] not in {**named, **behind}:
+            if not same and files[0] not in {**named, **behind} and job not in unknown:
                 raise BrokenError("vouched for", f"{job}; named are {json.dumps(named, indent=1)}")
             if same and files[0] in named and self._inputs_belong(job, expected):
                 raise BrokenError("named without need", f"{job}: {named[files[0]]}")
@@ -311,6 +319,13 @@ class Driver:
         left += [str(path) for path in (folder / "state/small/kept").rglob("*") if path.is_file()]
         if left:
             raise BrokenError("left behind", ", ".join(left))
+
+    def _is_there(self, path: str) -> bool:
+        return (self.project.folder / path).exists()
+
+    def _gone(self) -> list[str]:
+        """Return the jobs of which no output is there."""
+        return [job for job in self._planned_jobs() if not any(map(self._is_there, JOBS[job].files))]
 
     def _planned_jobs(self) -> list[str]:
         methods = METHODS[self.project.state["methods"]]
