@@ -28,7 +28,7 @@ if not args.all:
         compared = checked(configurations()[name]) if name in configurations() else checked_files(args.results)
     except EhapError as error:
         parser.exit(1, f"error: {error} To keep records without a comparison, say --all.\n")
-    wrong = {Path(path).parent for path in compared.wrong}
+    wrong = {Path(path).parent for path in (*compared.wrong, *compared.behind)}
     if compared.text():
         print(compared.text())
     if wrong:

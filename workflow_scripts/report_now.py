@@ -28,7 +28,7 @@ try:
         print(found.text(), file=sys.stderr)
     if found.wrong:
         print("The page leaves these out; Snakemake makes them anew.", file=sys.stderr)
-    wrong = {Path(path).parent for path in found.wrong}
+    wrong = {Path(path).parent for path in (*found.wrong, *found.behind)}
     records = [path for path in page_records(results, run.tables()) if path.parent not in wrong]
     report.run(results, records, *inputs, page, run.tables(), options, run.name)
 except EhapError as error:

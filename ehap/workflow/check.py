@@ -82,7 +82,7 @@ def checked_files(results: Path) -> Comparison:
             )
         )
     compared = compare(jobs, Hashes(FOLDER / "hashes.json"))
-    return Comparison({**found.wrong, **compared.wrong}, found.old + compared.old, compared.good)
+    return Comparison({**found.wrong, **compared.wrong}, found.old + compared.old, compared.good, compared.behind)
 
 
 def refuse_wrong(configuration: Path) -> None:

@@ -1,10 +1,15 @@
 """The code that a job runs, against the code that it was planned with."""
 
 import importlib
+import importlib.util
+import marshal
+import sys
 from pathlib import Path
 
 from ehap.errors import CodeError
 from ehap.workflow.digest import source_digest, source_files
+
+HEADER = 16  # bytes before the code in a compiled file
 
 
 def code_in_memory(script: Path, planned: str) -> str:
@@ -25,7 +30,9 @@ def code_in_memory(script: Path, planned: str) -> str:
     for path in source_files(script, root):
         if path != script:
             parts = path.relative_to(root).with_suffix("").parts
-            module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            _forget_outdated(path, name in sys.modules)
+            module = importlib.import_module(name)
             _check_place(Path(str(module.__file__)), path)
     found = source_digest(script, root, root / "envs" / "lock.txt")
     if planned and found != planned:
@@ -34,6 +41,32 @@ def code_in_memory(script: Path, planned: str) -> str:
             "was computed. Run Snakemake again: it plans with the code that is there now."
         )
     return found
+
+
+def _forget_outdated(path: Path, imported: bool) -> None:
+    """Delete what Python has compiled of a file if the file is another one now.
+
+    Python compares size and time only: an edit in the same second, or by a file with the time of the old one, goes
+    unnoticed.
+
+    Raises:
+        CodeError: The outdated code is in memory already.
+    """
+    compiled = Path(importlib.util.cache_from_source(str(path)))
+    try:
+        if path.stat().st_ctime_ns < compiled.stat().st_mtime_ns:
+            return
+        code = marshal.loads(compiled.read_bytes()[HEADER:])
+        if code == compile(path.read_bytes(), str(path), "exec", dont_inherit=True):
+            return
+        compiled.unlink()
+    except (OSError, ValueError, EOFError, TypeError):  # none, damaged, or not ours to delete
+        return
+    if imported:
+        raise CodeError(
+            f"Python has imported an outdated {compiled}, which has the size and time of {path}; it is deleted now, "
+            "and nothing was computed. Run Snakemake again."
+        )
 
 
 def _check_place(imported: Path, planned: Path) -> None:

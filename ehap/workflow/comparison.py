@@ -29,11 +29,13 @@ class Comparison:
 
     wrong: First output of a job to the reasons why its outputs do not belong to the plan. old: Records without
     sources, made by an earlier version; they are taken as they are. good: First outputs of the jobs that agree.
+    behind: First output of a job that agrees to that of a wrong one that it follows from: it is as little worth.
     """
 
     wrong: dict[str, list[str]] = field(default_factory=dict)
     old: list[str] = field(default_factory=list)
     good: list[str] = field(default_factory=list)
+    behind: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return it for a terminal; empty where all is well."""
@@ -53,6 +55,7 @@ class Comparison:
             found = [f"  {path}: {'; '.join(self.wrong[path])}" for path in paths]
             lines += [f"{title}:"] * bool(found) + found[:SHOWN]
             lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
+        lines += [f"{len(self.behind)} results follow from these."] * bool(self.behind)
         return "\n".join(lines)
 
 
@@ -61,7 +64,7 @@ def compare(jobs: Iterable[Planned], hashes: Hashes) -> Comparison:
 
     Jobs of which nothing is there are passed over: Snakemake makes them where they are wanted.
     """
-    found = Comparison()
+    found, jobs = Comparison(), list(jobs)
     for job in jobs:
         here = [path for path in job.outputs if Path(path).exists()]
         if not here:
@@ -84,7 +87,26 @@ def compare(jobs: Iterable[Planned], hashes: Hashes) -> Comparison:
             found.old.append(first)
         else:
             found.good.append(first)
+    agree = {*found.old, *found.good}
+    found.behind.update((first, wrong) for first, wrong in _following(jobs, found.wrong).items() if first in agree)
     hashes.save()
+    return found
+
+
+def _following(jobs: Iterable[Planned], wrong: Iterable[str]) -> dict[str, str]:
+    """Return the first outputs of all jobs that follow from wrong ones, each with one of these."""
+    maker = {path: job.outputs[0] for job in jobs for path in job.outputs}
+    users: dict[str, list[str]] = {}
+    for job in jobs:
+        for first in {maker[path] for path in job.inputs if path in maker}:
+            users.setdefault(first, []).append(job.outputs[0])
+    found, waiting = {}, [(first, first) for first in wrong]
+    while waiting:
+        first, origin = waiting.pop()
+        for user in users.get(first, []):
+            if user not in found:
+                found[user] = origin
+                waiting.append((user, origin))
     return found
 
 

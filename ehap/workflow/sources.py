@@ -1,6 +1,7 @@
 """What a job read and wrote, by content: by it a later start knows whether a result belongs to its plan."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from ehap.errors import SourceError
 from ehap.files import sha256_of, write_atomically
 
-KEY = "sources"
+KEY, CHECKSUM = "sources", "checksum"
 RECORD, BESIDE = "record.json", "sources.json"
 LIBRARIES = ("torch", "torchvision", "torchao", "onnx", "onnxruntime", "numpy", "scipy", "pandas")
 
@@ -65,9 +66,10 @@ def beside(part: Path | str) -> str:
 
 
 def write_sources(path: Path, sources: Sources) -> None:
-    """Add them to the record at ``path``, or make it a file of its own where there is none."""
+    """Add them to the record at ``path``, or make it a file of its own where there is none; with a checksum of all."""
     content = json.loads(path.read_text()) if path.exists() else {}
-    write_atomically(path, (json.dumps(content | {KEY: asdict(sources)}, indent=2) + "\n").encode())
+    content = {name: value for name, value in content.items() if name != CHECKSUM} | {KEY: asdict(sources)}
+    write_atomically(path, (json.dumps(content | {CHECKSUM: _checksum(content)}, indent=2) + "\n").encode())
 
 
 def read_sources(path: Path) -> Sources | None:
@@ -75,13 +77,21 @@ def read_sources(path: Path) -> Sources | None:
 
     Raises:
         OSError: There is no such file.
-        ValueError: It is damaged.
+        ValueError: It is damaged, or is not what the job wrote.
     """
     try:
-        found = json.loads(path.read_text()).get(KEY)
-        return None if found is None else Sources(**found)
+        content = json.loads(path.read_text())
+        if KEY not in content and CHECKSUM not in content:
+            return None
+        if content.pop(CHECKSUM, None) != _checksum(content):
+            raise ValueError(f"{path}: it does not hold what was written (wrong checksum).")
+        return Sources(**content[KEY])
     except (AttributeError, TypeError) as error:  # JSON of another form
         raise ValueError(f"{path}: {error}") from None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_unchanged(read: Mapping[str, str]) -> None:

@@ -63,10 +63,10 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 @functools.cache
-def warm_python() -> str:
-    """An interpreter whose libraries are imported already."""
+def warm_python(*options: str) -> str:
+    """An interpreter whose libraries are imported already; with the option "light" only those of the workflow."""
     folder = Path(tempfile.mkdtemp())
-    command = [sys.executable, str(Path(warm.__file__)), str(folder / "socket")]
+    command = [sys.executable, str(Path(warm.__file__)), str(folder / "socket"), *options]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     assert server.stdout.readline() == "ready\n"

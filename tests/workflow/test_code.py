@@ -1,45 +1,74 @@
-"""A job runs the code that it was planned with, of the package that it was planned with."""
+"""The code that a job runs is the one that its file holds."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ehap.workflow.digest import source_digest
-from tests.workflow.conftest import ROOT, copy_project
+from tests.workflow.conftest import ROOT
+
+SCRIPT = """import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[1])
+{first}from ehap.workflow.code import code_in_memory
+
+print(code_in_memory(Path(__file__), ""))
+from ehap.stages import value
+print(value.VALUE)
+"""
+
+
+def _said(folder: Path, first: str = "") -> "subprocess.CompletedProcess[str]":
+    script = folder / "workflow_scripts/script.py"
+    script.write_text(SCRIPT.format(first=first))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    command = [sys.executable, str(script)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def _replace_with_equal_time(path: Path, text: str) -> None:
+    before = path.stat()
+    assert len(text) == before.st_size
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return copy_project(tmp_path)
+def checkout(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "ehap", tmp_path / "ehap", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "envs").mkdir()
+    shutil.copy(ROOT / "envs/lock.txt", tmp_path / "envs")
+    (tmp_path / "workflow_scripts").mkdir()
+    (tmp_path / "ehap/stages/value.py").write_text("VALUE = 1\n")
+    return tmp_path
 
 
-def _ran(folder: Path, code: str, package: Path) -> "subprocess.CompletedProcess[str]":
-    script = folder / "workflow_scripts/curves.py"
-    options = ["--histories", "none.csv", "--picture", "p.svg", "--sources", "s.json", "--settings", '{"methods":[]}']
-    command = [sys.executable, str(script), *options, "--code", code]
-    environment = os.environ | {"PYTHONPATH": str(package)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def test_a_file_of_the_same_size_and_time_is_compiled_anew(checkout: Path) -> None:
+    first, value = _said(checkout).stdout.split()
+    assert value == "1"
+    _replace_with_equal_time(checkout / "ehap/stages/value.py", "VALUE = 2\n")
+    second, value = _said(checkout).stdout.split()
+    assert value == "2"
+    assert second != first
 
 
-def test_code_that_was_edited_after_the_plan_is_refused(folder: Path) -> None:
-    script = folder / "workflow_scripts/curves.py"
-    planned = source_digest(script, folder, folder / "envs/lock.txt")
-    assert "error: none.csv: expected a file there" in _ran(folder, planned, folder).stderr  # it got as far as that
-    stage = folder / "ehap/stages/curves.py"
-    stage.write_text(stage.read_text() + "\nEDITED = True\n")
-    done = _ran(folder, planned, folder)
+def test_outdated_code_that_is_in_memory_stops_the_job_once(checkout: Path) -> None:
+    early = "from ehap.stages import value\n"
+    assert _said(checkout, early).stdout.split()[1] == "1"
+    _replace_with_equal_time(checkout / "ehap/stages/value.py", "VALUE = 2\n")
+    done = _said(checkout, early)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the code has been edited since this run began")
-    assert not (folder / "p.svg").exists()
+    assert "imported an outdated" in done.stderr
+    assert _said(checkout, early).stdout.split()[1] == "2"
 
 
-def test_the_package_of_another_checkout_is_refused_where_it_differs(folder: Path) -> None:
-    assert "error: none.csv: expected a file there" in _ran(folder, "", ROOT).stderr
-    stage = folder / "ehap/stages/curves.py"
-    stage.write_text(stage.read_text() + "\nEDITED = True\n")
-    done = _ran(folder, "", ROOT)
-    assert done.returncode == 1
-    assert f"the plan is made from {stage}, but Python imports {ROOT / 'ehap/stages/curves.py'}" in done.stderr
+def test_code_that_was_only_touched_goes_on(checkout: Path) -> None:
+    early = "from ehap.stages import value\n"
+    _said(checkout, early)
+    for path in (checkout / "ehap").rglob("*.py"):
+        path.chmod(0o600)
+    assert _said(checkout, early).stdout.split()[1] == "1"

@@ -1,0 +1,138 @@
+"""A copy of the project in which every stage is a stub: real rules, real scripts, but outputs of a few bytes.
+
+The outputs are a pure function of the stage, of a constant in its code, of its settings and of what it reads.
+"""
+
+import ast
+import re
+import shutil
+from pathlib import Path
+
+from tests.workflow.conftest import DVC, GIT, ROOT, copy_project, run_in
+
+STUB = '''"""What stands for every stage: it reads all of its inputs, and writes their hash to all of its outputs."""
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+from ehap.errors import DataError
+
+HERE = Path(__file__).parents[2]
+
+
+def run(args, constant):
+    first = str(args.outputs[0])
+    note("begun", first)
+    order("start", args.outputs)
+    read = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in args.inputs}
+    order("read", args.outputs)
+    text = json.dumps([Path(first).parts, constant, args.plain_settings, read])
+    for path in args.outputs:
+        if not path.name.endswith("sources.json"):
+            write(path, hashlib.sha256(f"{path} {text}".encode()).hexdigest())
+    note("made", first, hashlib.sha256(f"{args.code} {text}".encode()).hexdigest())
+    order("written", args.outputs)
+
+
+def write(path, digest):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name == "record.json":
+        digest = json.dumps({"stage": "stub", "values": {"digest": digest}, "settings": {}, "duration_s": 1})
+    new = path.with_name(path.name + ".new")
+    new.write_text(digest)
+    new.replace(path)
+
+
+def note(event, first, key=""):
+    journal = os.open(HERE / "journal.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(journal, (json.dumps([event, first, key]) + "\\n").encode())
+    os.close(journal)
+
+
+def order(point, outputs):
+    """Do what the test has ordered for this job at this point: wait until it says go, or fail once."""
+    try:
+        wanted = json.loads((HERE / "order.json").read_text())
+    except FileNotFoundError:
+        return
+    if wanted[0] not in map(str, outputs) or wanted[1] != point:
+        return
+    (HERE / "order.json").unlink()
+    if wanted[2] == "fail":
+        raise DataError("failed as ordered")
+    (HERE / "reached.new").write_text(str(os.getpid()))
+    (HERE / "reached.new").replace(HERE / "reached")
+    while HERE.exists() and not (HERE / "go").exists():
+        time.sleep(0.005)
+'''
+STAGE = '''"""A stub."""
+
+from ehap.stages.stub import run as made
+
+CONSTANT = 0
+
+
+def run(args):
+    made(args, CONSTANT)
+'''
+WORK = """def _work() -> None:
+    from ehap.stages import {stage}
+
+{kept}    {stage}.run(args)
+"""
+KEPT = "check_made_from"
+NOTED = """
+if workflow.is_main_process:
+    import os
+
+    Path("snakemake.pid").write_text(str(os.getpid()))
+"""
+STAGES = (
+    *("prepare", "pretrain", "trace_part", "trace", "prune", "assess", "finetune", "evaluate"),
+    *("curves", "shapes", "tables", "report"),
+    *("prune_rounds", "trace_until", "reconstruct", "qat", "deploy", "latency"),  # are planned with, but do not run
+)
+
+
+def without_torch(text: str) -> str:
+    """Return what scripts need of ehap/records.py: the class Job."""
+    (job,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Job"]
+    lines = text.splitlines(keepends=True)
+    code = "".join(lines[job.decorator_list[0].lineno - 1 : job.end_lineno])
+    return f"import time\nfrom dataclasses import dataclass, field\n\n\n{code}"
+
+
+def make_template(folder: Path) -> None:
+    """Make the project with stubs in ``folder``, in a repository of git and DVC with a remote beside it."""
+    folder.mkdir(parents=True)
+    copy_project(folder)
+    for stage in STAGES:
+        script = folder / f"workflow_scripts/{stage}.py"
+        script.write_text(stub_script(script.read_text(), stage))
+        (folder / f"ehap/stages/{stage}.py").write_text(STAGE)
+    (folder / "ehap/stages/stub.py").write_text(STUB)
+    records = folder / "ehap/records.py"
+    records.write_text(without_torch(records.read_text()))
+    with (folder / "Snakefile").open("a") as file:
+        file.write(NOTED)
+    path = folder / "dvc.yaml"
+    text = re.sub(r"(    foreach:\n)(      \w+: .*\n)+", r"\1      small: {config: run.yaml}\n", path.read_text())
+    path.write_text(text)
+    shutil.copy(ROOT / ".gitignore", folder)
+    with (folder / ".gitignore").open("a") as file:
+        file.write("/journal.jsonl\n/snakemake.pid\n/order.json\n/reached\n/go\n/said.txt\n")
+    run_in(folder, *GIT, "init", "--quiet")
+    run_in(folder, *DVC, "init", "--quiet")
+    run_in(folder, *DVC, "remote", "add", "--default", "shared", "../remote")
+
+
+def stub_script(text: str, stage: str) -> str:
+    """Return a script's text with the stub in the place of its work; checks of its own stay."""
+    lines = text.splitlines(keepends=True)
+    (work,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == "_work"]
+    body = lines[work.lineno - 1 : work.end_lineno]
+    kept = "".join(line for line in body if KEPT in line)
+    return "".join([*lines[: work.lineno - 1], WORK.format(stage=stage, kept=kept), *lines[work.end_lineno :]])
