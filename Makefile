@@ -38,10 +38,10 @@ repro: $(READY) ## a run (RUN=demo) under DVC, which records its outputs by cont
 	dvc repro run@$(RUN)
 
 push: $(READY) ## share a run (RUN=demo) that is finished here: its outputs go to a DVC remote (REMOTE=name), dvc.lock to git
-	python -m ehap.workflow.sharing push $(RUN) $(if $(REMOTE),--remote $(REMOTE)) $(if $(FORCE),--force)
+	python -m ehap.workflow push $(RUN) $(if $(REMOTE),--remote $(REMOTE)) $(if $(FORCE),--force)
 
 pull: $(READY) ## fetch a run (RUN=demo) that somebody pushed (REMOTE=name): Snakemake then has nothing to do; FORCE=1 moves aside what is newer here
-	python -m ehap.workflow.sharing pull $(RUN) $(if $(REMOTE),--remote $(REMOTE)) $(if $(FORCE),--force)
+	python -m ehap.workflow pull $(RUN) $(if $(REMOTE),--remote $(REMOTE)) $(if $(FORCE),--force)
 
 next: $(READY) ## which of the paper's rows come next, and how long each should take
 	@python workflow_scripts/next.py

@@ -1,44 +1,63 @@
-"""``python -m ehap.workflow``: carry Snakemake's notes on a run's outputs through DVC; see ``provenance``."""
+"""``python -m ehap.workflow``: results that leave a clone or come to it, and Snakemake's notes on them."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from ehap.errors import EhapError
-from ehap.workflow.check import configuration_of, refuse_wrong
+from ehap.workflow.check import configuration_of, configurations, refuse_wrong, said_of
 from ehap.workflow.provenance import NAME, pack, restore
+from ehap.workflow.sharing import pull, push
 
 parser = argparse.ArgumentParser(prog="python -m ehap.workflow", description=__doc__)
 commands = parser.add_subparsers(dest="command", required=True)
-packing = commands.add_parser("pack", help="write the notes beside the outputs, before dvc commit and push")
-restoring = commands.add_parser("restore", help="put the notes back, after dvc pull or checkout")
-for command in (packing, restoring):
+for name, text in (
+    ("pack", "write Snakemake's notes beside the outputs, before dvc commit and push"),
+    ("restore", "put the notes back, after dvc pull or checkout"),
+):
+    command = commands.add_parser(name, help=text)
     command.add_argument("results", nargs="*", type=Path, metavar="results/RUN", help="all that there are if left out")
+for name, text, force in (
+    ("pull", "bring here what is missing or damaged of a run", "move aside what is newer here"),
+    ("push", "bring a run to a DVC remote, and see that it is there", "forget what is not here"),
+):
+    command = commands.add_parser(name, help=text)
+    command.add_argument("run", metavar="RUN", help="name of the run, e.g. demo")
+    command.add_argument("--remote", help="another than the default one")
+    command.add_argument("--force", action="store_true", help=force)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Do what the command line says; return the exit code: 1 where an output is not what was packed."""
-    code = 0
-    mark = "tables/summary.json" if args.command == "pack" else NAME
-    for results in args.results or [
-        path.parents[len(Path(mark).parts) - 1] for path in Path().glob(f"results/*/{mark}")
-    ]:
-        if args.command == "pack":
+    """Do what the command line says; return the exit code: 1 where something is missing or not what it should be."""
+    if args.command == "push":
+        refuse_wrong(configuration_of(args.run))
+        return push(args.run, args.remote, args.force)
+    if args.command == "pull":
+        code = pull(args.run, args.remote, args.force)
+        print(said_of(configuration_of(args.run)), end="")
+        return code
+    if args.command == "pack":
+        for results in args.results or _runs("tables/summary.json"):
             refuse_wrong(configuration_of(results.name))
             print(f"{results}: packed the notes on {pack(results)} outputs")
-            continue
-        done = restore(results)
-        print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
-        for path in done.changed:
-            print(
-                f"{path} is not what was packed: make pull FORCE=1 brings that back (dvc pull --force, then restore), "
-                "snakemake makes it anew",
-                file=sys.stderr,
-            )
-            code = 1
-        for path in done.touched:
-            print(f"{path} is newer than what was made from it", file=sys.stderr)
-    return code
+        return 0
+    return max([_restored(results) for results in args.results or _runs(NAME)], default=0)
+
+
+def _runs(mark: str) -> list[Path]:
+    """Return the folders of the runs that have a file, and that DVC knows."""
+    found = [path.parents[len(Path(mark).parts) - 1] for path in Path().glob(f"results/*/{mark}")]
+    return [path for path in found if path.name in configurations()]
+
+
+def _restored(results: Path) -> int:
+    done = restore(results)
+    print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
+    for path in done.changed:
+        print(f"{path} is not what was packed: make pull brings that back, Snakemake makes it anew", file=sys.stderr)
+    for path in done.touched:
+        print(f"{path} is newer than what was made from it", file=sys.stderr)
+    return int(bool(done.changed))
 
 
 if __name__ == "__main__":

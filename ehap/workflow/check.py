@@ -95,3 +95,10 @@ def refuse_wrong(configuration: Path) -> None:
         )
     if found.old:
         print(found.text())
+
+
+def said_of(configuration: Path) -> str:
+    """Return, for a terminal, what of a run's results does not belong to the files, settings and code that are here."""
+    found = checked(configuration)
+    advice = "Snakemake makes this anew; or check out the commit that the run was pushed with.\n" if found.wrong else ""
+    return f"{found.text()}\n{advice}" if found.text() else ""

@@ -1,6 +1,7 @@
 """Whether results belong to the plan: records compared with files, and with the jobs that Snakemake would run."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,7 @@ def compare(jobs: Iterable[Planned], hashes: Hashes) -> Comparison:
     """
     found, jobs = Comparison(), list(jobs)
     for job in jobs:
-        here = [path for path in job.outputs if Path(path).exists()]
+        here = [path for path in job.outputs if os.path.lexists(path)]
         if not here:
             continue
         first = job.outputs[0]
@@ -113,6 +114,9 @@ def _following(jobs: Iterable[Planned], wrong: Iterable[str]) -> dict[str, str]:
 def _reasons(job: Planned, sources: Sources, hashes: Hashes) -> Iterator[str]:
     """Yield why outputs do not belong to the plan."""
     yield from _missing(job, sources.outputs)
+    yield from (
+        f"{path} is a link to nothing" for path in job.outputs if Path(path).is_symlink() and not Path(path).exists()
+    )
     for path, digest in sources.outputs.items():
         if hashes.of(path) not in (digest, None):  # one that was deleted is Snakemake's to make, where it is wanted
             yield f"{path} is not what the job wrote"

@@ -2,11 +2,13 @@
 
 import functools
 import hashlib
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-RECORDS = ("record.json", "sources.json")
-"""Where a job says, in ``sources``, ``outputs``, which SHA-256 each of its outputs had, but for this file."""
+from ehap.workflow.sources import BESIDE, RECORD, Sources, read_sources
+
+TABLES = f"tables/{BESIDE}"
+"""Vouches for files of a folder beside it, too."""
 
 
 def digest(path: Path, kind: str) -> str:
@@ -29,15 +31,15 @@ def _digest(path: Path, kind: str, _state: tuple[int, ...]) -> str:
 def whole(path: Path) -> bool | None:
     """Return whether a file holds what its job wrote; None if no record knows.
 
-    A record that stands among the outputs of a job is whole if every output is that it lists.
+    A record that stands among the outputs of a job is whole if it and every output are that it lists.
 
     Args:
         path: Relative to the project, in which this runs.
     """
-    if path.name in RECORDS:
+    if _is_record(path):
         return job_whole(path)
-    for _, outputs in _records_of(path):
-        return _matches(path, outputs[str(path)])
+    for _, sources in _records_of(path):
+        return _matches(path, sources.outputs[str(path)])
     return None
 
 
@@ -47,39 +49,36 @@ def job_whole(path: Path) -> bool | None:
     Args:
         path: Of one of them, or of the record.
     """
-    if path.name in RECORDS:
+    if _is_record(path):
         try:
-            outputs = _outputs(path)
+            sources = read_sources(path)
         except (OSError, ValueError):
             return False
-        return all(_matches(Path(name), sha256) for name, sha256 in outputs.items()) if outputs else None
-    for record, _ in _records_of(path):
-        return job_whole(record)
+        return None if sources is None else _all_match(sources.outputs)
+    for _, sources in _records_of(path):
+        return _all_match(sources.outputs)
     return None
 
 
-def _records_of(path: Path) -> list[tuple[Path, dict[str, str]]]:
-    """Return the records in a file's folder, or in one above it, that list the file, with all that they list."""
-    found = []
-    for folder in path.parents[: max(len(path.parents) - 2, 0)]:  # not above results/RUN
-        for name in RECORDS:
-            try:
-                outputs = _outputs(folder / name)
-            except (OSError, ValueError):  # absent, or damaged: it says nothing
-                continue
-            if str(path) in outputs:
-                found.append((folder / name, outputs))
-    return found
+def _is_record(path: Path) -> bool:
+    return path.name.endswith((RECORD, BESIDE))
 
 
-def _outputs(record: Path) -> dict[str, str]:
-    """Return the SHA-256 by path that a record lists; an old record lists none."""
-    content = json.loads(record.read_text())
-    if not isinstance(content, dict):
-        raise ValueError(f"{record}: expected a JSON object")  # noqa: TRY004 (damaged, like what json raises)
-    sources = content.get("sources")
-    outputs = sources.get("outputs") if isinstance(sources, dict) else None
-    return {str(name): str(sha256) for name, sha256 in outputs.items()} if isinstance(outputs, dict) else {}
+def _records_of(path: Path) -> Iterator[tuple[Path, Sources]]:
+    """Yield the records in a file's folder, or in one above it, that list the file."""
+    folders = path.parents[: max(len(path.parents) - 2, 0)]  # not above results/RUN
+    places = [place for folder in folders for place in (folder / RECORD, *sorted(folder.glob(f"*{BESIDE}")))]
+    for record in [*places, *(folder / TABLES for folder in folders[-1:])]:
+        try:
+            sources = read_sources(record)
+        except (OSError, ValueError):  # absent, or damaged: it says nothing
+            continue
+        if sources is not None and str(path) in sources.outputs:
+            yield record, sources
+
+
+def _all_match(outputs: Mapping[str, str]) -> bool:
+    return all(_matches(Path(name), sha256) for name, sha256 in outputs.items())
 
 
 def _matches(path: Path, sha256: str) -> bool:

@@ -1,24 +1,15 @@
-"""``python -m ehap.workflow.sharing``: push a run's outputs to a DVC remote, and pull them, without loss."""
+"""A run's outputs pushed to a DVC remote, and pulled, without loss."""
 
-import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from ehap.errors import EhapError, ProvenanceError
+from ehap.errors import ProvenanceError
 from ehap.workflow.integrity import whole
 from ehap.workflow.objects import Objects, Vouched, dvc, opened
 from ehap.workflow.placing import Aside, place, to_place
 from ehap.workflow.provenance import SNAKEMAKE, pack, restore
-
-parser = argparse.ArgumentParser(prog="python -m ehap.workflow.sharing", description=__doc__)
-parser.add_argument("command", choices=("pull", "push"))
-parser.add_argument("run", metavar="RUN", help="name of the run, e.g. demo")
-parser.add_argument("--remote", help="another than the default one")
-parser.add_argument(
-    "--force", action="store_true", help="pull: move aside what is newer here; push: forget what is not here"
-)
 
 
 def pull(run: str, remote: str | None = None, force: bool = False) -> int:
@@ -190,17 +181,3 @@ def _by_folder(paths: Iterable[Path]) -> list[str]:
 def _say(what: str, paths: Iterable[Path]) -> None:
     for text in _by_folder(paths):
         print(f"{what}: {text}", file=sys.stderr)
-
-
-def main(args: argparse.Namespace) -> int:
-    """Do what the command line says; return the exit code."""
-    if args.command == "pull":
-        return pull(args.run, args.remote, args.force)
-    return push(args.run, args.remote, args.force)
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(parser.parse_args()))
-    except EhapError as error:
-        sys.exit(f"error: {error}")

@@ -71,6 +71,15 @@ def test_an_output_of_other_content_is_found_behind_a_link_too() -> None:
     assert _reason() == "made/model is not what the job wrote"
 
 
+def test_a_link_to_nothing_is_found_though_snakemake_counts_it_as_there() -> None:
+    Path("made/model").unlink()
+    Path("made/model").symlink_to("nowhere")
+    assert _reason() == "made/model is a link to nothing"
+    Path("made/record.json").unlink()
+    Path("made/record.json").symlink_to("nowhere")
+    assert _reason() == "made/record.json is missing"
+
+
 def test_settings_and_code_are_compared_with_the_plan() -> None:
     assert _reason(Planned(**{**vars(JOB), "settings": '{"epochs":3}'})) == "settings: epochs is 3, was 2"
     assert _reason(Planned(**{**vars(JOB), "settings": ""})) == "settings: none now"

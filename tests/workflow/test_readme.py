@@ -127,12 +127,12 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     ".venv/bin/dvc remote modify lab verify true": Elsewhere(SHARED, "_typed_in(here, verify"),
     "make push RUN=demo": Elsewhere(SHARED, "_typed_in(here, push"),
     "make pull RUN=demo": Elsewhere(SHARED, "_typed_in(there, pull"),
-    "make push RUN=demo REMOTE=lab": Recipe("ehap.workflow.sharing push demo --remote lab"),
-    "make push": Recipe("ehap.workflow.sharing push demo"),
+    "make push RUN=demo REMOTE=lab": Recipe("ehap.workflow push demo --remote lab"),
+    "make push": Recipe("ehap.workflow push demo"),
     "make push FORCE=1": Elsewhere("test_push.py::test_a_push_of_a_part_does_not_forget_the_rest", '"FORCE=1"'),
-    "make pull": Recipe("ehap.workflow.sharing pull demo"),
+    "make pull": Recipe("ehap.workflow pull demo"),
     "make pull FORCE=1": Elsewhere("test_pull.py::test_what_was_made_here_since_stays_or_is_moved_aside", '"FORCE=1"'),
-    "make pull REMOTE=…": Recipe("ehap.workflow.sharing pull demo --remote …"),
+    "make pull REMOTE=…": Recipe("ehap.workflow pull demo --remote …"),
     "dvc pull": Elsewhere("test_sharing.py::test_a_damaged_object_in_the_cache_is_found_and_fetched_again", '"pull"'),
     "dvc checkout": Elsewhere(
         "test_sharing.py::test_a_damaged_object_in_the_cache_is_found_and_fetched_again", '"checkout"'

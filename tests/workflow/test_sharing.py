@@ -113,7 +113,7 @@ def test_an_output_that_is_not_what_was_packed_is_found_and_made_again(clone: Pa
     weights.write_bytes(bytes(content))
     done = restored_in(clone)
     assert done.returncode == 1
-    assert f"{weights.relative_to(clone)} is not what was packed: make pull FORCE=1" in done.stderr
+    assert f"{weights.relative_to(clone)} is not what was packed: make pull brings that back" in done.stderr
     jobs = planned(clone)
     assert (jobs["finetune"], jobs["qat"], jobs["tables"]) == (1, 1, 1)
     assert not {"pretrain", "trace", "prune"} & set(jobs)
