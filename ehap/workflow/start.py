@@ -24,7 +24,7 @@ RUNS = FOLDER / "runs"
 RUN_VARIABLE = "EHAP_RUN"
 REPORT_VARIABLE = "EHAP_COMPARISON"
 KEEP_DAYS = 60
-NEEDED = ("_build_dag", "is_main_process", "exec_mode", "dryrun", "local_exec")
+NEEDED = ("_build_dag", "is_main_process")
 NEEDED_OF_GRAPH = ("check_incomplete", "forcefiles", "jobs", "targetjobs", "needrun_jobs")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ehap.records import read_tensors, write_tensors
+from ehap.workflow.start import check_form
 from tests.workflow.conftest import DVC, planned, read_record, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL, _config
 
@@ -124,6 +125,25 @@ def test_a_job_whose_input_is_replaced_meanwhile_fails(project: Path) -> None:
     assert f"prune/{CELL}/random/model.safetensors changed while this job was at work" in said
     jobs = planned(project)
     assert (jobs["prune"], jobs["finetune"]) == (1, 1)
+
+
+def test_a_run_says_in_the_end_what_was_replaced_under_it(project: Path) -> None:
+    write_config(project, _config("methods|random|finetune", {"epochs": LONG}))
+    log = project / f"logs/small/finetune/{CELL}/random.log"
+    log.unlink()
+    with _started(project) as run:
+        _wait_for(lambda: _said(log, "epoch 2:"))
+        weights = project / FINETUNED / "model.safetensors"  # its readers have ended long ago
+        weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+        said, _ = run.communicate()
+    assert run.returncode == 0, said
+    assert f"{FINETUNED}/model.safetensors is not what the job wrote" in said
+    assert "Run Snakemake again to make this anew." in said
+
+
+def test_another_snakemake_is_named_where_it_keeps_its_graph_in_another_way() -> None:
+    with pytest.raises(SystemExit, match="keeps its graph in another way .forcefiles not there.*envs/lock.txt"):
+        check_form(object(), ["forcefiles"], "graph")
 
 
 def test_of_two_jobs_for_one_output_the_second_waits_and_takes_what_the_first_has_made(project: Path) -> None:
