@@ -142,7 +142,7 @@ def test_a_run_says_in_the_end_what_was_replaced_under_it(project: Path) -> None
 
 
 def test_another_snakemake_is_named_where_it_keeps_its_graph_in_another_way() -> None:
-    with pytest.raises(SystemExit, match="keeps its graph in another way .forcefiles not there.*envs/lock.txt"):
+    with pytest.raises(SystemExit, match=r"keeps its graph in another way \(forcefiles not there\).*envs/lock\.txt"):
         check_form(object(), ["forcefiles"], "graph")
 
 
