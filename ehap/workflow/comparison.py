@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,24 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(jobs: Iterable[Planned], hashes: Hashes) -> Comparison:
+def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = ()) -> Comparison:
     """Compare what is there of each job's outputs with its record, and the record with files and plan.
 
     Jobs of which nothing is there are passed over: Snakemake makes them where they are wanted.
+
+    Args:
+        jobs: As planned now.
+        hashes: Of files.
+        unmade: First outputs of jobs that are wrong where nothing of them is there: an earlier run was to make them.
     """
     found, jobs = Comparison(), list(jobs)
     for job in jobs:
         here = [path for path in job.outputs if os.path.lexists(path)]
-        if not here:
-            continue
         first = job.outputs[0]
+        if not here:
+            if first in unmade:
+                found.wrong[first] = [f"what an earlier run was to make{MISSING}"]
+            continue
         path = holder(job.outputs)
         try:
             sources = None if path is None else read_sources(Path(path))

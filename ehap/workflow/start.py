@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ from ehap.workflow.kept import forget
 
 FOLDER = Path(".snakemake/ehap")
 RUNS = FOLDER / "runs"
+BEGUN = FOLDER / "begun.json"
+"""First outputs of jobs that a run was to make, until they are seen to belong to the plan.
+
+Snakemake deletes the outputs of a job that fails, and its notes on them; then it takes what follows from them as done.
+"""
 RUN_VARIABLE = "EHAP_RUN"
 REPORT_VARIABLE = "EHAP_COMPARISON"
 KEEP_DAYS = 60
@@ -70,7 +75,9 @@ def check_form(found: Any, names: Iterable[str], what: str) -> None:
 def force_wrong(workflow: Any) -> None:
     """Name results that do not belong to the plan, and have Snakemake make them anew."""
     jobs = [job for job in workflow.dag.jobs if job.output]
-    found = compared(jobs)
+    found = compared(jobs, begun())
+    if not workflow.dryrun:
+        _note_begun(begun() - set(found.good))
     by_first = {str(job.output[0]): job for job in jobs}
     for first in found.wrong:
         workflow.dag.forcefiles.update(by_first[first].output)
@@ -87,14 +94,33 @@ def at_the_end(workflow: Any, states: Path) -> str:
     """Compare once more when a run has ended well, forget what was kept for it, and return what disagrees."""
     jobs = [job for job in workflow.dag.jobs if job.output]
     found = compared(jobs)
+    _note_begun(begun() - set(found.good))
     forget(states, {str(job.output[0]) for job in jobs} - set(found.wrong))  # temporary ones are gone, and not good
     return f"{found.text()}\nRun Snakemake again to make this anew.\n" if found.wrong else ""
 
 
-def compared(jobs: Iterable[Any]) -> Comparison:
-    """Compare what is there with jobs of Snakemake's graph; but for those with files in a storage."""
+def compared(jobs: Iterable[Any], unmade: Collection[str] = ()) -> Comparison:
+    """Compare what is there with jobs of Snakemake's graph; but for those with files in a storage.
+
+    Args:
+        jobs: Of the graph.
+        unmade: First outputs of jobs that are wrong where nothing of them is there.
+    """
     here = (planned(job) for job in jobs if not in_storage(job))
-    return compare(here, Hashes(FOLDER / "hashes.json"))
+    return compare(here, Hashes(FOLDER / "hashes.json"), unmade)
+
+
+def begun() -> set[str]:
+    """Return the first outputs of jobs that an earlier run was to make, as far as they are not known to be right."""
+    try:
+        return set(json.loads(BEGUN.read_text()))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+def _note_begun(firsts: set[str]) -> None:
+    if firsts != begun():
+        write_atomically(BEGUN, json.dumps(sorted(firsts)).encode())
 
 
 def in_storage(job: Any) -> bool:
@@ -112,8 +138,10 @@ def planned(job: Any) -> Planned:
     )
 
 
-def note_plan(jobs: Iterable[Any]) -> None:
-    """Write down what this run is about to do, for jobs that start on a cluster when files may have changed."""
+def note_plan(jobs: Collection[Any]) -> None:
+    """Write down what this run is about to do, for its jobs on a cluster, and for the next start if it fails."""
+    lasting = [job for job in jobs if job.output and not set(job.output) <= job.temp_output]
+    _note_begun(begun() | {str(job.output[0]) for job in lasting if not in_storage(job)})
     RUNS.mkdir(parents=True, exist_ok=True)
     for path in RUNS.glob("*.json"):
         if time.time() - path.stat().st_mtime > KEEP_DAYS * 86400:

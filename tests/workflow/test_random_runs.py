@@ -21,6 +21,10 @@ FOUND: dict[str, list[Operation]] = {
         ("damage", "shapes", 1),
         ("edit", "code evaluate", 1, "equal"),
     ],
+    "a failed job whose outputs of other settings were deleted": [
+        ("flip", "finetune"),
+        ("fails", "finetune/random", "start"),
+    ],
     "what follows from a wrong result, and a job that outlives its Snakemake": [
         ("flip", "weights"),
         ("look",),
