@@ -8,8 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tests.workflow.random_runs.driver import BrokenError, Driver
+from tests.workflow.random_runs.driver import Driver
 from tests.workflow.random_runs.grid import START, write_state
+from tests.workflow.random_runs.holding import BrokenError
 from tests.workflow.random_runs.operations import Operation
 from tests.workflow.random_runs.project import copy_of
 from tests.workflow.random_runs.references import References
