@@ -88,7 +88,7 @@ def checked_files(results: Path) -> Comparison:
 def refuse_wrong(configuration: Path) -> None:
     """Raise ProvenanceError where a run's results do not belong to the files, settings and code that are here now."""
     found = checked(configuration)
-    if found.wrong:
+    if found.wrong or found.behind:
         raise ProvenanceError(
             f"{found.text()}\nNothing can vouch for these. Run Snakemake again (--configfile {configuration}), which "
             "makes them anew, or put the files, settings or code back that they were made from."

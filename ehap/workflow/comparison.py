@@ -31,18 +31,22 @@ class Comparison:
     wrong: First output of a job to the reasons why its outputs do not belong to the plan. old: Records without
     sources, made by an earlier version; they are taken as they are. good: First outputs of the jobs that agree.
     behind: First output of a job that agrees to that of a wrong one that it follows from: it is as little worth.
+    unmade: First outputs of jobs of which nothing is there, though an earlier run was to make them, or something was
+    made from them and nobody knows how they came to be; wrong as well.
     """
 
     wrong: dict[str, list[str]] = field(default_factory=dict)
     old: list[str] = field(default_factory=list)
     good: list[str] = field(default_factory=list)
     behind: dict[str, str] = field(default_factory=dict)
+    unmade: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """Return it for a terminal; empty where all is well."""
         lines = []
         incomplete = [path for path, reasons in self.wrong.items() if all(each.endswith(MISSING) for each in reasons)]
-        others = [path for path in self.wrong if path not in incomplete]
+        incomplete = [path for path in incomplete if path not in self.unmade]
+        others = [path for path in self.wrong if path not in (*incomplete, *self.unmade)]
         if self.old:
             results = "1 result was" if len(self.old) == 1 else f"{len(self.old)} results were"
             lines.append(
@@ -56,7 +60,10 @@ class Comparison:
             found = [f"  {path}: {'; '.join(self.wrong[path])}" for path in paths]
             lines += [f"{title}:"] * bool(found) + found[:SHOWN]
             lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
-        lines += [f"{len(self.behind)} results follow from these."] * bool(self.behind)
+        lines += [f"{len(self.unmade)} results are not there (any more), the first {path}" for path in self.unmade[:1]]
+        if self.behind:
+            first = next(iter(self.behind))
+            lines.append(f"{len(self.behind)} results are behind these, or behind the plan (the first: {first}).")
         return "\n".join(lines)
 
 
@@ -68,7 +75,7 @@ def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = (
     Args:
         jobs: As planned now.
         hashes: Of files.
-        unmade: First outputs of jobs that are wrong where nothing of them is there: an earlier run was to make them.
+        unmade: First outputs of jobs that are wrong where nothing of them is there; see Comparison.
     """
     found, jobs = Comparison(), list(jobs)
     for job in jobs:
@@ -76,7 +83,8 @@ def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = (
         first = job.outputs[0]
         if not here:
             if first in unmade:
-                found.wrong[first] = [f"what an earlier run was to make{MISSING}"]
+                found.wrong[first] = [f"all of it{MISSING}"]
+                found.unmade.append(first)
             continue
         path = holder(job.outputs)
         try:

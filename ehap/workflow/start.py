@@ -18,6 +18,7 @@ from typing import Any
 from ehap.files import Hashes, write_atomically
 from ehap.workflow.comparison import Comparison, Planned, compare
 from ehap.workflow.kept import forget
+from ehap.workflow.sources import holder
 
 FOLDER = Path(".snakemake/ehap")
 RUNS = FOLDER / "runs"
@@ -30,7 +31,7 @@ RUN_VARIABLE = "EHAP_RUN"
 REPORT_VARIABLE = "EHAP_COMPARISON"
 KEEP_DAYS = 60
 NEEDED = ("_build_dag", "is_main_process")
-NEEDED_OF_GRAPH = ("check_incomplete", "forcefiles", "jobs", "targetjobs", "needrun_jobs")
+NEEDED_OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "jobs", "targetjobs", "needrun_jobs")
 
 
 def compare_at_start(workflow: Any) -> None:
@@ -47,15 +48,20 @@ def compare_at_start(workflow: Any) -> None:
         check_form(workflow.dag, NEEDED_OF_GRAPH, "graph")
         checked = workflow.dag.check_incomplete
 
+        found = Comparison()
+
         async def checking() -> None:
             await checked()
             if workflow.is_main_process:
-                force_wrong(workflow)
+                vars(found).update(vars(force_wrong(workflow)))
             else:
                 refuse_other_plan(workflow)
 
         workflow.dag.check_incomplete = checking
         build()
+        if REPORT_VARIABLE in os.environ:
+            found.behind.update({first: first for first in planned_again(workflow) if first not in found.wrong})
+            write_atomically(Path(os.environ[REPORT_VARIABLE]), json.dumps(asdict(found)).encode())
 
     workflow._build_dag = building
 
@@ -72,10 +78,10 @@ def check_form(found: Any, names: Iterable[str], what: str) -> None:
         )
 
 
-def force_wrong(workflow: Any) -> None:
-    """Name results that do not belong to the plan, and have Snakemake make them anew."""
+def force_wrong(workflow: Any) -> Comparison:
+    """Name results that do not belong to the plan, have Snakemake make them anew, and return them."""
     jobs = [job for job in workflow.dag.jobs if job.output]
-    found = compared(jobs, begun())
+    found = compared(jobs, begun() | unknown(workflow, jobs))
     if not workflow.dryrun:
         _note_begun(begun() - set(found.good))
     by_first = {str(job.output[0]): job for job in jobs}
@@ -86,8 +92,33 @@ def force_wrong(workflow: Any) -> None:
     stored = sum(map(in_storage, jobs))
     if stored:
         print(f"{stored} jobs have files in a storage; these are not compared with their records.", file=sys.stderr)
-    if REPORT_VARIABLE in os.environ:
-        write_atomically(Path(os.environ[REPORT_VARIABLE]), json.dumps(asdict(found)).encode())
+    return found
+
+
+def planned_again(workflow: Any) -> list[str]:
+    """Return the first outputs of jobs that are done, with a record, and that Snakemake would run again."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.output]
+    return [str(job.output[0]) for job in jobs if Path(holder(map(str, job.output)) or "-").exists()]
+
+
+def unknown(workflow: Any, jobs: Iterable[Any]) -> set[str]:
+    """Return the first outputs of jobs of which nothing is there, not even a note, though something was made from them.
+
+    Snakemake takes what was made from them as done, whatever it was made from.
+    """
+    absent = [job for job in jobs if not is_temporary(job) and not is_there(job)]
+    used = [job for job in absent if any(map(is_there, workflow.dag.depending[job]))]
+    return {str(job.output[0]) for job in used if not workflow.persistence.has_metadata(job)}
+
+
+def is_there(job: Any) -> bool:
+    """Say whether anything of a job's outputs is there."""
+    return any(os.path.lexists(path) for path in job.output)
+
+
+def is_temporary(job: Any) -> bool:
+    """Say whether Snakemake deletes all outputs of a job as soon as nothing needs them."""
+    return set(job.output) <= set(job.temp_output)
 
 
 def at_the_end(workflow: Any, states: Path) -> str:
@@ -140,7 +171,7 @@ def planned(job: Any) -> Planned:
 
 def note_plan(jobs: Collection[Any]) -> None:
     """Write down what this run is about to do, for its jobs on a cluster, and for the next start if it fails."""
-    lasting = [job for job in jobs if job.output and not set(job.output) <= job.temp_output]
+    lasting = [job for job in jobs if job.output and not is_temporary(job)]
     _note_begun(begun() | {str(job.output[0]) for job in lasting if not in_storage(job)})
     RUNS.mkdir(parents=True, exist_ok=True)
     for path in RUNS.glob("*.json"):
