@@ -71,8 +71,6 @@ class Driver(Known):
     def _delete(self, job: str, which: int) -> None:
         names = JOBS[job].files
         chosen = names if which >= len(names) else names[which : which + 1]
-        if self.forgotten and not any(self._is_there(name) for name in names if name not in chosen):
-            return  # of a job that has left nothing, Snakemake's notes alone tell what its settings and code were
         for name in chosen:
             (self.project.folder / name).unlink(missing_ok=True)
         self.changed.add(job)
@@ -93,9 +91,6 @@ class Driver(Known):
 
     def _forget(self) -> None:
         self.project.release()
-        if self._gone():
-            return  # as in _delete
-        self.forgotten = True
         self._all_may_run()
         for path in sorted((self.project.folder / ".snakemake").rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
