@@ -35,7 +35,7 @@ snakemake-report: $(READY) ## Snakemake's own report of a run (RUN=demo) that is
 	snakemake --report results/$(RUN)/snakemake_report.html --configfile $(CONFIG)
 
 repro: $(READY) ## a run (RUN=demo) under DVC, which records its outputs by content
-	dvc repro run@$(RUN)
+	python -m ehap.workflow repro $(RUN)
 
 push: $(READY) ## share a run (RUN=demo) that is finished here: its outputs go to a DVC remote (REMOTE=name), dvc.lock to git
 	python -m ehap.workflow push $(RUN) $(if $(REMOTE),--remote $(REMOTE)) $(if $(FORCE),--force)
@@ -109,4 +109,4 @@ lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml -c envs/dev.txt --universal --python-version 3.11 --no-emit-index-url -o envs/lock.txt
 
 clean: ## results and logs of the demo; the environment stays
-	rm -rf results/demo logs/demo benchmarks/demo
+	rm -rf results/demo logs/demo benchmarks/demo state/demo

@@ -39,7 +39,7 @@ onstart:
 
 # What a job was made from may have changed while others ran.
 onsuccess:
-    print(at_the_end(workflow, Path(STATES)), end="", file=sys.stderr)
+    at_the_end(workflow, Path(STATES))
 
 
 # Where jobs go to a cluster, these run where snakemake itself does: seconds each, from records only.

@@ -13,6 +13,7 @@ EhapError
 ├── SourceError         an input of a job is missing, or has changed while the job was at work
 ├── DeviceError         the asked-for device is not there
 ├── BusyError           another process is at work on the same job
+├── ReadError           a file cannot be read now: no permission, an error of the disk or the network
 ├── WriteError          a file cannot be written: no room, no permission
 └── StoppedError        the job was told to stop; it says where its state is
 
@@ -70,6 +71,10 @@ class DeviceError(EhapError):
 
 class BusyError(EhapError):
     """Another process is at work on the same job."""
+
+
+class ReadError(EhapError, OSError):
+    """A file cannot be read now: no permission, an error of the disk or the network."""
 
 
 class WriteError(EhapError, OSError):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ehap.errors import WriteError
+from ehap.errors import ReadError, WriteError
 
 logger = logging.getLogger("ehap")
 ADVICE = {
@@ -59,6 +60,31 @@ def reason(error: OSError, form: str = "it cannot be written ({})") -> str:
     """Return why a file cannot be written, and what to do; in another form where it may have been read."""
     number = error.errno or 0
     return f"{form.format(os.strerror(number))}; {ADVICE[number]}"
+
+
+_waiting: list[Path] | None = None
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder with all in it; in a block of ``removals_wait`` when that has ended well."""
+    if _waiting is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        _waiting.append(folder)
+
+
+@contextmanager
+def removals_wait() -> Iterator[None]:
+    """Keep what ``remove_folder`` is told to delete until the block has ended well; after an error it stays."""
+    global _waiting  # noqa: PLW0603 (one job a process)
+    _waiting = []
+    try:
+        yield
+        folders, _waiting = _waiting, None
+        for folder in folders:
+            remove_folder(folder)
+    finally:
+        _waiting = None
 
 
 class LogFile(logging.FileHandler):
@@ -142,6 +168,21 @@ def sha256_of(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def readable(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        FileNotFoundError: There is none, as behind a link to nothing.
+        ReadError: It cannot be read now; that says nothing of what it holds.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
+    except OSError as error:
+        raise ReadError(f"{path}: it cannot be read ({error.strerror}); mend that, then run again.") from None
+
+
 class Hashes:
     """SHA-256 of files, kept from one start to the next while size, times and inode of a file stay.
 
@@ -166,6 +207,8 @@ class Hashes:
             digest = sha256_of(path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except OSError as error:
+            raise ReadError(f"{path}: it cannot be read ({error.strerror}); mend that, then run again.") from None
         if time.time() - max(found.st_mtime, found.st_ctime) > SECONDS_UNSURE:
             self._known[path] = [*signature, digest]
             self._new = True

@@ -60,7 +60,7 @@ JOB = (
 )
 
 
-compare_at_start(workflow)
+compare_at_start(workflow, Path(STATES))
 
 
 wildcard_constraints:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ehap.errors import EhapError, WriteError
-from ehap.files import LogFile, locked, write_atomically, writing
+from ehap.files import LogFile, locked, removals_wait, remove_folder, write_atomically, writing
 
 TOO_LARGE = """
 import resource, signal, sys
@@ -137,3 +137,22 @@ def test_a_file_that_nobody_has_named_is_named_where_the_system_names_it() -> No
         Path("/sys/kernel/other").mkdir()
     with pytest.raises(WriteError, match=r"^a file: No space left on device; free some space"), writing():
         Path("/dev/full").write_bytes(b"1")
+
+
+def test_what_is_to_be_removed_stays_where_the_work_ends_badly(tmp_path: Path) -> None:
+    def work(fails: bool) -> None:
+        with removals_wait():
+            remove_folder(tmp_path / "state")
+            assert (tmp_path / "state").exists()
+            if fails:
+                raise WriteError("no room for the record")
+
+    (tmp_path / "state").mkdir()
+    with pytest.raises(WriteError):
+        work(fails=True)
+    assert (tmp_path / "state").exists()
+    work(fails=False)
+    assert not (tmp_path / "state").exists()
+    (tmp_path / "state").mkdir()
+    remove_folder(tmp_path / "state")
+    assert not (tmp_path / "state").exists()

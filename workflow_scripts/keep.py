@@ -54,6 +54,7 @@ for path, record in found.items():
 for run, count in copied.items():
     print(f"{count} records in {run}; name it under also_read to show them in the tables")
     older = [path for path in run.rglob("record.json") if not (args.results / path.relative_to(run)).exists()]
+    older += [path for path in run.rglob("record.json") if (args.results / path.relative_to(run)).parent in wrong]
     if older:
         print(f"  beside {len(older)} kept before that the run does not have (any more), the first {older[0].parent}")
 records = sorted(path for run in copied for path in run.rglob("record.json"))

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from ehap.errors import EhapError
+from ehap.errors import EhapError, ProvenanceError
 from ehap.stages import report
 from ehap.workflow.cells import page_records
-from ehap.workflow.check import checked
+from ehap.workflow.check import checked, checked_files
 from ehap.workflow.command import command_options
 from ehap.workflow.configuration import read_run
 
@@ -23,11 +23,17 @@ try:
     page = args.page or results / "report/index.html"
     inputs = (Path("config/paper_results.csv"), Path("config/paper_settings.csv"), Path("measurements"))
     options = command_options([args.configuration], {})
-    found = checked(args.configuration)
+    try:
+        found = checked(args.configuration)
+    except ProvenanceError as error:
+        print(f"Compared with the files only: {error}", file=sys.stderr)
+        found = checked_files(results)
     if found.text():
         print(found.text(), file=sys.stderr)
     if found.wrong:
         print("The page leaves these out; Snakemake makes them anew.", file=sys.stderr)
+    if str(page) in found.good:  # that of the run itself
+        parser.exit(0, f"{page}\n")
     wrong = {Path(path).parent for path in (*found.wrong, *found.behind)}
     records = [path for path in page_records(results, run.tables()) if path.parent not in wrong]
     report.run(results, records, *inputs, page, run.tables(), options, run.name)

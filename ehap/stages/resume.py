@@ -6,7 +6,6 @@ The state lies outside the rule's outputs, which Snakemake deletes when a job fa
 import hashlib
 import io
 import json
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from ehap.errors import BusyError, StoppedError
-from ehap.files import locked, write_atomically
+from ehap.files import locked, remove_folder, write_atomically
 from ehap.records import Job
 from ehap.runtime import device_name, logger
 
@@ -141,7 +140,7 @@ class Resume:
     def remove(self) -> None:
         """Forget the state of a job that is done."""
         if self._path is not None:
-            shutil.rmtree(self._path.parent, ignore_errors=True)
+            remove_folder(self._path.parent)
 
     def _generations(self) -> list[Path]:
         return [] if self._path is None else [self._path, self._path.with_name("previous.pt")]

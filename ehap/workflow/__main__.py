@@ -1,11 +1,12 @@
 """``python -m ehap.workflow``: results that leave a clone or come to it, and Snakemake's notes on them."""
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
 from ehap.errors import EhapError
-from ehap.workflow.check import configuration_of, configurations, refuse_wrong, said_of
+from ehap.workflow.check import checked, configuration_of, configurations, refuse_wrong, said_of
 from ehap.workflow.provenance import NAME, pack, restore
 from ehap.workflow.sharing import pull, push
 
@@ -17,6 +18,9 @@ for name, text in (
 ):
     command = commands.add_parser(name, help=text)
     command.add_argument("results", nargs="*", type=Path, metavar="results/RUN", help="all that there are if left out")
+commands.add_parser("repro", help="run it under DVC, though DVC itself sees no change").add_argument(
+    "run", metavar="RUN"
+)
 for name, text, force in (
     ("pull", "bring here what is missing or damaged of a run", "move aside what is newer here"),
     ("push", "bring a run to a DVC remote, and see that it is there", "forget what is not here"),
@@ -29,6 +33,8 @@ for name, text, force in (
 
 def main(args: argparse.Namespace) -> int:
     """Do what the command line says; return the exit code: 1 where something is missing or not what it should be."""
+    if args.command == "repro":
+        return reproduced(args.run)
     if args.command == "push":
         refuse_wrong(configuration_of(args.run))
         return push(args.run, args.remote, args.force)
@@ -42,6 +48,14 @@ def main(args: argparse.Namespace) -> int:
             print(f"{results}: packed the notes on {pack(results)} outputs")
         return 0
     return max([_restored(results) for results in args.results or _runs(NAME)], default=0)
+
+
+def reproduced(run: str) -> int:
+    """Have DVC reproduce a run, also where only files have changed that are no dependencies of its stage."""
+    found = checked(configuration_of(run))
+    print(found.text())
+    forced = ["--force"] if found.wrong or found.behind else []
+    return subprocess.run([sys.executable, "-m", "dvc", "repro", *forced, f"run@{run}"], check=False).returncode
 
 
 def _runs(mark: str) -> list[Path]:

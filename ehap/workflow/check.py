@@ -88,7 +88,7 @@ def checked_files(results: Path) -> Comparison:
 def refuse_wrong(configuration: Path) -> None:
     """Raise ProvenanceError where a run's results do not belong to the files, settings and code that are here now."""
     found = checked(configuration)
-    if found.wrong or found.behind:
+    if found.behind or set(found.wrong) - set(found.unmade):  # what is not there yet needs nobody to vouch for it
         raise ProvenanceError(
             f"{found.text()}\nNothing can vouch for these. Run Snakemake again (--configfile {configuration}), which "
             "makes them anew, or put the files, settings or code back that they were made from."
@@ -99,6 +99,9 @@ def refuse_wrong(configuration: Path) -> None:
 
 def said_of(configuration: Path) -> str:
     """Return, for a terminal, what of a run's results does not belong to the files, settings and code that are here."""
-    found = checked(configuration)
+    try:
+        found = checked(configuration)
+    except ProvenanceError as error:
+        return f"not compared: {error}\n"
     advice = "Snakemake makes this anew; or check out the commit that the run was pushed with.\n" if found.wrong else ""
     return f"{found.text()}\n{advice}" if found.text() else ""

@@ -60,10 +60,10 @@ class Comparison:
             found = [f"  {path}: {'; '.join(self.wrong[path])}" for path in paths]
             lines += [f"{title}:"] * bool(found) + found[:SHOWN]
             lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
-        lines += [f"{len(self.unmade)} results are not there (any more), the first {path}" for path in self.unmade[:1]]
+        lines += [f"Still to be made: {len(self.unmade)} results (the first: {path})." for path in self.unmade[:1]]
         if self.behind:
             first = next(iter(self.behind))
-            lines.append(f"{len(self.behind)} results are behind these, or behind the plan (the first: {first}).")
+            lines.append(f"{len(self.behind)} more results depend on these or on the plan (the first: {first}).")
         return "\n".join(lines)
 
 
@@ -93,7 +93,7 @@ def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = (
         except FileNotFoundError:
             found.wrong[first] = [f"{path}{MISSING}"]
             continue
-        except (OSError, ValueError):
+        except ValueError:
             found.wrong[first] = [f"{path} is damaged"]
             continue
         reasons = list(_reasons(job, sources, hashes)) if sources else list(_missing(job, ()))

@@ -60,6 +60,11 @@ def job_whole(path: Path) -> bool | None:
     return None
 
 
+def job_of(path: Path) -> Path | None:
+    """Return the record of the job that wrote a file; None if no record knows."""
+    return path if _is_record(path) else next((record for record, _ in _records_of(path)), None)
+
+
 def _is_record(path: Path) -> bool:
     return path.name.endswith((RECORD, BESIDE))
 

@@ -62,6 +62,7 @@ def take(states: Path, outputs: Sequence[Path], key: Any) -> bool:
             temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
             _place(folder / digest, temporary)
             temporary.replace(path)
+            temporary.unlink(missing_ok=True)  # rename(2) leaves it where both are one file
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return True

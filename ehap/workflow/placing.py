@@ -3,11 +3,11 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ehap.workflow.integrity import digest, job_whole
+from ehap.workflow.integrity import digest, job_of, job_whole
 from ehap.workflow.objects import Objects, Vouched
 
 
@@ -43,12 +43,16 @@ class Aside:
         self.moved.append(path)
 
 
-def to_place(vouched: Vouched, force: bool) -> tuple[dict[Path, str], list[Path]]:
+def to_place(
+    vouched: Vouched, force: bool, absent: Callable[[Iterable[str]], set[str]]
+) -> tuple[dict[Path, str], list[Path]]:
     """Return which files to put in place, and which stay though they are other than the pushed ones.
 
     Args:
         vouched: What DVC vouches for.
         force: Whether what was made here since makes way.
+        absent: Which of some objects the cache does not have. What it has was pulled or committed before, and is not
+            lost where it makes way.
 
     Returns:
         MD5 by path of files that are missing, or other without having been made whole by a job here; and paths of
@@ -56,7 +60,9 @@ def to_place(vouched: Vouched, force: bool) -> tuple[dict[Path, str], list[Path]
     """
     with ThreadPoolExecutor() as pool:
         same = dict(zip(vouched.files, pool.map(holds, vouched.files, vouched.files.values()), strict=True))
-    newer = [path for path, found in same.items() if not found and path.is_file() and not force and job_whole(path)]
+    whole = [path for path, found in same.items() if not found and path.is_file() and not force and job_whole(path)]
+    new = {job_of(path) for path in whole if absent([digest(path, "md5")])}
+    newer = [path for path in whole if job_of(path) in new]  # a job's files belong together
     stays = set(newer)
     return {path: vouched.files[path] for path, found in same.items() if not found and path not in stays}, newer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import EhapError, SettingsError, StoppedError
-from ehap.files import LogFile, writing
+from ehap.files import LogFile, removals_wait, writing
 from ehap.records import Job
 from ehap.settings import Machine, build
 from ehap.workflow import kept
@@ -104,15 +104,16 @@ def execute(arguments: argparse.Namespace, work: Callable[[], None], keep: bool 
             logger.info("an earlier job has made this already, from the same inputs, settings and code; taken over")
             return
         arguments.job = replace(arguments.job, started=time.monotonic())  # it does not count the wait for the GPU
-        work()
-        holder = next(getattr(arguments, name) for name in HOLDERS if hasattr(arguments, name))
-        written = hashed(path for path in arguments.outputs if path != holder)
-        sources = Sources(
-            inputs=read, settings=arguments.plain_settings, code=code, libraries=installed(), outputs=written
-        )
-        write_sources(holder, sources)
-        if keep and arguments.states:
-            kept.keep(arguments.states, arguments.outputs, key)
+        with removals_wait():  # of states, until the outputs are whole and kept
+            work()
+            holder = next(getattr(arguments, name) for name in HOLDERS if hasattr(arguments, name))
+            written = hashed(path for path in arguments.outputs if path != holder)
+            sources = Sources(
+                inputs=read, settings=arguments.plain_settings, code=code, libraries=installed(), outputs=written
+            )
+            write_sources(holder, sources)
+            if keep and arguments.states:
+                kept.keep(arguments.states, arguments.outputs, key)
         check_unchanged(read)
 
 

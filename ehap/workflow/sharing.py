@@ -33,7 +33,7 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
     with opened() as objects:
         objects.check_remote(remote)
         vouched = _fetched(objects, run, remote)
-        wanted, newer = to_place(vouched, force)
+        wanted, newer = to_place(vouched, force, objects.absent)
         aside = Aside(run)
         damaged = objects.damaged(wanted.values())
         if damaged:

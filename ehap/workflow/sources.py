@@ -11,7 +11,7 @@ from platform import python_version
 from typing import Any
 
 from ehap.errors import SourceError
-from ehap.files import sha256_of, write_atomically
+from ehap.files import readable, sha256_of, write_atomically
 
 KEY, CHECKSUM = "sources", "checksum"
 RECORD, BESIDE = "record.json", "sources.json"
@@ -80,7 +80,7 @@ def read_sources(path: Path) -> Sources | None:
         ValueError: It is damaged, or is not what the job wrote.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(readable(path).decode())
         if KEY not in content and CHECKSUM not in content:
             return None
         if content.pop(CHECKSUM, None) != _checksum(content):

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ehap.errors import EhapError
 from ehap.files import Hashes, write_atomically
 from ehap.workflow.comparison import Comparison, Planned, compare
 from ehap.workflow.kept import forget
@@ -31,14 +32,18 @@ RUN_VARIABLE = "EHAP_RUN"
 REPORT_VARIABLE = "EHAP_COMPARISON"
 KEEP_DAYS = 60
 NEEDED = ("_build_dag", "is_main_process")
-NEEDED_OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "jobs", "targetjobs", "needrun_jobs")
+NEEDED_OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "forcerules", "jobs", "targetjobs", "needrun_jobs")
 
 
-def compare_at_start(workflow: Any) -> None:
-    """Have Snakemake's object ``workflow`` compare records with files and plan, once its graph is built.
+def compare_at_start(workflow: Any, states: Path) -> None:
+    """Have Snakemake compare records with files and plan, once its graph is built; in a job, the plan with the job.
 
-    In a job on a cluster, it compares the job with what was planned when it was submitted.
+    Args:
+        workflow: Snakemake's object of this name.
+        states: Where jobs of this run keep what must outlive them.
     """
+    from snakemake.exceptions import WorkflowError
+
     check_form(workflow, NEEDED, "workflow")
     if workflow.is_main_process:
         os.environ[RUN_VARIABLE] = uuid.uuid4().hex  # jobs on a cluster inherit it
@@ -51,9 +56,15 @@ def compare_at_start(workflow: Any) -> None:
         found = Comparison()
 
         async def checking() -> None:
+            asked = set(workflow.dag.forcefiles)
             await checked()
             if workflow.is_main_process:
-                vars(found).update(vars(force_wrong(workflow)))
+                try:
+                    vars(found).update(vars(force_wrong(workflow)))
+                except EhapError as error:
+                    raise WorkflowError(f"error: {error}") from None
+                if not workflow.dryrun:  # what a user wants anew is not taken from what was kept
+                    forget(states, asked_for(workflow, asked))
             else:
                 refuse_other_plan(workflow)
 
@@ -95,6 +106,13 @@ def force_wrong(workflow: Any) -> Comparison:
     return found
 
 
+def asked_for(workflow: Any, files: Collection[str]) -> list[str]:
+    """Return the first outputs of jobs that --force, --forcerun or --forceall names, by their files or rules."""
+    rules = workflow.dag.forcerules
+    jobs = [job for job in workflow.dag.jobs if job.output]
+    return [str(job.output[0]) for job in jobs if job.rule in rules or not set(files).isdisjoint(job.output)]
+
+
 def planned_again(workflow: Any) -> list[str]:
     """Return the first outputs of jobs that are done, with a record, and that Snakemake would run again."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.output]
@@ -102,13 +120,20 @@ def planned_again(workflow: Any) -> list[str]:
 
 
 def unknown(workflow: Any, jobs: Iterable[Any]) -> set[str]:
-    """Return the first outputs of jobs of which nothing is there, not even a note, though something was made from them.
+    """Return the first outputs of jobs of which nothing is there, nor a note on the same inputs, though they were used.
 
     Snakemake takes what was made from them as done, whatever it was made from.
     """
     absent = [job for job in jobs if not is_temporary(job) and not is_there(job)]
     used = [job for job in absent if any(map(is_there, workflow.dag.depending[job]))]
-    return {str(job.output[0]) for job in used if not workflow.persistence.has_metadata(job)}
+    notes, hashes = workflow.persistence, Hashes(FOLDER / "hashes.json")
+
+    def has_other_input(job: Any) -> bool:
+        seen = {str(path): notes.input_checksums(job, path) for path in job.input}
+        known = {path: then for path, then in seen.items() if then - {None} and os.path.exists(path)}
+        return any(f"sha256:{hashes.of(path)}" not in then for path, then in known.items())
+
+    return {str(job.output[0]) for job in used if not notes.has_metadata(job) or has_other_input(job)}
 
 
 def is_there(job: Any) -> bool:
@@ -121,13 +146,20 @@ def is_temporary(job: Any) -> bool:
     return set(job.output) <= set(job.temp_output)
 
 
-def at_the_end(workflow: Any, states: Path) -> str:
-    """Compare once more when a run has ended well, forget what was kept for it, and return what disagrees."""
+def at_the_end(workflow: Any, states: Path) -> None:
+    """Compare once more when a run has ended well, and forget what was kept for it.
+
+    Raises:
+        WorkflowError: Files have changed under the run.
+    """
     jobs = [job for job in workflow.dag.jobs if job.output]
     found = compared(jobs)
     _note_begun(begun() - set(found.good))
-    forget(states, {str(job.output[0]) for job in jobs} - set(found.wrong))  # temporary ones are gone, and not good
-    return f"{found.text()}\nRun Snakemake again to make this anew.\n" if found.wrong else ""
+    forget(states, {*found.good, *found.old, *(str(job.output[0]) for job in jobs if is_temporary(job))})
+    if found.wrong:
+        from snakemake.exceptions import WorkflowError
+
+        raise WorkflowError(f"{found.text()}\nThis changed while the run was under way; run Snakemake again.")
 
 
 def compared(jobs: Iterable[Any], unmade: Collection[str] = ()) -> Comparison:
@@ -162,8 +194,8 @@ def in_storage(job: Any) -> bool:
 def planned(job: Any) -> Planned:
     """Return a job of Snakemake's graph as it stands in the plan."""
     return Planned(
-        inputs=tuple(map(str, job.input)),
-        outputs=tuple(map(str, job.output)),
+        inputs=tuple(str(Path(path)) for path in job.input),  # as a job has them: without ./ and //
+        outputs=tuple(str(Path(path)) for path in job.output),
         settings=job.params.get("settings", ""),
         code=job.params.get("code", ""),
     )

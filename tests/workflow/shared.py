@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ehap.workflow.sources import Sources, write_sources
 from tests.workflow.conftest import DVC, GIT, ROOT, run_in
 from tests.workflow.test_run import CELL
 
@@ -85,8 +86,8 @@ def damage(path: Path) -> bytes:
 def made_anew(folder: Path, content: bytes) -> None:
     """Have the weights and their record in a clone as a job here would have made them, from other settings."""
     record = json.loads((folder / RECORD).read_text())
-    outputs = {WEIGHTS: hashlib.sha256(content).hexdigest()}
-    text = json.dumps(record | {"duration_s": 1e3, "sources": {"outputs": outputs}})
-    for path, written in ((WEIGHTS, content), (RECORD, text.encode())):
+    sources = record.pop("sources") | {"outputs": {WEIGHTS: hashlib.sha256(content).hexdigest()}}
+    for path, written in ((WEIGHTS, content), (RECORD, json.dumps(record | {"duration_s": 1e3}).encode())):
         (folder / path).unlink()  # DVC may have linked it to its cache
         (folder / path).write_bytes(written)
+    write_sources(folder / RECORD, Sources(**sources))

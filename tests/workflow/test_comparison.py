@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ehap.errors import ReadError
 from ehap.files import Hashes, sha256_of
 from ehap.workflow.comparison import Comparison, Planned, compare
 from ehap.workflow.sources import Sources, write_sources
@@ -107,6 +108,14 @@ def test_a_record_that_is_missing_or_damaged_vouches_for_nothing() -> None:
     assert _reason() == "made/record.json is damaged"
     Path("made/record.json").unlink()
     assert _reason() == "made/record.json is missing"
+
+
+@pytest.mark.parametrize("path", ["made/record.json", "made/model", "in"])
+def test_what_cannot_be_read_is_no_damage(path: str) -> None:
+    Path(path).unlink()
+    Path(path).symlink_to(Path(path).absolute())  # to itself
+    with pytest.raises(ReadError, match=f"{path}: it cannot be read .Too many levels of symbolic links"):
+        _compared()
 
 
 def test_a_record_of_an_earlier_version_is_taken_as_it_is_and_said_to_be() -> None:

@@ -18,7 +18,7 @@ def test_a_run_starts_from_given_weights_and_anew_from_others(project: Path) -> 
     state = load_file(project / f"results/small/pretrain/{CELL}/model.safetensors")
     torch.save(state, weights)
     config = copy.deepcopy(SMALL) | {"name": "given"}
-    config["pretrain"]["all"] |= {"epochs": 0, "weights": "my own/{model}-{seed}.pth"}
+    config["pretrain"]["all"] |= {"epochs": 0, "weights": "./my own//{model}-{seed}.pth"}
     write_config(project, config)
     target = f"results/given/prune/{CELL}/random/plan.json"
     done = snakemake_in(project, "--cores", "2", target)

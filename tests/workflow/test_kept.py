@@ -29,7 +29,9 @@ def test_what_was_deleted_comes_back_for_a_job_of_the_same_key_only(outputs: lis
     assert not take(Path("states"), [*outputs, Path("made/more")], KEY)
     assert not outputs[0].exists()
     assert take(Path("states"), outputs, KEY)
+    assert take(Path("states"), outputs, KEY)  # again, where all is there
     assert [path.read_text() for path in outputs] == ["of model", "of record.json"]
+    assert sorted(path.name for path in Path("made").iterdir()) == ["model", "record.json"]
 
 
 def test_a_later_output_replaces_the_file_and_not_what_is_kept(outputs: list[Path]) -> None:

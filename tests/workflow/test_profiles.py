@@ -85,8 +85,8 @@ def test_the_groups_of_a_cluster_are_of_rules_there_are(profile: str) -> None:
         re.findall(r"^rule (\w+):", "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")), re.M)
     )
     settings = _yaml(f"profiles/{profile}/config.yaml")
-    assert set(settings["groups"]) < rules
-    assert settings["groups"] == _yaml("profiles/slurm/config.yaml")["groups"]
+    assert set(settings.get("groups", {})) < rules
+    assert ("groups" in settings) == (profile == "slurm")  # a pod's disk, with what was kept, goes with the pod
     always = {"max-checksum-file-size", "rerun-incomplete", "keep-going", "show-failed-logs"}
     default = _yaml("profiles/default/config.yaml")
     assert {key: settings[key] for key in always} == {key: default[key] for key in always}

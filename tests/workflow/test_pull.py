@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.workflow.shared import (
 )
 from tests.workflow.test_run import CELL, _config
 
+PACK = "from pathlib import Path; from ehap.workflow.provenance import pack; pack(Path('results/small'))"
 UNKNOWN = f"results/small/finetune/{CELL}/later/model.safetensors"
 
 
@@ -108,6 +110,22 @@ def test_what_was_made_here_since_stays_or_is_moved_aside(link: str, origin: Pat
     assert all((clone / path).read_bytes() == (origin / path).read_bytes() for path in (WEIGHTS, RECORD))
     assert run_in(clone, "git", "status", "--short", "aside") == ""
     assert planned(clone) == {}
+
+
+def test_what_somebody_has_pushed_since_takes_the_place_of_what_was_pulled(origin: Path, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    shutil.copytree(origin.parent / "remote", remote)
+    here, there = (cloned(origin, tmp_path / name, remote=remote) for name in ("here", "there"))
+    for clone in (here, there):
+        pulled(clone)
+    made_anew(here, b"newer")
+    run_in(here, sys.executable, "-c", PACK)
+    run_in(here, *DVC, "commit", "--force", "--quiet", "run@small")
+    run_in(here, *DVC, "push", "--quiet", "run@small")
+    shutil.copy(here / "dvc.lock", there)
+    assert "made here since" not in pulled(there)
+    assert (there / WEIGHTS).read_bytes() == b"newer"
+    assert (there / RECORD).read_bytes() == (here / RECORD).read_bytes()
 
 
 def test_a_result_made_here_since_that_was_damaged_makes_way_with_its_record(origin: Path, tmp_path: Path) -> None:
