@@ -60,6 +60,17 @@ def job_whole(path: Path) -> bool | None:
     return None
 
 
+def is_damaged(path: Path) -> bool:
+    """Return whether a file does not hold what its job wrote, whatever has become of the job's other files."""
+    if not _is_record(path):
+        return whole(path) is False
+    try:
+        read_sources(path)
+    except ValueError:
+        return True
+    return False
+
+
 def job_of(path: Path) -> Path | None:
     """Return the record of the job that wrote a file; None if no record knows."""
     return path if _is_record(path) else next((record for record, _ in _records_of(path)), None)

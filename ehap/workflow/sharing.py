@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ehap.errors import ProvenanceError
-from ehap.workflow.integrity import whole
+from ehap.workflow.integrity import is_damaged
 from ehap.workflow.objects import Objects, Vouched, dvc, opened
 from ehap.workflow.placing import Aside, place, to_place
 from ehap.workflow.provenance import SNAKEMAKE, pack, restore
@@ -94,7 +94,7 @@ def push(run: str, remote: str | None = None, force: bool = False) -> int:
 
 
 def _check_whole(results: Path) -> None:
-    bad = sorted(path for path in results.rglob("*") if path.is_file() and whole(path) is False)
+    bad = sorted(path for path in results.rglob("*") if path.is_file() and is_damaged(path))
     if bad:
         raise ProvenanceError(
             f"{', '.join(map(str, bad))}: not what the record says; nothing was pushed. Run Snakemake, or make pull, "

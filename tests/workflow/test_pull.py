@@ -1,6 +1,5 @@
 """Pulling a run loses nothing: damaged and missing files come, all else stays or is moved aside."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ehap.workflow.integrity import job_whole, whole
+from ehap.workflow.sources import Sources, write_sources
 from tests.workflow.conftest import DVC, planned, restored_in, run_in, snakemake_in, write_config
 from tests.workflow.shared import (
     LINKS,
@@ -226,7 +226,8 @@ def test_whole_is_what_its_job_recorded(tmp_path: Path, monkeypatch: pytest.Monk
     record.write_text("{}")
     assert (whole(record), job_whole(weights)) == (None, None)
     sha256 = {path: subprocess.check_output(["sha256sum", path], text=True).split()[0] for path in (weights, deep)}
-    record.write_text(json.dumps({"sources": {"outputs": {str(path): found for path, found in sha256.items()}}}))
+    outputs = {str(path): found for path, found in sha256.items()}
+    write_sources(record, Sources(inputs={}, settings=None, code="", libraries={}, outputs=outputs))
     assert (whole(weights), whole(deep), whole(record), job_whole(deep)) == (True, True, True, True)
     assert whole(folder / "other") is None
     deep.write_bytes(b"c")

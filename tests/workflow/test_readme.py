@@ -63,7 +63,7 @@ class Elsewhere:
 SHARED = "test_readme.py::test_a_run_is_shared_as_the_readme_says"
 COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make demo": Here("In results/demo/tables:"),
-    "make demo PYTHON=python3.12": Recipe("python3.12 -m venv .venv"),
+    "make demo PYTHON=python3.12": Recipe('"python3.12" -m venv .venv'),
     "make paper": Here("In results/paper/tables:"),
     "make next": Here("Nothing to do."),
     "make report RUN=demo": Here("report/index.html"),
@@ -108,7 +108,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     ".venv/bin/snakemake --cores 2 --configfile config/short_way.yaml": Planned("deploy"),
     ".venv/bin/snakemake --cores 2 --configfile config/training_free.yaml": Planned("reconstruct"),
     ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
-        "test_slurm.py::test_the_small_grid_on_a_cluster", '"--workflow-profile", "profiles/slurm"'
+        "cluster_runs.py::runs", '"--workflow-profile", "profiles/slurm"'
     ),
     ".venv/bin/snakemake --configfile config/demo.yaml": Here("Nothing to be done"),
     ".venv/bin/snakemake --configfile config/demo.yaml --config machine='{data_folder: /datasets}'": Here(
@@ -231,7 +231,7 @@ def test_make_knows_what_to_do(command: str, shipped: Path) -> None:
 
 def test_a_session_on_a_gpu_makes_no_environment(shipped: Path) -> None:
     assert "venv" not in _typed_in(shipped, "make gpu-session PYTHON=python3 --dry-run")
-    assert "python3 -m venv .venv" in _typed_in(shipped, "make gpu-session --dry-run")
+    assert '"python3" -m venv .venv' in _typed_in(shipped, "make gpu-session --dry-run")
 
 
 @pytest.mark.parametrize("script", ["train", "trace", "prune", "reconstruct", "latency", "widths"])

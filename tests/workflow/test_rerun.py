@@ -246,7 +246,7 @@ def _started(folder: Path) -> Iterator[Run]:
         yield run
     finally:
         run.kill()
-        run.wait()
+        run.communicate()  # closes what it was listened to by
 
 
 def _jobs(folder: Path, script: str) -> list[int]:
