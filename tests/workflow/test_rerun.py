@@ -246,7 +246,9 @@ def _started(folder: Path) -> Iterator[Run]:
         yield run
     finally:
         run.kill()
-        run.communicate()  # closes what it was listened to by
+        run.wait()
+        if run.stdout is not None:
+            run.stdout.close()  # a job that outlives it may hold the other end
 
 
 def _jobs(folder: Path, script: str) -> list[int]:
