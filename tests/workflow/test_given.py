@@ -37,6 +37,6 @@ def test_a_run_starts_from_given_weights_and_anew_from_others(project: Path) -> 
     refused = snakemake_in(project, "--dry-run", target)
     assert refused.returncode != 0
     assert (
-        "expected a file of weights for resnet20 on digits, seed 0, but there is none at my own/resnet20-0.pth"
+        "expected a file of weights for resnet20 on digits, seed 0, but there is none at ./my own//resnet20-0.pth"
         in refused.stdout + refused.stderr
     )

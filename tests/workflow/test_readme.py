@@ -89,7 +89,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make bench-prune": Recipe("python workflow_scripts/bench_prune.py"),
     "make gpu-session ARGS=--rehearse": Recipe("\npython workflow_scripts/gpu_session.py --rehearse"),
     'make gpu-session PYTHON=python3 ARGS="--out gpu_session --wheels carried/wheels --data carried/data"': Recipe(
-        "python3 workflow_scripts/gpu_session.py --out gpu_session"
+        '"python3" workflow_scripts/gpu_session.py --out gpu_session'
     ),
     'make gpu-session PYTHON=python3 ARGS="--out gpu_session --wheels carried/wheels '
     '--config config/cifar_runners.yaml --parts trainings"': Recipe(
