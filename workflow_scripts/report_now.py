@@ -32,7 +32,7 @@ try:
         print(found.text(), file=sys.stderr)
     if found.wrong:
         print("The page leaves these out; Snakemake makes them anew.", file=sys.stderr)
-    if str(page) in found.good:  # that of the run itself
+    if str(page) in found.good and not found.wrong and not found.behind:  # that of the run itself
         parser.exit(0, f"{page}\n")
     wrong = {Path(path).parent for path in (*found.wrong, *found.behind)}
     records = [path for path in page_records(results, run.tables()) if path.parent not in wrong]
