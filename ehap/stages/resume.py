@@ -3,7 +3,6 @@
 The state lies outside the rule's outputs, which Snakemake deletes when a job fails, and goes when the job is done.
 """
 
-import hashlib
 import io
 import json
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from ehap.errors import BusyError, StoppedError
-from ehap.files import locked, remove_folder, write_atomically
+from ehap.files import locked, remove_folder, sha256_of, write_atomically
 from ehap.records import Job
 from ehap.runtime import device_name, logger
 
@@ -154,10 +153,7 @@ def job_folder(root: Path, job: Job) -> Path:
 
 def _owner(job: Job, settings: Any, inputs: Sequence[Path], device: torch.device, found: Any) -> str:
     identity = {name: value for name, value in asdict(job).items() if name != "started"}
-    contents = []
-    for path in inputs:
-        with path.open("rb") as file:
-            contents.append(hashlib.file_digest(file, "sha256").hexdigest())
+    contents = [sha256_of(path) for path in inputs]
     return json.dumps([identity, asdict(settings), contents, device_name(device), found], sort_keys=True)
 
 

@@ -7,7 +7,6 @@ output is here and unchanged, and marks what has changed as unfinished.
 """
 
 import base64
-import hashlib
 import json
 import os
 from collections.abc import Container, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import ProvenanceError
-from ehap.files import write_atomically
+from ehap.files import sha256_of, write_atomically
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
@@ -69,7 +68,7 @@ def pack(results: Path) -> int:
     for output, path in _notes():
         if Path(output).is_file() and results in Path(output).parents:
             note = {key: value for key, value in json.loads(path.read_text()).items() if key not in NOT_OURS}
-            found[output] = note | {"sha256": _sha256(output)}
+            found[output] = note | {"sha256": sha256_of(output)}
     found |= {output: note for output, note in known.items() if output not in found and not Path(output).exists()}
     if not found:
         raise ProvenanceError(f"expected outputs of a run under {results}, but Snakemake knows of none; run it first.")
@@ -96,7 +95,7 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
         notes: dict[str, dict[str, Any]] = json.loads(source.read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise ProvenanceError(f"{source}: expected the notes of a run ({error}); pull it with its outputs.") from None
-    sha256 = cache(_sha256)  # an output is the input of many others
+    sha256 = cache(sha256_of)  # an output is the input of many others
     notes = {output: note for output, note in notes.items() if output not in keep}
     changed = [
         output
@@ -140,8 +139,3 @@ def _place(folder: Path, output: str) -> Path:
 def _write(path: Path, note: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(note).encode())
-
-
-def _sha256(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
