@@ -53,7 +53,8 @@ def main(args: argparse.Namespace) -> int:
 def reproduced(run: str) -> int:
     """Have DVC reproduce a run, also where only files have changed that are no dependencies of its stage."""
     found = checked(configuration_of(run))
-    print(found.text())
+    if found.text():
+        print(found.text())
     forced = ["--force"] if found.wrong or found.behind else []
     return subprocess.run([sys.executable, "-m", "dvc", "repro", *forced, f"run@{run}"], check=False).returncode
 

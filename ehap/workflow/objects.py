@@ -132,8 +132,10 @@ class Objects:
         """Copy objects from the cache to a remote, lists last; which are then there, ``in_remote`` says."""
         target = self._remote(remote)
         for name in sorted(names, key=lambda name: name.endswith(LIST)):
-            with suppress(Exception):  # each kind of remote has its own
+            try:
                 target.add(str(self.cached(name)), self._cache.fs, name, check_exists=False, verify=False)
+            except Exception as error:  # each kind of remote has its own
+                print(f"{name}: not uploaded ({type(error).__name__}: {error})", file=sys.stderr)
 
     def check_remote(self, remote: str | None) -> None:
         """Raise DVC's error where there is no such remote."""

@@ -150,7 +150,7 @@ def at_the_end(workflow: Any, states: Path) -> None:
     """Compare once more when a run has ended well, and forget what was kept for it.
 
     Raises:
-        WorkflowError: Files have changed under the run.
+        WorkflowError: Files have changed under the run, or it has only touched them.
     """
     jobs = [job for job in workflow.dag.jobs if job.output]
     found = compared(jobs)
@@ -159,7 +159,9 @@ def at_the_end(workflow: Any, states: Path) -> None:
     if found.wrong:
         from snakemake.exceptions import WorkflowError
 
-        raise WorkflowError(f"{found.text()}\nThis changed while the run was under way; run Snakemake again.")
+        raise WorkflowError(
+            f"{found.text()}\nThey are not those of the plan, though the run has ended: run Snakemake again."
+        )
 
 
 def compared(jobs: Iterable[Any], unmade: Collection[str] = ()) -> Comparison:

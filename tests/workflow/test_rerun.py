@@ -138,7 +138,7 @@ def test_a_run_says_in_the_end_what_was_replaced_under_it(project: Path) -> None
         said, _ = run.communicate()
     assert run.returncode != 0
     assert f"{FINETUNED}/model.safetensors is not what the job wrote" in said
-    assert "This changed while the run was under way; run Snakemake again." in said
+    assert "They are not those of the plan, though the run has ended: run Snakemake again." in said
 
 
 def test_another_snakemake_is_named_where_it_keeps_its_graph_in_another_way() -> None:

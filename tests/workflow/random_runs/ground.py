@@ -1,6 +1,5 @@
 """The ground for sequences: a finished run of the template, references, and a folder for each sequence."""
 
-import contextlib
 import shutil
 import traceback
 from collections.abc import Sequence
@@ -55,8 +54,10 @@ class Ground:
         except Exception:
             verdict = f"error: {traceback.format_exc()}"
         finally:
-            with contextlib.suppress(Exception):
+            try:
                 driver.project.release()
+            except Exception:
+                verdict = verdict or f"error: {traceback.format_exc()}"
             shutil.rmtree(folder, ignore_errors=True)
         return verdict, driver
 
