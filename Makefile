@@ -50,27 +50,27 @@ keep: $(READY) ## copy the records of a run (RUN=demo) to measurements/<device>/
 	python workflow_scripts/keep.py results/$(RUN)
 
 bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
-	python workflow_scripts/bench_train.py $(ARGS)
+	python -m benchmarks.train $(ARGS)
 
 bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
 	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
-	python workflow_scripts/bench_trace.py $(ARGS)
+	python -m benchmarks.trace $(ARGS)
 
 bench-plan: $(READY) ## how long plans take and how near they come to budgets, each model, into measurements/<device>/
-	python workflow_scripts/bench_plan.py $(ARGS)
+	python -m benchmarks.plan $(ARGS)
 
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
-	python workflow_scripts/bench_prune.py $(ARGS)
+	python -m benchmarks.prune $(ARGS)
 
 bench-reconstruct: $(READY) ## seconds and peak memory of a repair's least squares, each model, into measurements/<device>/
-	python workflow_scripts/bench_reconstruct.py $(ARGS)
+	python -m benchmarks.reconstruct $(ARGS)
 
 bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, into measurements/<device>/
-	python workflow_scripts/bench_latency.py $(ARGS)
+	python -m benchmarks.latency $(ARGS)
 
 bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks beside the dense one
-	python workflow_scripts/bench_widths.py $(ARGS)
+	python -m benchmarks.widths $(ARGS)
 
 gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. PYTHON=python3 ARGS="--out … --wheels … --data …"; see docs/gpu_session.md
 	$(if $(NAMED),"$(PYTHON)",python) workflow_scripts/gpu_session.py $(ARGS)
@@ -109,4 +109,4 @@ lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml -c envs/dev.txt --universal --python-version 3.11 --no-emit-index-url -o envs/lock.txt
 
 clean: ## results and logs of the demo; the environment stays
-	rm -rf results/demo logs/demo benchmarks/demo state/demo
+	rm -rf results/demo logs/demo state/demo

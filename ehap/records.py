@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.files import write_atomically
-from ehap.runtime import device_name, instruction_sets
+from ehap.runtime.device import device_name, instruction_sets
+from ehap.runtime.files import write_atomically
 
 CHECKSUM = "sha256"
 LIBRARIES = ("torch", "torchvision", "torchao")
@@ -29,8 +29,8 @@ EXACT_SUMS = ("plain session", "session.x64quantprecision")
 QUANTITIES = {
     "accuracy": "accuracy, last epoch",
     "best_accuracy": "accuracy, best epoch (the paper's protocol)",
-    "compression_ratio": "parameters kept",
-    "flops_ratio": "FLOPs kept",
+    "parameters_kept": "parameters kept",
+    "flops_kept": "FLOPs kept",
     "file_size": "file as deployed",
     "published_size": "file as the paper counts",
     "flops": "FLOPs",

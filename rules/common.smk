@@ -42,7 +42,7 @@ if GPU and workflow.local_exec and "gpu_percent" not in workflow.global_resource
 
 RESULTS = f"results/{RUN.name}"
 LOGS = f"logs/{RUN.name}"
-BENCHMARKS = f"benchmarks/{RUN.name}"
+BENCHMARKS = LOGS  # run times, as Snakemake measures them, beside the logs
 EVENTS = f"{LOGS}/tensorboard" if RUN.machine.tensorboard else ""
 STATES = f"state/{RUN.name}"  # what must outlive a job: outputs of a failed one are deleted, this is not
 CELL = "{dataset}/{model}/seed{seed}"

@@ -1,4 +1,4 @@
-def parent_of(wildcards):
+def teacher_of(wildcards):
     """The dense network, where the method learns from it."""
     settings = RUN.finetune(wildcards.dataset, wildcards.model, wildcards.method)
     return (
@@ -13,7 +13,7 @@ rule finetune:
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         pruned=start_of,
-        parent=parent_of,
+        teacher=teacher_of,
     output:
         checkpoint=f"{RESULTS}/finetune/{CELL}/{{method}}/model.safetensors",
         history=f"{RESULTS}/finetune/{CELL}/{{method}}/history.csv",
@@ -30,11 +30,11 @@ rule finetune:
         runtime=18 * 60,
     params:
         settings=settings_of("finetune"),
-        parent=lambda wildcards, input: (
-            f"--parent {quote(str(input.parent))}" if input.parent else ""
+        teacher=lambda wildcards, input: (
+            f"--teacher {quote(str(input.teacher))}" if input.teacher else ""
         ),
         code=digest("finetune.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.parent} --checkpoint {output.checkpoint:q}"
+        "{PYTHON} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.teacher} --checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

@@ -13,7 +13,7 @@ rule reconstruct:
     """The pruned network brought near to the dense one on some images, without labels."""
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
-        parent=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+        teacher=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
         pruned=f"{RESULTS}/prune/{CELL}/{{method}}/model.safetensors",
     output:
         checkpoint=f"{RESULTS}/reconstruct/{CELL}/{{method}}/model.safetensors",
@@ -33,6 +33,6 @@ rule reconstruct:
         settings=settings_of("reconstruct"),
         code=digest("reconstruct.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/reconstruct.py --data {input.data:q} --parent {input.parent:q} --pruned {input.pruned:q}"
+        "{PYTHON} {SCRIPTS:q}/reconstruct.py --data {input.data:q} --teacher {input.teacher:q} --pruned {input.pruned:q}"
         " --checkpoint {output.checkpoint:q} --history {output.history:q} --record {output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method}" + JOB

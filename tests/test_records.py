@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from ehap.errors import CheckpointError, DeviceError, NumericsError
-from ehap.files import write_atomically
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
-from ehap.runtime import INTEGER_SETS, choose_device
+from ehap.runtime.device import INTEGER_SETS, choose_device
+from ehap.runtime.files import write_atomically
 from ehap.settings import Prepare
 
 CPU = torch.device("cpu")
@@ -112,7 +112,7 @@ def test_a_gpu_that_is_not_there_is_an_error() -> None:
 def test_peak_memory_counts_what_a_block_holds() -> None:
     # In a process of its own: memory that was freed before and is used again is not counted.
     code = (
-        "import torch; from ehap.runtime import PeakMemory\n"
+        "import torch; from ehap.runtime.memory import PeakMemory\n"
         "with PeakMemory(torch.device('cpu')) as memory:\n"
         "    block = torch.ones(50_000_000); del block\n"
         "print(memory.bytes)"
@@ -125,7 +125,7 @@ def test_peak_memory_counts_what_a_block_holds() -> None:
 def test_memory_that_is_kept_comes_without_page_faults() -> None:
     # In a process of its own: nothing takes the setting back.
     code = (
-        "import resource, torch; from ehap.runtime import keep_freed_memory\n"
+        "import resource, torch; from ehap.runtime.memory import keep_freed_memory\n"
         "keep_freed_memory()\n"
         "for _ in range(6):\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"

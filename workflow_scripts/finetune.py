@@ -3,7 +3,7 @@
 from ehap.settings import Finetune
 from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "pruned", writes=("checkpoint", "history", "record"), settings=Finetune, optional=("parent",))
+args = arguments("data", "pruned", writes=("checkpoint", "history", "record"), settings=Finetune, optional=("teacher",))
 
 
 def _work() -> None:
@@ -20,7 +20,7 @@ def _work() -> None:
         machine=args.machine,
         states=args.states,
         events=args.events,
-        parent=args.parent,
+        teacher=args.teacher,
     )
 
 

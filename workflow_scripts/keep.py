@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from ehap.errors import EhapError
-from ehap.files import write_atomically
-from ehap.runtime import slug
+from ehap.runtime.device import slug
+from ehap.runtime.files import write_atomically
 from ehap.stages import tables
 from ehap.workflow.check import checked, checked_files, configurations
 

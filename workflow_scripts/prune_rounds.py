@@ -9,7 +9,12 @@ args = arguments("data", "checkpoint", "traces", writes=("plan", "pruned", "reco
 
 
 def _work() -> None:
-    from ehap.stages import prune, rounds  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages import (
+        prune,
+    )  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages import (
+        prune_rounds as rounds,
+    )
 
     job = replace(args.job, stage="prune")
     prune.run(

@@ -3,7 +3,7 @@
 from ehap.settings import Reconstruct
 from ehap.workflow.script import arguments, execute
 
-args = arguments("data", "parent", "pruned", writes=("checkpoint", "history", "record"), settings=Reconstruct)
+args = arguments("data", "teacher", "pruned", writes=("checkpoint", "history", "record"), settings=Reconstruct)
 
 
 def _work() -> None:
@@ -11,7 +11,7 @@ def _work() -> None:
 
     reconstruct.run(
         args.data,
-        args.parent,
+        args.teacher,
         args.pruned,
         args.checkpoint,
         args.history,

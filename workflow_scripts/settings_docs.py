@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from ehap.errors import EhapError
-from ehap.files import write_atomically
+from ehap.runtime.files import write_atomically
 from ehap.settings.documentation import as_markdown
 
 try:

@@ -10,7 +10,7 @@ args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Tra
 
 def _work() -> None:
     from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
-    from ehap.stages.until import planner_of
+    from ehap.stages.trace_until import planner_of
 
     trace.run(
         args.data,

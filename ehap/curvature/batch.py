@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ehap.curvature.frozen import channel_weights, check_plain_weights
 from ehap.errors import ArchitectureError, DataError, NumericsError
 from ehap.graph import output_of
-from ehap.models.tracing import check_readable, copied
+from ehap.graph.tracing import check_readable, copied
 
 
 @torch.no_grad()

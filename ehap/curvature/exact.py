@@ -27,9 +27,11 @@ from ehap.curvature.partial import Partial
 from ehap.curvature.samples import Taps, positions, squared_norms, tapped, unfolded, weighted_squares
 from ehap.errors import ArchitectureError, NumericsError
 from ehap.graph.reading import EXAMPLES, check_reading, check_twin
+from ehap.graph.tracing import check_readable, copied
 from ehap.graph.verification import Agreement
-from ehap.models.tracing import check_readable, copied
-from ehap.runtime import KEEP_NOTHING, Keeper, logger, precision_context
+from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
+from ehap.runtime.device import precision_context
+from ehap.runtime.progress import logger
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
 
@@ -133,7 +135,7 @@ class Exact:
         """Time spent, in this process and before it was cut off."""
         return self._before + time.perf_counter() - self._began
 
-    def run(self, keeper: Keeper = KEEP_NOTHING) -> Iterator[None]:
+    def run(self, checkpointer: Checkpointer = NO_CHECKPOINTS) -> Iterator[None]:
         """Do the chunks that are still to do, one at a time."""
         for row in range(self._done, len(self._numbers)):
             scale = FP16_SCALE if self._settings.precision == "fp16" else 1.0
@@ -141,8 +143,8 @@ class Exact:
             while not self._add(row, scale) and scale > LOWEST_SCALE and self._settings.precision == "fp16":
                 scale /= BACK_OFF
             self._done += 1
-            if keeper.due():
-                keeper.write(self.state())
+            if checkpointer.due():
+                checkpointer.write(self.state())
             yield
 
     def _add(self, row: int, scale: float) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError
-from ehap.models import channels_last_
-from ehap.models.folding import FoldedConv, fold_norms, folded_norms
-from ehap.models.tracing import check_readable, copied
+from ehap.graph.folding import FoldedConv, fold_norms, folded_norms
+from ehap.graph.layout import channels_last_
+from ehap.graph.tracing import check_readable, copied
 
 Layer = FoldedConv | nn.Conv2d | nn.Linear
 

@@ -13,7 +13,8 @@ from ehap.curvature.partial import Partial
 from ehap.curvature.products import FIRST_ORDER_SCALE, HessianProduct
 from ehap.errors import NumericsError
 from ehap.graph.reading import EXAMPLES, check_twin
-from ehap.runtime import KEEP_NOTHING, Keeper, logger
+from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
+from ehap.runtime.progress import logger
 from ehap.settings import Trace
 
 CPU_MICRO_BATCH = 128  # half again as fast as 512 at once on a CPU, and four times leaner
@@ -107,7 +108,7 @@ class Hutchinson:
         """Time spent, in this process and before it was cut off."""
         return self._before + time.perf_counter() - self._began
 
-    def run(self, keeper: Keeper = KEEP_NOTHING) -> Iterator[None]:
+    def run(self, checkpointer: Checkpointer = NO_CHECKPOINTS) -> Iterator[None]:
         """Do the products that are still to do, one at a time."""
         block = BLOCK if self._stable else len(self._samples)
         passed = 0
@@ -121,8 +122,8 @@ class Hutchinson:
                 for row in rows[len(rows) - (passed - self._passes) :]:
                     self._totals[row] += self._sample(product, row, part) * (len(self._parts[part][0]) / self._count)
                     self._passes += 1
-                    if keeper.due():
-                        keeper.write(self.state())
+                    if checkpointer.due():
+                        checkpointer.write(self.state())
                     yield
             self._done = rows.stop
             if self._stable and self._done > 1 and self._stable(self._totals[: self._done].cpu()):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ehap.curvature.frozen import Layer
 from ehap.errors import ArchitectureError
-from ehap.models.folding import FoldedConv
+from ehap.graph.folding import FoldedConv
 
 
 @dataclass(frozen=True)

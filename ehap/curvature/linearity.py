@@ -7,7 +7,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from ehap.errors import ArchitectureError
-from ehap.models.tracing import check_readable, traced
+from ehap.graph.tracing import check_readable, traced
 
 LINEAR_MODULES = (
     nn.Conv2d,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ehap.runtime import precision_context
+from ehap.runtime.device import precision_context
 from ehap.settings.checks import Precision
 
 FIRST_ORDER_SCALE = 2.0**8

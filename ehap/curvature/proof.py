@@ -22,7 +22,7 @@ from ehap.curvature.frozen import channel_weights
 from ehap.curvature.jacobian import Jacobian
 from ehap.errors import DataError, MismatchError
 from ehap.graph.reading import EXAMPLES, evaluating, output_of
-from ehap.models.tracing import copied
+from ehap.graph.tracing import copied
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
 

@@ -15,7 +15,10 @@ from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
 from ehap.curvature.proof import check_scores
 from ehap.curvature.stability import stability
 from ehap.errors import ArchitectureError, SettingsError
-from ehap.runtime import KEEP_NOTHING, Keeper, PeakMemory, logger, precision_context, synchronize, track
+from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
+from ehap.runtime.device import precision_context, synchronize
+from ehap.runtime.memory import PeakMemory
+from ehap.runtime.progress import logger, track
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature, Until
 
@@ -64,7 +67,7 @@ def channel_traces(
     labels: Tensor,
     settings: Trace,
     seed: int = 0,
-    keeper: Keeper = KEEP_NOTHING,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
     planner: Planner | None = None,
 ) -> ChannelTraces:
     """Compute the Hessian trace of every channel of every convolution and linear layer.
@@ -78,7 +81,7 @@ def channel_traces(
         labels: (N,) int64.
         settings: Estimator, criteria, precision, samples, scale and micro-batch.
         seed: Of the random vectors; the same seed gives the same result on a CPU with the same thread count.
-        keeper: Keeps the state when it is due; an estimate that goes on from it is that of an unbroken run.
+        checkpointer: Keeps the state when it is due; an estimate that goes on from it is that of an unbroken run.
         planner: With settings.until, says which channels traces would keep; hutchinson ends when that is stable.
 
     Raises:
@@ -86,9 +89,9 @@ def channel_traces(
         ArchitectureError: exact, and the network is not linear in each layer's weights.
         MismatchError: What was read off the network is not what it computes, or an exact score is not that by autograd.
         NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
-        StoppedError: The keeper was told to stop; the state is kept.
+        StoppedError: The checkpointer was told to stop; the state is kept.
     """
-    part = partial_traces(model, images, labels, settings, seed, keeper, planner)
+    part = partial_traces(model, images, labels, settings, seed, checkpointer, planner)
     return merged_traces(model, [part], settings, len(images), planner)
 
 
@@ -98,7 +101,7 @@ def partial_traces(
     labels: Tensor,
     settings: Trace,
     seed: int = 0,
-    keeper: Keeper = KEEP_NOTHING,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
     planner: Planner | None = None,
     shard: int = 0,
 ) -> Partial:
@@ -126,18 +129,18 @@ def partial_traces(
             stable = _stable(model, settings, planner)
             work = Hutchinson(model, images, labels, settings, seed, range(*bounds), stable)
             label = "Hessian-vector products"
-        keeper = _WithPeak(keeper, memory)
-        state = keeper.read()
+        checkpointer = _WithPeak(checkpointer, memory)
+        state = checkpointer.read()
         if state is not None:
             work.restore(state)
         steps = work.chunks_to_do if isinstance(work, Exact) else work.passes_to_do
-        for _ in track(work.run(keeper), label, steps):
+        for _ in track(work.run(checkpointer), label, steps):
             pass
         synchronize(images.device)
         part = work.result()
     if work.reading is not None:
         proofs["graph_difference"] = work.reading.difference
-    return Partial(**vars(part) | {"peak_memory_bytes": max(memory.bytes, keeper.before), "proofs": proofs})
+    return Partial(**vars(part) | {"peak_memory_bytes": max(memory.bytes, checkpointer.before), "proofs": proofs})
 
 
 @contextmanager
@@ -223,10 +226,10 @@ def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:
 
 
 class _WithPeak:
-    """A Keeper that keeps the peak memory beside a state, so that a job that goes on near its end knows it."""
+    """A Checkpointer that keeps the peak memory beside a state, so that a job that goes on near its end knows it."""
 
-    def __init__(self, keeper: Keeper, memory: PeakMemory) -> None:
-        self._keeper, self._memory, self.before = keeper, memory, 0
+    def __init__(self, checkpointer: Checkpointer, memory: PeakMemory) -> None:
+        self._keeper, self._memory, self.before = checkpointer, memory, 0
 
     def read(self) -> Any | None:
         found = self._keeper.read()

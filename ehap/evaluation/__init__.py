@@ -1,7 +1,6 @@
-"""Accuracy, size and latency of a network."""
+"""Accuracy and size of a network."""
 
 from ehap.evaluation.accuracy import accuracy
 from ehap.evaluation.counts import flops, parameters
-from ehap.evaluation.latency import each_turn, in_turns
 
-__all__ = ["accuracy", "each_turn", "flops", "in_turns", "parameters"]
+__all__ = ["accuracy", "flops", "parameters"]

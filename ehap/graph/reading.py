@@ -9,8 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
 from ehap.graph.reference import Reference, Seen
+from ehap.graph.tracing import traced, unchanged
 from ehap.graph.verification import Agreement, check_agreement, tolerance_of
-from ehap.models.tracing import traced, unchanged
 
 EXAMPLES = 2
 """Images of an example: with one, mistakes about the batch would not be seen."""

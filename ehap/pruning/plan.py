@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ehap.errors import NumericsError, PlanError
 from ehap.graph import check_reading, example_images
-from ehap.pruning.channels import ChannelGraph, Kept, PruningPlan, channel_graph
-from ehap.pruning.counting import Counter, Size
+from ehap.graph.channels import ChannelGraph, Kept, PruningPlan, channel_graph
+from ehap.graph.counting import Counter, Size
 from ehap.pruning.sensitivity import lamp
 from ehap.settings import Prune
 

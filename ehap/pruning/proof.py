@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ehap.errors import MismatchError
 from ehap.graph import Agreement, answers_of, check_answers, check_reading, evaluating, tolerance_of
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept
+from ehap.graph.channels import LAYERS, ChannelGraph, Kept
 
 PARTS = (*LAYERS, "norm")
 """Kinds of steps whose results are masked: those with parameters for each channel."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, NumericsError, PlanError
-from ehap.pruning.channels import channel_graph
+from ehap.graph.channels import channel_graph
 
 Scores = dict[str, Tensor]
 """Layer name to (C_out,): the higher, the more the channel matters."""

@@ -9,11 +9,11 @@ from torch import Tensor, fx, nn
 
 from ehap.errors import PlanError
 from ehap.graph import example_images
-from ehap.models.tracing import copied
-from ehap.pruning.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph
-from ehap.pruning.forward import trace_forward
+from ehap.graph.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph
+from ehap.graph.forward import trace_forward
+from ehap.graph.tracing import copied
+from ehap.graph.union import UnionAdd
 from ehap.pruning.proof import check_pruned
-from ehap.pruning.union import UnionAdd
 
 
 def prune(

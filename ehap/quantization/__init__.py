@@ -8,22 +8,22 @@ logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 from ehap.quantization.calibration import calibrate_  # noqa: E402
 from ehap.quantization.mixed import choose_bits, layer_costs  # noqa: E402
 from ehap.quantization.noise import pack_on_noise  # noqa: E402
-from ehap.quantization.packed_file import joined, separated  # noqa: E402
+from ehap.quantization.packed_file import from_tensors, to_tensors  # noqa: E402
 from ehap.quantization.packing import Packed, pack, unpack  # noqa: E402
-from ehap.quantization.simulated import SimulatedNetwork, layer_names, layer_weight, simulate  # noqa: E402
+from ehap.quantization.simulation import SimulatedNetwork, layer_names, layer_weight, prepare_qat  # noqa: E402
 
 __all__ = [
     "Packed",
     "SimulatedNetwork",
     "calibrate_",
     "choose_bits",
-    "joined",
+    "from_tensors",
     "layer_costs",
     "layer_names",
     "layer_weight",
     "pack",
     "pack_on_noise",
-    "separated",
-    "simulate",
+    "prepare_qat",
+    "to_tensors",
     "unpack",
 ]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ehap.data import DatasetInfo, normalise
 from ehap.errors import DataError
-from ehap.quantization.simulated import SimulatedNetwork
+from ehap.quantization.simulation import SimulatedNetwork
 
 BATCH = 64
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ehap.errors import NumericsError
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.simulated import layer_names, layer_weight
+from ehap.quantization.simulation import layer_names, layer_weight
 from ehap.settings import Qat
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from ehap.data import DatasetInfo
 from ehap.quantization.calibration import calibrate_
 from ehap.quantization.packing import Packed, pack
-from ehap.quantization.simulated import simulate
+from ehap.quantization.simulation import prepare_qat
 from ehap.settings import Qat
 
 IMAGES = 64
@@ -23,7 +23,7 @@ def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: D
         info: The dataset's normalisation.
     """
     settings = Qat(epochs=0, learning_rate=1.0, calibration_images=IMAGES)
-    simulated = simulate(network, settings, input_shape)
+    simulated = prepare_qat(network, settings, input_shape)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(256, (IMAGES, *input_shape), dtype=torch.uint8, generator=generator)
     calibrate_(simulated, noise, info, IMAGES, seed=0)

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ehap.errors import CheckpointError
 from ehap.quantization.packing import Packed
-from ehap.quantization.simulated import layer_names, layer_weight
+from ehap.quantization.simulation import layer_names, layer_weight
 from ehap.settings.qat import HALF_BYTE
 
 OFFSET = 8  # of an integer in half a byte, so that it is not negative
 
 
-def joined(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
+def to_tensors(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
     """Return packed integers as the tensors of a file.
 
     Args:
@@ -30,7 +30,7 @@ def joined(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
     """
     layers = [name.removesuffix(".weight") for name in packed if name.endswith(".weight")]
     weights = [packed[f"{name}.weight"] for name in layers]
-    parts = [halved(each) if bits[name] <= HALF_BYTE else each for name, each in zip(layers, weights, strict=True)]
+    parts = [pack_int4(each) if bits[name] <= HALF_BYTE else each for name, each in zip(layers, weights, strict=True)]
     return {
         "weights": torch.cat([part.flatten().view(torch.uint8) for part in parts]),
         "weight_scale": torch.cat([packed[f"{name}.weight_scale"] for name in layers]),
@@ -39,8 +39,8 @@ def joined(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
     }
 
 
-def separated(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[str, int]) -> Packed:
-    """Return what ``joined`` was given.
+def from_tensors(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[str, int]) -> Packed:
+    """Return what ``to_tensors`` was given.
 
     Args:
         tensors: Of a file.
@@ -65,7 +65,7 @@ def separated(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[str
     return packed
 
 
-def halved(integers: Tensor) -> Tensor:
+def pack_int4(integers: Tensor) -> Tensor:
     """Return integers from -8 to 7 as bytes (⌈n/2⌉,), two each: q + 8, the first of a pair in the low four bits."""
     shifted = (integers.flatten() + OFFSET).to(torch.uint8)
     pairs = nn.functional.pad(shifted, (0, len(shifted) % 2)).view(-1, 2)
@@ -73,7 +73,7 @@ def halved(integers: Tensor) -> Tensor:
 
 
 def _opened(pairs: Tensor, shape: torch.Size) -> Tensor:
-    """Return int8 integers of ``shape`` from the bytes that ``halved`` made of them."""
+    """Return int8 integers of ``shape`` from the bytes that ``pack_int4`` made of them."""
     integers = torch.stack([pairs & (2**HALF_BYTE - 1), pairs >> HALF_BYTE], 1).flatten()[: math.prod(shape)]
     return (integers.to(torch.int8) - OFFSET).view(shape)
 

@@ -8,11 +8,11 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import FakeQuantize
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.models.folding import fuse_norms
+from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.live_norms import folded, norm_of
 from ehap.quantization.quantizer import EPSILON
-from ehap.quantization.simulated import SimulatedNetwork, layer_names, simulate_shape
+from ehap.quantization.simulation import SimulatedNetwork, layer_names, simulate_shape
 from ehap.settings import Qat
 
 BIAS_LIMIT = 2**30
@@ -41,7 +41,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
     """Return a trained simulated network as integers.
 
     Args:
-        network: What ``simulate(model, …)`` gave, after training; left in eval mode.
+        network: What ``prepare_qat(model, …)`` gave, after training; left in eval mode.
         model: The floating-point network it came from, for the names of its layers.
 
     Returns:
@@ -109,7 +109,7 @@ def unpack(
         model: A network of the packed one's architecture, on the wanted device; its weights do not matter.
         settings: Those of the packed network.
         input_shape: (C, H, W) of one image.
-        layer_bits: As for ``simulate``.
+        layer_bits: As for ``prepare_qat``.
 
     Raises:
         CheckpointError: A tensor is missing or of another shape: the file belongs to another network.
@@ -157,7 +157,7 @@ def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
     if len(names) != len(nodes):
         raise CheckpointError(
             f"expected the network that was simulated, of {len(nodes)} layers, got one of {len(names)}; give the one "
-            "that simulate was given."
+            "that prepare_qat was given."
         )
     for name, node in zip(names, nodes, strict=True):
         source, fake_quantize, *rest = node.args

@@ -146,7 +146,7 @@ def facts(material: Material, within: int, compared: int) -> list[Fact]:
         Fact(f"seed{'s' if ',' in seeds else ''} {seeds}" if seeds else "no seed", None),
         Fact(f"{duration(seconds)} of computing", None),
     ]
-    other = material.value("deploy", "other_answers")
+    other = material.value("deploy", "mismatches")
     if len(other):
         images = material.value("prepare", "test_images")
         of = f" of {int(images.max()):,}" if len(images) else ""

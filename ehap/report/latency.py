@@ -10,7 +10,7 @@ from ehap.report.cells import narrow, network_cells, number_cell, parts, rows_of
 from ehap.report.material import Material
 from ehap.report.text import cell_name, counted, model_title
 from ehap.report.tiles import ALIGNED, TIMED
-from ehap.runtime import slug
+from ehap.runtime.device import slug
 from ehap.settings.names import DENSE
 
 ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}

@@ -10,7 +10,7 @@ from ehap.report.cells import narrow, network_cells, number_cell, parts, rows_of
 from ehap.report.material import SNAKEMAKE, Material
 from ehap.report.networks import Network, dense_of
 from ehap.report.text import cell_name
-from ehap.runtime import slug
+from ehap.runtime.device import slug
 from ehap.settings.names import DENSE
 
 REPAIR = {
@@ -49,14 +49,14 @@ def repair_section(material: Material, networks: Sequence[Network]) -> Section:
 
 def _repair_by_size(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
     return [
-        _repair_picture(part, networks, "compression_ratio", "parameters kept, %", f"by {part.iloc[0]['ranking']}")
+        _repair_picture(part, networks, "parameters_kept", "parameters kept, %", f"by {part.iloc[0]['ranking']}")
         for part in parts(frame, ["dataset", "model", "ranking", "device"])
-        if part["compression_ratio"].round().nunique() > 1
+        if part["parameters_kept"].round().nunique() > 1
     ]
 
 
 def _repair_by_images(frame: pandas.DataFrame, networks: Sequence[Network]) -> list[Picture]:
-    counts = frame.assign(size=frame["compression_ratio"].round())
+    counts = frame.assign(size=frame["parameters_kept"].round())
     return [
         _repair_picture(
             part, networks, "images", "images without labels", f"{part.iloc[0]['size']:.0f} % of the parameters"
@@ -94,7 +94,7 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
     heads = material.heads
     mine = tuple(name for name in heads["method"].unique() if name == method or str(name).startswith(f"{method}-draw"))
     sources = material.sources(stage="reconstruct", dataset=dataset, model=model, method=mine, device=device)
-    before = material.sources(stage="assess", dataset=dataset, model=model, method=mine, device=device)
+    before = material.sources(stage="evaluate_unrecovered", dataset=dataset, model=model, method=mine, device=device)
     planned = material.sources(stage="prune", dataset=dataset, model=model, method=mine)
     dense = material.sources(stage="evaluate", dataset=dataset, model=model, method=DENSE, device=device)
     of = {name: float(row[name]) for name in row if isinstance(row[name], (int, float))}  # type: ignore[arg-type]
@@ -103,8 +103,8 @@ def _repair_row(material: Material, row: dict[str, object]) -> Row:
         Cell(method),
         Cell(f"{of['images']:,.0f}", of["images"]),
         Cell(f"{of['steps']:.0f}", of["steps"]),
-        number_cell(of["compression_ratio"], "percent", sources=planned),
-        number_cell(of["flops_ratio"], "percent", sources=planned),
+        number_cell(of["parameters_kept"], "percent", sources=planned),
+        number_cell(of["flops_kept"], "percent", sources=planned),
         *(
             number_cell(
                 of[step], "percent", of[f"{step}_std"], before if step.startswith(("pruned", "recal")) else sources

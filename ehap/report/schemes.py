@@ -9,7 +9,7 @@ from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
 from ehap.report.cells import LAST, narrow, network_cells, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import cell_name
-from ehap.runtime import slug
+from ehap.runtime.device import slug
 from ehap.settings.qat import FLOAT
 
 WIDTHS = {"activations of 8 bits": 1, "activations of fewer bits": 3}

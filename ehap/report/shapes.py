@@ -10,7 +10,7 @@ from ehap.report.cells import nothing
 from ehap.report.colours import colours_of
 from ehap.report.material import Material, Plan
 from ehap.report.text import cell_name, family
-from ehap.runtime import slug
+from ehap.runtime.device import slug
 
 MOST_SAID = 8  # methods, in the words below a picture
 

@@ -10,7 +10,7 @@ from ehap.records import EXACT_SUMS
 from ehap.report.material import Material
 from ehap.report.networks import Network
 from ehap.report.text import number
-from ehap.runtime import slug
+from ehap.runtime.device import slug
 
 ENGINE = "onnxruntime"
 ALIGNED = "plain sums, aligned"

@@ -9,7 +9,7 @@ from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Tabl
 from ehap.report.cells import narrow, network_cells, nothing, number_cell, parts, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import model_title
-from ehap.runtime import slug
+from ehap.runtime.device import slug
 
 BENCH_SAMPLES = 300
 

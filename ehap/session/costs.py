@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from ehap.curvature import benchmark
+from benchmarks import trace_ways as benchmark
 from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.regular import regular_samples
 from ehap.data import DATASETS, hessian_batch, read_dataset
 from ehap.errors import DataError
-from ehap.files import write_atomically
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.records import Job, Value, write_record
-from ehap.runtime import choose_device
+from ehap.runtime.device import choose_device
+from ehap.runtime.files import write_atomically
 from ehap.session.profiles import profiled
 from ehap.settings import Trace
 from ehap.settings.checks import Precision

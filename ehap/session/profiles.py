@@ -12,7 +12,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from ehap.runtime import synchronize
+from ehap.runtime.device import synchronize
 
 WARM_UP, TIMED, PROFILED = 2, 2, 2
 ROWS = 40

@@ -92,8 +92,8 @@ def train(place: Place, cell: Cell, machine: Machine) -> None:
         return
     _check_size(start[0].stat().st_size, cell)
     tuning = run.finetune(cell.dataset, cell.model, cell.method)
-    parent = start[1] if tuning.distill else None
-    finetune.run(data, start[0], checkpoint, history, record, job, tuning, machine, place.states, parent=parent)
+    teacher = start[1] if tuning.distill else None
+    finetune.run(data, start[0], checkpoint, history, record, job, tuning, machine, place.states, teacher=teacher)
 
 
 def _check_size(weight_bytes: int, cell: Cell) -> None:

@@ -9,8 +9,8 @@ import pandas
 from safetensors import safe_open
 
 from ehap.errors import DataError
-from ehap.files import write_atomically
-from ehap.tables import kept_shares, learning_curves
+from ehap.results.curves import kept_shares, learning_curves
+from ehap.runtime.files import write_atomically
 
 PANELS = {"pretrain": "pretrain", "finetune": "fine-tune", "quantize": "quantization-aware"}
 

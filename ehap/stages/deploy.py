@@ -6,34 +6,28 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.dense import blank_dense
+from ehap.artifacts.pruned import check_order
+from ehap.artifacts.quantized import Quantized, load_quantized
 from ehap.data import plain_batches
+from ehap.engines.exact_sums import recorded
+from ehap.engines.onnxruntime import OnnxNetwork, audit, check_declared, in_integers, left_in_float, to_onnx, widen
+from ehap.engines.proof import check_engine
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
-from ehap.files import write_atomically
 from ehap.graph import INTEGER
+from ehap.graph.channels import channel_graph
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import expanded, placements, prune
-from ehap.pruning.channels import channel_graph
+from ehap.pruning import prune
+from ehap.pruning.padding import expanded, placements
 from ehap.quantization import SimulatedNetwork, unpack
-from ehap.quantization.deployment import (
-    OnnxNetwork,
-    audit,
-    check_declared,
-    in_integers,
-    left_in_float,
-    to_onnx,
-    widen,
-)
-from ehap.quantization.exact_sums import recorded
-from ehap.quantization.proof import check_engine
 from ehap.records import Job, Value, write_record
-from ehap.runtime import choose_device, logger
+from ehap.runtime.device import choose_device
+from ehap.runtime.files import write_atomically
+from ehap.runtime.progress import logger
 from ehap.settings import Deploy, Machine
 from ehap.settings.deploy import ENGINE_BITS
-from ehap.stages.dense import blank_dense
-from ehap.stages.prepared import Data, load_data
-from ehap.stages.pruned import check_order
-from ehap.stages.quantized import Quantized, load_quantized
 
 SHOWN = 64
 """Test images on which an engine's logits are compared with those of the simulation."""
@@ -79,7 +73,7 @@ def run(
     values = {
         "deployed_accuracy": Value(100 * (answers == right).double().mean().item(), "percent"),
         "simulated_accuracy": Value(100 * (simulated.argmax(1) == right).double().mean().item(), "percent"),
-        "other_answers": Value(int((answers != simulated.argmax(1)).sum()), "images"),
+        "mismatches": Value(int((answers != simulated.argmax(1)).sum()), "images"),
         "onnx_difference": _difference(found, simulated, INTEGER, "the ONNX file"),
         "integer_operators": Value(in_integers(operators), "operators"),
         "float_operators": Value(sum(in_float.values()), "operators"),
@@ -120,14 +114,14 @@ class _Widened:
 
 def _in_inductor(network: SimulatedNetwork, images: Data, simulated: Tensor) -> dict[str, Value]:
     """Return what a network is worth as Inductor executes it; ``simulated`` are the logits to compare with."""
-    from ehap.quantization.inductor import InductorNetwork  # imports the compiler, which other jobs need not wait for
+    from ehap.engines.inductor import InductorNetwork  # imports the compiler, which other jobs need not wait for
 
     compiled = InductorNetwork(network, next(plain_batches(*images.test, images.info))[0])
     found = _logits(compiled, images)
     answers = found.argmax(1)
     return {
         "inductor_accuracy": Value(100 * (answers == images.test[1]).double().mean().item(), "percent"),
-        "inductor_other_answers": Value(int((answers != simulated.argmax(1)).sum()), "images"),
+        "inductor_mismatches": Value(int((answers != simulated.argmax(1)).sum()), "images"),
         "inductor_difference": _difference(found, simulated, compiled.tolerance, "the network compiled by Inductor"),
         # Convolutions and linear layers, in every compiled graph; of sums only those that a convolution's kernel adds.
         "inductor_integer_operators": Value(compiled.integer_operators, "operators"),

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+from ehap.artifacts.dense import load_dense
 from ehap.data import DATASETS
-from ehap.files import write_atomically
+from ehap.engines.onnxruntime import audit, check_declared, floats_to_onnx, left_in_float, to_onnx
+from ehap.graph.folding import fuse_norms
 from ehap.models import INPUT_SHAPE
-from ehap.models.folding import fuse_norms
 from ehap.quantization import pack_on_noise, unpack
-from ehap.quantization.deployment import audit, check_declared, floats_to_onnx, left_in_float, to_onnx
 from ehap.records import Job
-from ehap.runtime import choose_device
+from ehap.runtime.device import choose_device
+from ehap.runtime.files import write_atomically
 from ehap.settings import Machine
-from ehap.stages.dense import load_dense
 
 
 def run(checkpoint: Path, fp32: Path, int8: Path, job: Job, machine: Machine) -> None:

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ehap.artifacts.datasets import load_data
+from ehap.artifacts.dense import load_weights_
+from ehap.artifacts.pruned import blank_model
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE
 from ehap.records import Job, Value, read_record, read_tensors, write_record
-from ehap.runtime import choose_device
+from ehap.runtime.device import choose_device
 from ehap.settings import Machine
 from ehap.settings.qat import FLOAT
-from ehap.stages.dense import load_weights_
-from ehap.stages.prepared import load_data
-from ehap.stages.pruned import blank_model
 
 FLOAT_BYTES = 4
 
@@ -29,7 +29,7 @@ def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machi
         "parameters": Value(parameters(network), "parameters"),
     }
     if job.scheme and metadata.get("bits") != FLOAT:
-        from ehap.stages.quantized import load_quantized  # imports torchao, which the other jobs need not wait for
+        from ehap.artifacts.quantized import load_quantized  # imports torchao, which the other jobs need not wait for
 
         quantized = load_quantized(weights, training, job)
         numbers = sum(tensor.numel() for tensor in quantized.packed.values())

@@ -5,17 +5,20 @@ from pathlib import Path
 
 import torch
 
-from ehap.evaluation import in_turns, parameters
+from ehap.artifacts.dense import blank_dense
+from ehap.artifacts.pruned import check_order, load_model
+from ehap.engines.exact_sums import recorded
+from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
+from ehap.evaluation import parameters
+from ehap.graph.folding import fuse_norms
+from ehap.latency.turns import in_turns
 from ehap.models import INPUT_SHAPE
-from ehap.models.folding import fuse_norms
-from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
-from ehap.quantization.deployment import OnnxNetwork, floats_to_onnx
-from ehap.quantization.exact_sums import recorded
+from ehap.pruning import layer_weights, prune
+from ehap.pruning.padding import expanded, lay_into_, placements
 from ehap.records import Job, Value, read_record, write_record
-from ehap.runtime import choose_device, logger
+from ehap.runtime.device import choose_device
+from ehap.runtime.progress import logger
 from ehap.settings import Latency, Machine
-from ehap.stages.dense import blank_dense
-from ehap.stages.pruned import check_order, load_model
 
 Key = tuple[str, str]
 DENSE, PRUNED, FP32, INT8 = "dense", "pruned", "FP32", "INT8"

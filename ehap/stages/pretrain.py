@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from ehap.artifacts.datasets import load_data
+from ehap.artifacts.dense import architecture, save_model
+from ehap.artifacts.fitting import fit_and_record
+from ehap.artifacts.given import load_given_
 from ehap.errors import CheckpointError
-from ehap.models import build_model, channels_last_
+from ehap.graph.layout import channels_last_
+from ehap.models import build_model
 from ehap.records import Job
-from ehap.runtime import choose_device
+from ehap.runtime.device import choose_device
 from ehap.settings import Machine, Pretrain
-from ehap.stages.dense import architecture, save_model
-from ehap.stages.fitting import fit_and_record
-from ehap.stages.given import load_given_
-from ehap.stages.prepared import load_data
 
 
 def run(
@@ -42,6 +43,8 @@ def run(
         load_given_(weights, network, job)
         inputs.append(weights)
     channels_last_(network.to(device))
-    resume = fit_and_record(network, images, job, settings, device, history, record, states, machine, events, inputs)
+    states_of_job = fit_and_record(
+        network, images, job, settings, device, history, record, states, machine, events, inputs
+    )
     save_model(checkpoint, network, architecture(job, None))
-    resume.remove()
+    states_of_job.remove()

@@ -8,27 +8,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ehap.artifacts.dense import architecture, check_cell, load_dense, save_model
 from ehap.errors import CheckpointError, SettingsError
-from ehap.files import write_atomically
 from ehap.graph import example_images
+from ehap.graph.channels import PruningPlan, channel_graph
 from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
-from ehap.pruning import (
-    Planner,
-    PruningPlan,
-    Scores,
-    geometric_mean,
-    layer_weights,
-    magnitude,
-)
-from ehap.pruning.channels import channel_graph
+from ehap.pruning import Planner, Scores, geometric_mean, layer_weights, magnitude
 from ehap.pruning.criteria import Given, ranking
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept, cut
 from ehap.records import Job, Proof, Value, proof, read_tensors, write_record
-from ehap.runtime import choose_device
+from ehap.runtime.device import choose_device
+from ehap.runtime.files import write_atomically
 from ehap.settings import Machine, Prune
-from ehap.stages.dense import architecture, check_cell, load_dense, save_model
 
 CPU = torch.device("cpu")
 

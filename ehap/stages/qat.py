@@ -6,29 +6,30 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.fitting import fit_and_record
+from ehap.artifacts.pruned import load_model
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch, normalise
 from ehap.errors import DataError
+from ehap.graph.folding import fuse_norms
 from ehap.graph.reading import EXAMPLES
 from ehap.models import INPUT_SHAPE
-from ehap.models.folding import fuse_norms
 from ehap.quantization import (
     calibrate_,
     choose_bits,
-    joined,
     layer_costs,
     layer_names,
     layer_weight,
     pack,
-    simulate,
+    prepare_qat,
+    to_tensors,
 )
 from ehap.records import Job, Proof, Value, proof, write_tensors
-from ehap.runtime import choose_device, logger
+from ehap.runtime.device import choose_device
+from ehap.runtime.progress import logger
 from ehap.settings import Machine, Qat
 from ehap.settings.qat import FLOAT
-from ehap.stages.fitting import fit_and_record
-from ehap.stages.prepared import Data, load_data
-from ehap.stages.pruned import load_model
 from ehap.training import FrozenNorms
 
 
@@ -63,18 +64,18 @@ def run(
             metadata["layer_bits"] = bits = _layer_bits(network, images, job, settings)
             further = _bits_as_values(network, bits)
         example = normalise(images.train[0][:EXAMPLES], images.info)
-        trained = simulated = simulate(network, settings, INPUT_SHAPE, bits, example)
+        trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example)
         proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
-    resume = fit_and_record(
+    states_of_job = fit_and_record(
         *(trained, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]),
         further=further,
         proofs=proofs,
     )
-    tensors = network.state_dict() if settings.bits == FLOAT else joined(pack(simulated, network), bits)
+    tensors = network.state_dict() if settings.bits == FLOAT else to_tensors(pack(simulated, network), bits)
     write_tensors(weights, tensors, metadata)
-    resume.remove()
+    states_of_job.remove()
 
 
 def _layer_bits(network: nn.Module, images: Data, job: Job, settings: Qat) -> dict[str, int]:

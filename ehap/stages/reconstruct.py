@@ -8,30 +8,36 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
+from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.dense import load_dense, save_model
+from ehap.artifacts.fitting import write_history
+from ehap.artifacts.job_checkpoint import JobCheckpoint
+from ehap.artifacts.pruned import check_order, load_model
 from ehap.data import DatasetInfo, normalise
 from ehap.errors import CheckpointError, DataError
 from ehap.evaluation import accuracy
 from ehap.graph import check_reading
+from ehap.graph.layout import channels_last_
 from ehap.graph.reading import EXAMPLES
-from ehap.models import channels_last_
-from ehap.pruning import LayerFit, reconstruct, unions_by_matrix
-from ehap.pruning.unseen import Split, Unseen, relative_error, split_images, warn_if_worse
+from ehap.graph.union import unions_by_matrix
 from ehap.records import Job, Value, proof, write_record
-from ehap.runtime import Keeper, PeakMemory, choose_device, logger
+from ehap.repair.distillation import agreement, distill
+from ehap.repair.least_squares import LayerFit
+from ehap.repair.reconstruction import reconstruct
+from ehap.repair.unseen import Split, Unseen, relative_error, split_images, warn_if_worse
+from ehap.runtime.checkpointing import Checkpointer
+from ehap.runtime.device import choose_device
+from ehap.runtime.memory import PeakMemory
+from ehap.runtime.progress import logger
 from ehap.settings import Machine, Reconstruct
-from ehap.stages.dense import load_dense, save_model
-from ehap.stages.fitting import write_history
-from ehap.stages.prepared import Data, load_data
-from ehap.stages.pruned import check_order, load_model
-from ehap.stages.resume import Resume
-from ehap.training import Epoch, agreement, distill
+from ehap.training import Epoch
 
 Values = dict[str, Value]
 
 
 def run(
     data: Path,
-    parent: Path,
+    teacher: Path,
     pruned: Path,
     checkpoint: Path,
     history: Path,
@@ -43,7 +49,7 @@ def run(
 ) -> None:
     """Repair the pruned network of a cell; its weights, the history of the distillation and the record are written.
 
-    ``parent`` is the dense network. The test images only measure: nothing is chosen by them.
+    ``teacher`` is the dense network. The test images only measure: nothing is chosen by them.
     """
     device = choose_device(machine.device, machine.threads)
     loaded = load_data(data, job, device)
@@ -51,33 +57,35 @@ def run(
     check_order(pruned, structure)
     if structure["kept"] is None:
         raise CheckpointError(f"{pruned}: expected a pruned network, got a dense one; give the one from prune.")
-    dense = load_dense(parent, job).to(device).eval()
+    dense = load_dense(teacher, job).to(device).eval()
     network.to(device).eval()
     images = _drawn(loaded.train[0], settings, job.seed)
     proofs = {"graph": proof(check_reading(dense, normalise(images[:EXAMPLES], loaded.info)))}
     split = split_images(len(images), settings.held_out, job.seed)
     judge = _Judge(dense, images, split, loaded.info)
-    resume = Resume(states, job, settings, [data, parent, pruned], device, machine.seconds_between_states)
-    with resume.listening():
-        state: State = resume.read() or State()
+    states_of_job = JobCheckpoint(
+        states, job, settings, [data, teacher, pruned], device, machine.seconds_between_states
+    )
+    with states_of_job.listening():
+        state: State = states_of_job.read() or State()
         fitted = state.get("fitted")
         if fitted is None:
             values = {"images": Value(len(images), "images"), **judge.error("before", network)}
             if settings.ridge is not None:
-                part = _Part(resume, "fit", state.get("fit"), {}, device)
+                part = _Part(states_of_job, "fit", state.get("fit"), {}, device)
                 network, of_fit = _fitted(dense, network, structure["kept"], images, loaded, settings, job.seed, part)
                 values |= of_fit | judge.error("reconstructed", network)
             fitted = _Fitted(
                 network={name: tensor.clone() for name, tensor in network.state_dict().items()},
                 values={name: (item.value, item.unit) for name, item in values.items()},
             )
-            resume.write(State(fitted=fitted))
+            states_of_job.write(State(fitted=fitted))
         else:
             network.load_state_dict(fitted["network"])
             values = {name: Value(*pair) for name, pair in fitted["values"].items()}
         epochs: list[Epoch] = []
         if settings.distill_steps:
-            part = _Part(resume, "distillation", state.get("distillation"), State(fitted=fitted), device)
+            part = _Part(states_of_job, "distillation", state.get("distillation"), State(fitted=fitted), device)
             learnt = images[split.fitted.to(device)]
             epochs, of_steps = _distilled(dense, network, learnt, loaded, settings, job.seed, part, machine)
             values |= of_steps
@@ -88,7 +96,7 @@ def run(
     write_history(history, epochs)
     write_record(record, job, values, settings, device, proofs)
     save_model(checkpoint, network, structure)
-    resume.remove()
+    states_of_job.remove()
 
 
 class _Judge:
@@ -138,13 +146,15 @@ class State(TypedDict, total=False):
 
 
 class _Part:
-    """The Keeper of a part of the work, and the meter of its memory, over all its breaks.
+    """The Checkpointer of a part of the work, and the meter of its memory, over all its breaks.
 
     Its states lie, under its name, beside what is known from before it.
     """
 
-    def __init__(self, keeper: Keeper, name: str, found: _OfPart | None, beside: State, device: torch.device) -> None:
-        self._keeper, self._name, self._found, self._beside = keeper, name, found, beside
+    def __init__(
+        self, checkpointer: Checkpointer, name: str, found: _OfPart | None, beside: State, device: torch.device
+    ) -> None:
+        self._keeper, self._name, self._found, self._beside = checkpointer, name, found, beside
         self.memory = PeakMemory(device)
 
     def read(self) -> Any | None:

@@ -9,16 +9,16 @@ from typing import Any
 import pandas
 import torch
 
-from ehap import tables
+from ehap import results as tables
 from ehap.data import DATASETS
 from ehap.errors import DataError
-from ehap.files import write_atomically
+from ehap.graph.channels import ChannelGraph, channel_graph
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner
-from ehap.pruning.channels import ChannelGraph, channel_graph
 from ehap.records import read_record
 from ehap.report import Limit, Material, Plan, page
-from ehap.runtime import slug
+from ehap.runtime.device import slug
+from ehap.runtime.files import write_atomically
 from ehap.settings import Prune, Tables
 
 HISTORY = ("epoch", "train_accuracy", "test_accuracy")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas
 
-from ehap import tables
-from ehap.files import write_atomically
+from ehap import results as tables
+from ehap.runtime.files import write_atomically
 
 ACCURACY_NOTE = (
     "The number that counts is the last epoch's. The paper picks the epoch by its test accuracy; that number stands "

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ehap.artifacts.datasets import load_data
+from ehap.artifacts.dense import architecture, check_cell, load_dense
+from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces, partial_traces
 from ehap.curvature.traces import Planner
 from ehap.data import hessian_batch
 from ehap.errors import DataError, DeviceError
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
-from ehap.runtime import choose_device
+from ehap.runtime.device import choose_device
 from ehap.settings import Machine, Trace
-from ehap.stages.dense import architecture, check_cell, load_dense
-from ehap.stages.prepared import load_data
-from ehap.stages.resume import Resume
 
 PlannerOf = Callable[[nn.Module], Planner]
 
@@ -50,13 +50,15 @@ def run(
     is what settings.until asks, and needed only with it.
     """
     work, inputs = _work(data, checkpoint, job, settings, machine), [data, checkpoint]
-    with Resume(states, job, settings, inputs, work.device, machine.seconds_between_states).listening() as resume:
+    with JobCheckpoint(
+        states, job, settings, inputs, work.device, machine.seconds_between_states
+    ).listening() as states_of_job:
         if parts is not None:
             found = [_read_part(part_path(parts, shard, settings.shards), job) for shard in range(settings.shards)]
             result = merged_traces(work.network, found, settings, len(work.images))
         else:
             plan = planner(work.network) if planner else None
-            result = channel_traces(work.network, work.images, work.labels, settings, job.seed, resume, plan)
+            result = channel_traces(work.network, work.images, work.labels, settings, job.seed, states_of_job, plan)
     tensors = {
         f"{prefix}{criterion}.{name}": values
         for prefix, scores in (("", result.scores), ("standard_error.", result.errors))
@@ -66,7 +68,7 @@ def run(
     write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
     values, proofs = _values(result, len(work.images)), {"curvature": dict(result.proofs)}
     write_record(record, job, values, settings, work.device, proofs)
-    resume.remove()
+    states_of_job.remove()
 
 
 def run_part(
@@ -82,15 +84,15 @@ def run_part(
     """Write one of settings.shards parts of the work; ``run`` makes traces of all of them."""
     work = _work(data, checkpoint, job, settings, machine)
     folder = None if states is None else states / f"shard{shard}"
-    with Resume(
+    with JobCheckpoint(
         folder, job, settings, [data, checkpoint], work.device, machine.seconds_between_states
-    ).listening() as resume:
-        found = partial_traces(work.network, work.images, work.labels, settings, job.seed, resume, shard=shard)
+    ).listening() as states_of_job:
+        found = partial_traces(work.network, work.images, work.labels, settings, job.seed, states_of_job, shard=shard)
     tensors = {f"rows.{name}": rows for name, rows in found.rows.items()}
     tensors |= {f"sketch.{name}": sketch for name, sketch in found.sketch.items()}
     numbers = {name: value for name, value in vars(found).items() if name not in ("rows", "sketch")}
     write_tensors(part, tensors, {**architecture(job, None), "curvature": job.curvature, "part": numbers})
-    resume.remove()
+    states_of_job.remove()
 
 
 def part_path(folder: Path, shard: int, shards: int) -> Path:

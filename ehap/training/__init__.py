@@ -1,6 +1,5 @@
 """Training a network on a dataset."""
 
-from ehap.training.distillation import agreement, distill
 from ehap.training.frozen_norms import FrozenNorms
 from ehap.training.loop import Epoch, State, fit
 from ehap.training.objective import Distillation, Objective, true_labels
@@ -13,8 +12,6 @@ __all__ = [
     "FrozenNorms",
     "Objective",
     "State",
-    "agreement",
-    "distill",
     "fit",
     "recalibrate_",
     "true_labels",

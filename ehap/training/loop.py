@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ehap.data import DatasetInfo, Split, draw_epoch, training_batches
 from ehap.errors import NumericsError
-from ehap.runtime import KEEP_NOTHING, Keeper, logger, track
+from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
+from ehap.runtime.progress import logger, track
 from ehap.settings import Training
 from ehap.settings.machine import Step
 from ehap.training.objective import Objective, true_labels
@@ -61,7 +62,7 @@ def fit(
     seed: int,
     test: Callable[[nn.Module], float],
     label: str = "training",
-    keeper: Keeper = KEEP_NOTHING,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
     step: Step = "eager",
     report: Callable[[Epoch], None] | None = None,
     objective: Objective = true_labels,
@@ -76,19 +77,19 @@ def fit(
         seed: Of shuffling and augmentation; the same seed gives the same weights on a CPU with the same threads.
         test: Measures the accuracy in percent after every epoch.
         label: What the progress bar says.
-        keeper: Keeps the state after every epoch and whenever it is due; a run that goes on from it gives, on a CPU,
-            the weights of an unbroken run.
+        checkpointer: Keeps the state after every epoch and whenever it is due; a run that goes on from it gives, on a
+            CPU, the weights of an unbroken run.
         step: How a step is launched; see Machine.
         report: Called with every epoch, also with those before a state that the run goes on from.
         objective: What is minimised: cross-entropy with the true labels, or Distillation.
 
     Raises:
         NumericsError: The loss is NaN or infinite.
-        StoppedError: The keeper was told to stop; the state is kept.
+        StoppedError: The checkpointer was told to stop; the state is kept.
         DeviceError: ``step`` is graphs, but the model is not on a GPU.
     """
     run = _Run(model, train, info, settings, seed, step, objective)
-    state = keeper.read()
+    state = checkpointer.read()
     if state is not None:
         run.restore(state)
     if report is not None:
@@ -96,7 +97,7 @@ def fit(
             report(epoch)
     first = len(run.history) + 1
     for _ in track(range(first, settings.epochs + 1), f"{label} epochs", settings.epochs - first + 1):
-        run.epoch(test, keeper, report)
+        run.epoch(test, checkpointer, report)
     run.stepper.close()
     model.eval()
     return run.history
@@ -163,7 +164,9 @@ class _Run:
         self.history = [Epoch(**epoch) for epoch in state["history"]]  # type: ignore[arg-type]  # epoch is whole
         logger.info("going on after epoch %d and %d batches", len(self.history), self.batches)
 
-    def epoch(self, test: Callable[[nn.Module], float], keeper: Keeper, report: Callable[[Epoch], None] | None) -> None:
+    def epoch(
+        self, test: Callable[[nn.Module], float], checkpointer: Checkpointer, report: Callable[[Epoch], None] | None
+    ) -> None:
         """Finish the epoch that has begun, test, report, and keep the state."""
         learning_rate = scheduled(self.settings, len(self.history))
         self.stepper.set_learning_rate(learning_rate)
@@ -172,11 +175,11 @@ class _Run:
         for inputs, targets in self._batches_to_do():
             self.sums += self.stepper(inputs, targets)
             self.batches += 1
-            if keeper.due():
+            if checkpointer.due():
                 self.seconds = before + time.perf_counter() - began
                 loss = self._checked_loss(learning_rate)
                 logger.info("epoch %d: %d batches, loss %.4f", len(self.history) + 1, self.batches, loss)
-                keeper.write(self.state())
+                checkpointer.write(self.state())
         loss = self._checked_loss(learning_rate)
         test_accuracy = test(self.model)
         self.seconds = before + time.perf_counter() - began
@@ -192,7 +195,7 @@ class _Run:
         if report is not None:
             report(done)
         self._start_epoch()
-        keeper.write(self.state())
+        checkpointer.write(self.state())
 
     def _batches_to_do(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the rest of the epoch's batches: everything is drawn as at the epoch's beginning."""

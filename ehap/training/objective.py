@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from ehap.runtime import precision_context
+from ehap.runtime.device import precision_context
 from ehap.settings.checks import Precision
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]

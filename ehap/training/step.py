@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import DeviceError
-from ehap.runtime import logger, precision_context
+from ehap.runtime.device import precision_context
+from ehap.runtime.progress import logger
 from ehap.settings import Training
 from ehap.settings.machine import Step
 from ehap.training.objective import Objective, true_labels

@@ -44,7 +44,7 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
         paths += [f"pretrain/{cell}", f"evaluate/{cell}/{DENSE}"]
         paths += [f"trace/{cell}/{curvature}" for curvature in settings.curvatures]
         for method in settings.methods:
-            paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "assess", "finetune", "evaluate")]
+            paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "evaluate_unrecovered", "finetune", "evaluate")]
             network = f"{dataset}/{model}/{method}"
             paths += [f"reconstruct/{cell}/{method}"] if network in settings.reconstructed else []
             for scheme in settings.schemes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from ehap.errors import ProvenanceError, SettingsError
-from ehap.files import Hashes
+from ehap.runtime.files import Hashes
 from ehap.workflow.comparison import Comparison, Planned, compare
 from ehap.workflow.sources import BESIDE, RECORD, read_sources
 from ehap.workflow.start import FOLDER, REPORT_VARIABLE

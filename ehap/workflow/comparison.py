@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ehap.files import Hashes
+from ehap.runtime.files import Hashes
 from ehap.workflow.sources import Sources, holder, read_sources
 
 SHOWN = 12  # lines

@@ -16,7 +16,7 @@ STAGE_ORDER = (
     "pretrain",
     "trace",
     "prune",
-    "assess",
+    "evaluate_unrecovered",
     "reconstruct",
     "finetune",
     "quantize",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ehap.files import locked, writing
+from ehap.runtime.files import locked, writing
 
 logger = logging.getLogger("ehap")
 SLOTS = 100

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ehap.files import sha256_of, write_atomically
+from ehap.runtime.files import sha256_of, write_atomically
 
 logger = logging.getLogger("ehap")
 FOLDER = "kept"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ehap.files import locked
+from ehap.runtime.files import locked
 
 logger = logging.getLogger("ehap")
 FOLDER = "locks"

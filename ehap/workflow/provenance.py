@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import ProvenanceError
-from ehap.files import sha256_of, write_atomically
+from ehap.runtime.files import sha256_of, write_atomically
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import EhapError, SettingsError, StoppedError
-from ehap.files import LogFile, removals_wait, writing
 from ehap.records import Job
+from ehap.runtime.files import LogFile, removals_wait, writing
 from ehap.settings import Machine, build
 from ehap.workflow import kept
 from ehap.workflow.code import code_in_memory

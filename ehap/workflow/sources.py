@@ -11,7 +11,7 @@ from platform import python_version
 from typing import Any
 
 from ehap.errors import SourceError
-from ehap.files import readable, sha256_of, write_atomically
+from ehap.runtime.files import readable, sha256_of, write_atomically
 
 KEY, CHECKSUM = "sources", "checksum"
 RECORD, BESIDE = "record.json", "sources.json"

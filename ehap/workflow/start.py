@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import EhapError
-from ehap.files import Hashes, write_atomically
+from ehap.runtime.files import Hashes, write_atomically
 from ehap.workflow.comparison import Comparison, Planned, compare
 from ehap.workflow.kept import forget
 from ehap.workflow.sources import holder

@@ -17,7 +17,7 @@ from ehap.curvature.traces import Planner
 from ehap.errors import DataError, NumericsError, SettingsError, StoppedError
 from ehap.settings import Trace
 from ehap.settings.trace import Until
-from tests.keepers import Memory, loaded
+from tests.checkpointers import Memory, loaded
 
 Batch = tuple[Tensor, Tensor]
 

@@ -9,7 +9,7 @@ from torch.nn.functional import relu
 
 from ehap.errors import ArchitectureError, DataError, EhapError, MismatchError, NumericsError
 from ehap.graph import answers_of, check_reading, example_images
-from ehap.models.tracing import traced
+from ehap.graph.tracing import traced
 
 SHAPE = (3, 8, 8)
 

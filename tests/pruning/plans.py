@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from ehap.graph.channels import channel_graph
 from ehap.pruning import mask_, prune
-from ehap.pruning.channels import channel_graph
 
 Kept = dict[str, list[int]]
 

@@ -11,10 +11,10 @@ from torchvision.models import resnet18
 
 from ehap.errors import ArchitectureError, NumericsError, PlanError, SettingsError
 from ehap.evaluation import flops, parameters
+from ehap.graph.channels import PruningPlan, channel_graph
 from ehap.models import INPUT_SHAPE, MODELS, build_model
 from ehap.pruning import (
     Planner,
-    PruningPlan,
     bn_scale,
     geometric_mean,
     lamp,
@@ -25,7 +25,6 @@ from ehap.pruning import (
     random_scores,
     sensitivity,
 )
-from ehap.pruning.channels import channel_graph
 from ehap.settings import Prune
 from tests.conftest import TinyResNet
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, MismatchError, PlanError
 from ehap.graph import check_reading, example_images
-from ehap.pruning import Planner, PruningPlan, UnionAdd, layer_weights, magnitude, plan, prune, surgery
-from ehap.pruning.channels import channel_graph
+from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.union import UnionAdd
+from ehap.pruning import Planner, layer_weights, magnitude, plan, prune, surgery
 from ehap.pruning.proof import check_pruned
 from ehap.settings import Prune
 

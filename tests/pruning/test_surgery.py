@@ -11,20 +11,12 @@ from torch import nn
 
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
+from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.counting import Counter, Size
+from ehap.graph.union import UnionAdd, unions_by_matrix
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import (
-    PruningPlan,
-    UnionAdd,
-    layer_weights,
-    mask_,
-    plan,
-    prune,
-    random_scores,
-    reconstruct,
-    unions_by_matrix,
-)
-from ehap.pruning.channels import channel_graph
-from ehap.pruning.counting import Counter, Size
+from ehap.pruning import layer_weights, mask_, plan, prune, random_scores
+from ehap.repair.reconstruction import reconstruct
 from ehap.settings import Prune
 from tests.pruning.plans import Kept, difference, random_plan, sees_images
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ehap.data import normalise
 from ehap.errors import DataError
-from ehap.quantization import SimulatedNetwork, calibrate_, pack, simulate, unpack
+from ehap.quantization import SimulatedNetwork, calibrate_, pack, prepare_qat, unpack
 from ehap.settings import Qat
 from tests.quantization.images import INFO, SHAPE, random_images
 
@@ -17,7 +17,7 @@ SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
 
 
 def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> None:
-    simulated = simulate(tiny, SETTINGS, SHAPE)
+    simulated = prepare_qat(tiny, SETTINGS, SHAPE)
     with pytest.raises(DataError, match=r"qat.calibration_images: expected at most the 8 training images, got 9"):
         calibrate_(simulated, random_images(8), INFO, 9, seed=0)
 
@@ -25,7 +25,7 @@ def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> 
 def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
     dark = random_images(192) // 8
     dark[130] = 255  # in the third batch
-    simulated = simulate(tiny, SETTINGS, SHAPE)
+    simulated = prepare_qat(tiny, SETTINGS, SHAPE)
     calibrate_(simulated, dark, INFO, 192, seed=0)
     order = torch.randperm(192, generator=torch.Generator().manual_seed(0))
     lows = [normalise(part, INFO).min() for part in dark[order].split(64)]
@@ -38,7 +38,7 @@ def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
 
 def test_calibration_leaves_live_norms_alone(tiny: nn.Module) -> None:
     settings = (Qat(epochs=1, learning_rate=0.01, norms="live"), Qat(epochs=1, learning_rate=0.01, norms="frozen"))
-    networks = [simulate(tiny, each, SHAPE) for each in settings]
+    networks = [prepare_qat(tiny, each, SHAPE) for each in settings]
     for network in networks:
         calibrate_(network, random_images(64), INFO, 64, seed=0)
         assert network.training
@@ -64,7 +64,7 @@ def test_calibration_by_a_loader_gives_the_ranges_of_all_images(
     images[:32] /= 30  # dark ones first
     found, statistics = [], []
     for parts in ([images], images.split(32), images.flip(0).split(32), images[torch.randperm(96)].split(17)):
-        network = simulate(tiny, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
+        network = prepare_qat(tiny, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
         with torch.no_grad():
             for part in parts:
                 network(part)
@@ -80,7 +80,7 @@ def test_calibration_by_a_loader_gives_the_ranges_of_all_images(
 
 def test_calibrated_ranges_are_those_of_unrounded_activations_and_round_in_eval_mode(tiny: nn.Module) -> None:
     images = normalise(random_images(64), INFO)
-    network = simulate(tiny, SETTINGS, SHAPE)
+    network = prepare_qat(tiny, SETTINGS, SHAPE)
     with torch.no_grad():
         plain = network(images)
         rounded = network.eval()(images)
@@ -96,7 +96,7 @@ def test_calibrated_ranges_are_those_of_unrounded_activations_and_round_in_eval_
 
 def test_a_training_moves_calibrated_ranges_by_the_momentum_alone(tiny: nn.Module) -> None:
     images = normalise(random_images(64), INFO)
-    calibrated = [simulate(tiny, SETTINGS, SHAPE) for _ in range(2)]
+    calibrated = [prepare_qat(tiny, SETTINGS, SHAPE) for _ in range(2)]
     with torch.no_grad():
         calibrated[0](images)
     calibrate_(calibrated[1], random_images(64), INFO, 64, seed=0)
@@ -113,7 +113,7 @@ def _range(images: Tensor) -> Tensor:
 
 def test_ranges_go_on_from_a_copy_and_from_a_state(tiny: nn.Module) -> None:
     images = normalise(random_images(64), INFO)
-    network, loaded, older = (simulate(tiny, SETTINGS, SHAPE) for _ in range(3))
+    network, loaded, older = (prepare_qat(tiny, SETTINGS, SHAPE) for _ in range(3))
     network(images)
     state = copy.deepcopy(network.state_dict())
     loaded(images * 7)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from ehap.curvature import channel_scores
 from ehap.errors import ArchitectureError, CheckpointError, NumericsError, SettingsError
 from ehap.evaluation import parameters
+from ehap.graph.folding import fuse_norms
 from ehap.models import build_model
-from ehap.models.folding import fuse_norms
 from ehap.pruning import layer_weights, magnitude, plan, prune
-from ehap.quantization import calibrate_, choose_bits, joined, layer_costs, pack, separated, simulate, unpack
+from ehap.quantization import calibrate_, choose_bits, from_tensors, layer_costs, pack, prepare_qat, to_tensors, unpack
 from ehap.quantization.mixed import LayerCost
-from ehap.quantization.packed_file import halved
+from ehap.quantization.packed_file import pack_int4
 from ehap.records import write_tensors
 from ehap.settings import Prune, Qat
 from tests.quantization.images import INFO, random_images
@@ -86,34 +86,34 @@ def test_the_ends_of_the_budget_are_the_uniform_networks(tiny: nn.Module, batch:
 
 def test_half_bytes_give_every_integer_back() -> None:
     integers = torch.arange(-8, 7).to(torch.int8)  # an odd number of them
-    pairs = halved(integers)
+    pairs = pack_int4(integers)
     assert (pairs.dtype, len(pairs)) == (torch.uint8, 8)
     network = nn.Sequential(nn.Linear(15, 1))
     file = {"weights": pairs, "weight_scale": torch.ones(1), "bias": torch.ones(1, dtype=torch.int32)}
-    assert torch.equal(separated(file, network, {"0": 4})["0.weight"], integers.view(1, 15))
+    assert torch.equal(from_tensors(file, network, {"0": 4})["0.weight"], integers.view(1, 15))
     with pytest.raises(CheckpointError, match=r"another network: expected weights of length 8, got 7"):
-        separated(file | {"weights": pairs[:7]}, network, {"0": 4})
+        from_tensors(file | {"weights": pairs[:7]}, network, {"0": 4})
     with pytest.raises(CheckpointError, match=r"expected bias of length 1, got none"):
-        separated({"weights": pairs, "weight_scale": torch.ones(1)}, network, {"0": 4})
+        from_tensors({"weights": pairs, "weight_scale": torch.ones(1)}, network, {"0": 4})
     with pytest.raises(CheckpointError, match=r"another network: it has layers \['1'\]"):
-        separated(file, network, {"1": 4})
+        from_tensors(file, network, {"1": 4})
 
 
 def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> None:
     layers = ["conv1", "block1.conv1", "block1.conv2", "block2.conv1", "block2.conv2", "block2.downsample.0", "fc"]
     bits = {name: 4 if "conv1" in name else 8 for name in layers}
     settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, mix=(4, 8), size=0.7)
-    network = simulate(tiny, settings, SHAPE, bits)
+    network = prepare_qat(tiny, settings, SHAPE, bits)
     calibrate_(network, random_images(64), INFO, 64, seed=0)
     packed = pack(network, tiny)
     for name in layers:
         limit = 7 if bits[name] == 4 else 127
         assert packed[f"{name}.weight"].flatten(1).abs().amax(1).tolist() == [limit] * len(packed[f"{name}.weight"])
-    file = joined(packed, bits)
+    file = to_tensors(packed, bits)
     counts = {name: tiny.get_submodule(name).weight.numel() for name in layers}
     assert len(file["weights"]) == sum(count // (2 if bits[name] == 4 else 1) for name, count in counts.items())
     assert len(file) == 5
-    found = separated(file, tiny, bits)
+    found = from_tensors(file, tiny, bits)
     assert found.keys() == packed.keys()
     assert all(torch.equal(packed[name], found[name]) for name in packed)
     loaded = unpack(packed, copy.deepcopy(tiny), settings, SHAPE, bits)
@@ -123,7 +123,7 @@ def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> Non
     network.eval()
     assert torch.allclose(loaded(images), network(images), atol=0.02 * network(images).abs().max().item())
     with pytest.raises(ArchitectureError, match="expected bits for the layers"):
-        simulate(tiny, settings, SHAPE, {"conv1": 4})
+        prepare_qat(tiny, settings, SHAPE, {"conv1": 4})
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_a_file_at_a_tenth_of_the_parameters_is_hardly_more_than_a_byte_a_parame
         }
         packed[f"{name}.bias"] = torch.ones(len(weight), dtype=torch.int32)
         widths[name] = 8
-    write_tensors(tmp_path / "packed", joined(packed, widths), {"kept": kept, "model": model, "dataset": "cifar10"})
+    write_tensors(tmp_path / "packed", to_tensors(packed, widths), {"kept": kept, "model": model, "dataset": "cifar10"})
     assert 1 < (tmp_path / "packed").stat().st_size / parameters(small) <= most

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import fx, nn
 
+from ehap.engines.onnxruntime import OnnxNetwork, audit, left_in_float, to_onnx
 from ehap.errors import ArchitectureError
-from ehap.quantization import pack, simulate, unpack
+from ehap.quantization import pack, prepare_qat, unpack
 from ehap.quantization.canonical import canonical_, options
-from ehap.quantization.deployment import OnnxNetwork, audit, left_in_float, to_onnx
 from ehap.settings import Qat
 
 SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
@@ -34,7 +34,7 @@ def _network(pool: nn.Module) -> nn.Module:
 def test_pooling_at_the_edge_is_the_same_in_onnx_runtime(pool: nn.Module) -> None:
     model, images = _network(pool), torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        simulated = simulate(model, SETTINGS, SHAPE)
+        simulated = prepare_qat(model, SETTINGS, SHAPE)
         simulated(images)
         packed = pack(simulated, model)
         wanted, plain = unpack(packed, model, SETTINGS, SHAPE)(images), model(images)
@@ -61,7 +61,7 @@ def test_pooling_at_the_edge_is_the_same_in_onnx_runtime(pool: nn.Module) -> Non
 )
 def test_pooling_that_engines_read_otherwise_is_refused(pool: nn.Module, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
-        simulate(_network(pool), SETTINGS, SHAPE)
+        prepare_qat(_network(pool), SETTINGS, SHAPE)
 
 
 @pytest.mark.parametrize("kind", [nn.AvgPool2d, nn.MaxPool2d])

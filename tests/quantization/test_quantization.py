@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.models.folding import fold_norms, fuse_norms
+from ehap.graph.channels import channel_graph
+from ehap.graph.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
-from ehap.pruning.channels import channel_graph
-from ehap.quantization import SimulatedNetwork, joined, layer_names, pack, separated, simulate, unpack
+from ehap.quantization import SimulatedNetwork, from_tensors, layer_names, pack, prepare_qat, to_tensors, unpack
 from ehap.quantization.affine import dequantize, quantize
 from ehap.records import read_tensors, write_tensors
 from ehap.settings import Qat
@@ -30,7 +30,7 @@ def _trained(
     model: nn.Module, images: Tensor, bits: int = 8, norms: Literal["frozen", "live"] = "frozen"
 ) -> SimulatedNetwork:
     """A simulated network after a few real steps, so that ranges and weights have moved."""
-    network = simulate(model, _settings(bits, norms), SHAPE)
+    network = prepare_qat(model, _settings(bits, norms), SHAPE)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()
@@ -131,7 +131,7 @@ def test_a_residual_sum_adds_integers_of_two_scales(batch: Batch) -> None:
 
 
 def test_weights_are_symmetric_per_channel_with_the_folded_norm(tiny: nn.Module, batch: Batch) -> None:
-    network = simulate(tiny, _settings(), SHAPE)
+    network = prepare_qat(tiny, _settings(), SHAPE)
     network(batch[0])
     packed = pack(network, tiny)
     factor = tiny.bn1.weight / torch.sqrt(tiny.bn1.running_var + tiny.bn1.eps)
@@ -166,14 +166,14 @@ def test_packing_and_unpacking_again_is_bit_exact_also_for_a_pruned_network(
     assert packed.keys() == again.keys()
     assert all(torch.equal(packed[name], again[name]) for name in packed)
     bits = dict.fromkeys(layer_names(pruned), 8)
-    write_tensors(tmp_path / "packed.safetensors", joined(packed, bits), {})
-    read = separated(read_tensors(tmp_path / "packed.safetensors")[0], blank, bits)
+    write_tensors(tmp_path / "packed.safetensors", to_tensors(packed, bits), {})
+    read = from_tensors(read_tensors(tmp_path / "packed.safetensors")[0], blank, bits)
     assert torch.equal(unpack(read, blank, _settings(), SHAPE)(batch[0]), loaded(batch[0]))
     assert torch.allclose(loaded(batch[0]), network(batch[0]), atol=0.02 * network(batch[0]).abs().max().item())
 
 
 def test_ranges_move_in_training_only_first_as_means_then_by_the_momentum(tiny: nn.Module, batch: Batch) -> None:
-    network = simulate(tiny, _settings(), SHAPE)
+    network = prepare_qat(tiny, _settings(), SHAPE)
     observer = network.activation_quantizers()[0].activation_post_process
     largest = batch[0].max().item()
     for factor, mean in ((1, 1), (3, 2), (8, 4)):  # the n-th batch has the share 1/n
@@ -194,7 +194,7 @@ def test_ranges_move_in_training_only_first_as_means_then_by_the_momentum(tiny: 
 
 
 def test_norm_statistics_are_frozen_and_all_parameters_train(tiny: nn.Module, batch: Batch) -> None:
-    network = simulate(tiny.train(), _settings(), SHAPE)
+    network = prepare_qat(tiny.train(), _settings(), SHAPE)
     buffers = {name: tensor.clone() for name, tensor in network.named_buffers() if "mean" in name or "variance" in name}
     network(batch[0]).sum().backward()
     assert buffers
@@ -207,7 +207,7 @@ def test_live_norms_are_those_of_the_batch_behind_rounded_weights(batch: Batch) 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, eps=1e-3, momentum=0.2), nn.ReLU()).eval()
     images = torch.round(batch[0] * 20).clamp(-127, 127)
     images[0, 0, 0, 0] = 127  # the input's step is 1: it loses nothing
-    network = simulate(model, _settings(norms="live"), SHAPE)
+    network = prepare_qat(model, _settings(norms="live"), SHAPE)
     conv, mean, variance = model[0], torch.zeros(4), torch.ones(4)
     scale = (conv.weight.flatten(1).abs().amax(1) / 127).view(-1, 1, 1, 1)
     sums = conv2d(images, torch.round(conv.weight / scale) * scale, conv.bias)
@@ -245,7 +245,7 @@ def test_live_norms_are_folded_into_the_same_file_and_it_answers_as_the_simulati
 
 
 def test_both_inputs_of_every_add_are_quantized(tiny: nn.Module, batch: Batch) -> None:
-    graph = simulate(tiny, _settings(), SHAPE).graph_module
+    graph = prepare_qat(tiny, _settings(), SHAPE).graph_module
     adds = [
         node
         for node in graph.graph.nodes
@@ -258,7 +258,7 @@ def test_both_inputs_of_every_add_are_quantized(tiny: nn.Module, batch: Batch) -
 
 @pytest.mark.parametrize(("bits", "error"), [(8, 0.08), (4, 1.0)])
 def test_fewer_bits_give_a_coarser_network(tiny: nn.Module, batch: Batch, bits: int, error: float) -> None:
-    network = simulate(tiny, _settings(bits), SHAPE)
+    network = prepare_qat(tiny, _settings(bits), SHAPE)
     network(batch[0])
     network.eval()
     difference = (network(batch[0]) - tiny(batch[0])).abs().max() / tiny(batch[0]).abs().max()
@@ -271,7 +271,7 @@ def test_a_channel_whose_weights_died_away_keeps_its_bias(tiny: nn.Module, batch
     with torch.no_grad():
         tiny.bn1.weight[1] = 1e-7
         tiny.bn1.bias[1] = 2.0
-    network = simulate(tiny, _settings(), SHAPE)
+    network = prepare_qat(tiny, _settings(), SHAPE)
     network(batch[0])
     network.eval()
     packed = pack(network, tiny)
@@ -282,7 +282,7 @@ def test_a_channel_whose_weights_died_away_keeps_its_bias(tiny: nn.Module, batch
 
 
 def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -> None:
-    network = simulate(tiny, _settings(), SHAPE).eval()
+    network = prepare_qat(tiny, _settings(), SHAPE).eval()
     with pytest.raises(DataError, match="no activation ranges yet: give images in train mode"):
         network(batch[0])
     with pytest.raises(DataError, match="expected a network whose activations have ranges, got one that has seen no"):
@@ -304,7 +304,7 @@ def test_a_network_that_broke_down_in_training_is_not_packed(
 
 
 def test_a_file_of_another_network_is_refused(tiny: nn.Module, batch: Batch) -> None:
-    network = simulate(tiny, _settings(), SHAPE)
+    network = prepare_qat(tiny, _settings(), SHAPE)
     network(batch[0])
     packed = pack(network, tiny)
     with pytest.raises(CheckpointError, match=r"expected fc.weight of shape \(5, 24\), got none"):
@@ -327,7 +327,7 @@ def test_integers_of_other_bits_are_not_unpacked(tiny: nn.Module, batch: Batch) 
 def test_weights_too_small_for_any_scale_are_not_packed(tiny: nn.Module, batch: Batch) -> None:
     with torch.no_grad():
         tiny.fc.weight.mul_(1e-7)
-    network = simulate(tiny, _settings(), SHAPE)
+    network = prepare_qat(tiny, _settings(), SHAPE)
     with torch.no_grad():
         network(batch[0])
     with pytest.raises(NumericsError, match=r"fc: its weights, BatchNorm folded in, are at most .*, too small"):

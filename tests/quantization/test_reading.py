@@ -1,4 +1,4 @@
-"""What simulate makes of a network gives the network's outputs, or the network is refused; never torch's own error."""
+"""What prepare_qat makes of a network gives its outputs, or the network is refused; never torch's own error."""
 
 import types
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ehap.errors import ArchitectureError, CheckpointError, DataError, EhapError, MismatchError
-from ehap.quantization import SimulatedNetwork, pack, simulate, unpack
+from ehap.quantization import SimulatedNetwork, pack, prepare_qat, unpack
 from ehap.settings import Qat
 from tests.conftest import TinyResNet, enliven_
 from tests.quantization.images import SHAPE
@@ -56,7 +56,7 @@ class _Asks(nn.Module):
 def test_unusual_networks_come_out_right(model: nn.Module) -> None:
     enliven_(model)
     model.eval()
-    assert _error(model, simulate(model, SETTINGS, SHAPE)) < 0.05
+    assert _error(model, prepare_qat(model, SETTINGS, SHAPE)) < 0.05
 
 
 class _NormThenReLU(nn.BatchNorm2d):
@@ -136,7 +136,7 @@ def _norm_with_relu() -> nn.Module:
 def test_what_cannot_be_read_off_is_refused_by_name(make: Callable[[], nn.Module], message: str) -> None:
     model = make().eval()
     with pytest.raises(EhapError, match=message) as raised:
-        simulate(model, SETTINGS, SHAPE)
+        prepare_qat(model, SETTINGS, SHAPE)
     assert isinstance(raised.value, (ArchitectureError, DataError, MismatchError))
 
 
@@ -149,7 +149,7 @@ def test_what_torch_cannot_export_is_refused_by_the_first_line_of_its_reason() -
     with pytest.raises(
         ArchitectureError, match=r"_SizeOfBatch cannot be exported \(\w+: .+\); expected a network of one"
     ):
-        simulate(_SizeOfBatch().eval(), SETTINGS, SHAPE)
+        prepare_qat(_SizeOfBatch().eval(), SETTINGS, SHAPE)
 
 
 def test_an_example_shows_what_random_images_do_not(tiny: nn.Module) -> None:
@@ -161,9 +161,9 @@ def test_an_example_shows_what_random_images_do_not(tiny: nn.Module) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.inner(x) if isinstance(x, torch.fx.Proxy) or x.max() < self.limit else 2 * self.inner(x)
 
-    simulate(Bright().eval(), SETTINGS, SHAPE)
+    prepare_qat(Bright().eval(), SETTINGS, SHAPE)
     with pytest.raises(MismatchError):
-        simulate(Bright().eval(), SETTINGS, SHAPE, example=200 * _images())
+        prepare_qat(Bright().eval(), SETTINGS, SHAPE, example=200 * _images())
 
 
 WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
@@ -175,11 +175,11 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 @pytest.mark.parametrize("attribute", WRAPPERS)
 def test_a_network_in_a_wrapper_is_refused_with_the_attribute_that_holds_it(tiny: nn.Module, attribute: str) -> None:
-    network = simulate(tiny, SETTINGS, SHAPE)
+    network = prepare_qat(tiny, SETTINGS, SHAPE)
     network(_images())
     packed, wrapped = pack(network, tiny), WRAPPERS[attribute](tiny)
     for call in (
-        lambda: simulate(wrapped, SETTINGS, SHAPE),
+        lambda: prepare_qat(wrapped, SETTINGS, SHAPE),
         lambda: pack(network, wrapped),
         lambda: unpack(packed, wrapped, SETTINGS, SHAPE),
     ):
@@ -188,7 +188,7 @@ def test_a_network_in_a_wrapper_is_refused_with_the_attribute_that_holds_it(tiny
 
 
 def test_integers_are_those_of_the_network_that_was_simulated(tiny: nn.Module) -> None:
-    network = simulate(tiny, SETTINGS, SHAPE)
+    network = prepare_qat(tiny, SETTINGS, SHAPE)
     network(_images())
     with pytest.raises(
         CheckpointError, match="expected the network that was simulated, of 7 layers, got one of 2; give"
@@ -200,7 +200,7 @@ def test_simulate_leaves_the_network_and_its_modes_alone(tiny: nn.Module) -> Non
     tiny.train()
     tiny.block1.eval()
     before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
-    network = simulate(tiny, SETTINGS, SHAPE)
+    network = prepare_qat(tiny, SETTINGS, SHAPE)
     assert network.training
     assert all(each.fake_quant_enabled and each.observer_enabled for each in network.quantizers())
     assert tiny.bn1.training

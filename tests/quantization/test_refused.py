@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
-from ehap.quantization import simulate
+from ehap.quantization import prepare_qat
 from ehap.settings import Qat
 from tests.quantization.images import SHAPE
 
@@ -37,7 +37,7 @@ class _OverChannels(nn.Module):
 )
 def test_what_no_integer_kernel_computes_is_refused_before_training(part: nn.Module, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
-        simulate(nn.Sequential(nn.Conv2d(3, 3, 1), part), SETTINGS, SHAPE)
+        prepare_qat(nn.Sequential(nn.Conv2d(3, 3, 1), part), SETTINGS, SHAPE)
 
 
 class _CalledTwice(nn.Module):
@@ -68,14 +68,14 @@ class _Function(nn.Module):
 )
 def test_a_layer_that_has_no_name_of_its_own_is_refused_before_training(model: nn.Module, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
-        simulate(model, SETTINGS, SHAPE)
+        prepare_qat(model, SETTINGS, SHAPE)
 
 
 def test_norms_without_statistics_cannot_go_on_living() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
     for norms in ("live", "frozen"):
         with pytest.raises(ArchitectureError, match="expected BatchNorm2d with running statistics"):
-            simulate(model, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
+            prepare_qat(model, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
     with pytest.raises(SettingsError, match="norms must be frozen where epochs is 0: only a training moves statistics"):
         Qat(epochs=0, learning_rate=0.01, calibration_images=64, norms="live")
 
@@ -90,18 +90,18 @@ def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_layer(
     with pytest.raises(
         NumericsError, match=f"{name}: expected finite numbers to quantize, got NaN or Inf in 1 of {count}"
     ):
-        simulate(tiny, SETTINGS, SHAPE)
+        prepare_qat(tiny, SETTINGS, SHAPE)
 
 
 def test_other_types_and_shapes_are_refused(tiny: nn.Module) -> None:
     with pytest.raises(ArchitectureError, match=r"conv1.weight: expected float32, got torch.float64; take float\(\)"):
-        simulate(tiny.double(), SETTINGS, SHAPE)
+        prepare_qat(tiny.double(), SETTINGS, SHAPE)
     with pytest.raises(DataError, match=r"expected the shape \(C, H, W\) of one image, got \(1, 3, 8, 8\)"):
-        simulate(tiny.float(), SETTINGS, (1, *SHAPE))  # type: ignore[arg-type]
+        prepare_qat(tiny.float(), SETTINGS, (1, *SHAPE))  # type: ignore[arg-type]
 
 
 def test_an_operation_that_the_scheme_does_not_cover_is_named() -> None:
     with pytest.raises(ArchitectureError, match=r"aten\.sigmoid\.default is not an operation that quantization covers"):
-        simulate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), SETTINGS, SHAPE)
+        prepare_qat(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), SETTINGS, SHAPE)
     with pytest.raises(ArchitectureError, match="expected a BatchNorm directly behind a convolution of its own"):
-        simulate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), SETTINGS, SHAPE)
+        prepare_qat(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), SETTINGS, SHAPE)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ehap.graph.channels import channel_graph
 from ehap.models import build_model
-from ehap.pruning.channels import channel_graph
 from ehap.report import Material
 from ehap.settings import Tables
 from ehap.stages.report import gathered
@@ -94,7 +94,7 @@ def results(tmp_path: Path) -> Path:
         ranked = {"prune_ratio": 0.77214, "criterion": "trace", "normalise": "none", "residual": "union"}
         plan = write(folder, "prune", sizes, seed=seed, method="hap", settings=ranked)
         plan.with_name("plan.json").write_text(json.dumps({"kept": kept}))
-        write(folder, "assess", {"pruned_accuracy": (10.0, "percent")}, seed=seed, method="hap")
+        write(folder, "evaluate_unrecovered", {"pruned_accuracy": (10.0, "percent")}, seed=seed, method="hap")
         accuracy = {"accuracy": (88.0 + seed, "percent"), "best_accuracy": (88.5 + seed, "percent")}
         files.append(write(folder, "finetune", accuracy | TRAINED, seed=seed, method="hap", settings={"epochs": 300}))
         write(folder, "evaluate", evaluated(88.0 + seed, 46_690, 198_000), seed=seed, method="hap")
@@ -102,9 +102,9 @@ def results(tmp_path: Path) -> Path:
         files.append(write(folder, "qat", accuracy | TRAINED, seed=seed, method="hap", scheme="qat8", settings=scheme))
         write(folder, "evaluate", evaluated(88.25 + seed, 46_690, 51_000), seed=seed, method="hap", scheme="qat8")
         deployed = {"deployed_accuracy": (88.2, "percent"), "simulated_accuracy": (88.25, "percent")}
-        deployed |= {"other_answers": (4 + seed, "images"), "integer_operators": (52, "operators")}
+        deployed |= {"mismatches": (4 + seed, "images"), "integer_operators": (52, "operators")}
         deployed |= {"float_operators": (0, "operators")}
-        deployed |= {"inductor_accuracy": (88.1, "percent"), "inductor_other_answers": (9, "images")}
+        deployed |= {"inductor_accuracy": (88.1, "percent"), "inductor_mismatches": (9, "images")}
         deployed |= {"packed_size": (51_000, "bytes"), "onnx_size": (90_000, "bytes")}
         deployed |= {"parameters": (46_690, "parameters")}
         write(folder, "deploy", deployed, seed=seed, method="hap", scheme="qat8")

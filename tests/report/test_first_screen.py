@@ -14,7 +14,7 @@ from ehap.report.overview import networks_section
 from ehap.report.page import about
 from ehap.report.paper import paper_section
 from ehap.report.verdict import verdict
-from ehap.tables.latency import NETWORKS
+from ehap.results.latency import NETWORKS
 from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, evaluated, write
 from tests.report.reading import row_of, table_of, texts
 

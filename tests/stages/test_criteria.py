@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import pytest
 import torch
 
+from ehap.artifacts.dense import architecture, save_model
 from ehap.errors import SettingsError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, magnitude, random_scores, sensitivity
@@ -15,7 +16,6 @@ from ehap.records import Job, write_tensors
 from ehap.settings import Machine, Prune
 from ehap.settings.prune import FROM_CURVATURE, Criterion
 from ehap.stages import prune
-from ehap.stages.dense import architecture, save_model
 
 JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=3, method="m", curvature="exact")
 

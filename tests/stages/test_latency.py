@@ -8,18 +8,19 @@ import pandas
 import pytest
 import torch
 
+from ehap.artifacts.dense import architecture, save_model
+from ehap.engines.exact_sums import how_exact, option_needed
+from ehap.engines.onnxruntime import audit, left_in_float
 from ehap.errors import CheckpointError
+from ehap.graph.folding import fuse_norms
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.models.folding import fuse_norms
-from ehap.pruning import expanded, lay_into_, layer_weights, placements, prune
-from ehap.quantization.deployment import audit, left_in_float
-from ehap.quantization.exact_sums import how_exact, option_needed
+from ehap.pruning import layer_weights, prune
+from ehap.pruning.padding import expanded, lay_into_, placements
 from ehap.records import Job
+from ehap.results.collect import COLUMNS, collect
+from ehap.results.latency import timed, timed_markdown
 from ehap.settings import Deploy, Latency, Machine, Qat
 from ehap.stages import deploy, deploy_dense, latency, qat
-from ehap.stages.dense import architecture, save_model
-from ehap.tables.collect import COLUMNS, collect
-from ehap.tables.latency import timed, timed_markdown
 from tests.conftest import enliven_
 from tests.stages.conftest import write_images
 

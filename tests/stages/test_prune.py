@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ehap.artifacts.dense import architecture, save_model
 from ehap.graph import FLOAT
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import layer_weights, magnitude, plan
 from ehap.records import Job
 from ehap.settings import Machine, Prune
 from ehap.stages import prune
-from ehap.stages.dense import architecture, save_model
 
 JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=0, method="l2")
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from ehap.artifacts.dense import architecture, save_model
+from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.errors import CheckpointError, DataError, StoppedError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, prune
-from ehap.pruning.unseen import split_images
 from ehap.records import Job, read_tensors, write_tensors
-from ehap.runtime import PeakMemory
+from ehap.repair.unseen import split_images
+from ehap.runtime.memory import PeakMemory
 from ehap.settings import Machine, Reconstruct
 from ehap.stages import reconstruct
-from ehap.stages.dense import architecture, save_model
-from ehap.stages.resume import Resume
 from tests.stages.conftest import write_images
 
 JOB = Job(stage="reconstruct", dataset="digits", model="resnet20", seed=0, method="half")
@@ -31,11 +31,11 @@ def files(tmp_path: Path) -> dict[str, Path]:
     kept = {
         name: list(range(0, len(weight), 2 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()
     }
-    save_model(tmp_path / "parent", dense, architecture(JOB, None))
+    save_model(tmp_path / "teacher", dense, architecture(JOB, None))
     save_model(tmp_path / "pruned", prune(dense, kept), architecture(JOB, kept))
     outputs = {name: tmp_path / f"new/{name}" for name in ("checkpoint", "history", "record")}
     (tmp_path / "new").mkdir()
-    return {name: tmp_path / name for name in ("data", "parent", "pruned")} | outputs
+    return {name: tmp_path / name for name in ("data", "teacher", "pruned")} | outputs
 
 
 def _run(files: dict[str, Path], settings: Reconstruct) -> None:
@@ -67,15 +67,15 @@ def test_peak_memory_is_that_of_all_parts_of_a_repair_that_was_cut_off(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
     settings, machine = Reconstruct(images=20, distill_steps=3), Machine(device="cpu", seconds_between_states=0)
-    kept, written = Resume.write, list[dict[str, object]]()
+    kept, written = JobCheckpoint.write, list[dict[str, object]]()
 
-    def write(self: Resume, state: dict[str, object]) -> None:
+    def write(self: JobCheckpoint, state: dict[str, object]) -> None:
         kept(self, state)
         written.append(state)
         if len(written) == stop_after:
             raise StoppedError("stopped by the test")
 
-    monkeypatch.setattr(Resume, "write", write)
+    monkeypatch.setattr(JobCheckpoint, "write", write)
     monkeypatch.setattr(PeakMemory, "so_far", lambda self: 7_000_000_000 if len(written) == stop_after - 1 else 1000)
     for _ in range(2):
         with contextlib.suppress(StoppedError):
@@ -99,9 +99,9 @@ def test_what_does_not_fit_is_refused_before_any_work(files: dict[str, Path]) ->
     with pytest.raises(DataError, match=r"reconstruct.images: expected at most the 20 training images, got 21"):
         _run(files, Reconstruct(images=21))
     with pytest.raises(CheckpointError, match="expected a dense network, got a pruned one"):
-        _run(files | {"parent": files["pruned"]}, Reconstruct(images=4))
+        _run(files | {"teacher": files["pruned"]}, Reconstruct(images=4))
     with pytest.raises(CheckpointError, match="expected a pruned network, got a dense one"):
-        _run(files | {"pruned": files["parent"]}, Reconstruct(images=4))
+        _run(files | {"pruned": files["teacher"]}, Reconstruct(images=4))
     dense = build_model("resnet20", 10, seed=0)
     kept = {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
     save_model(files["pruned"], dense, {**architecture(JOB, kept), "order": "set"})
@@ -168,15 +168,15 @@ def test_a_repair_that_was_cut_off_ends_with_the_same_bytes_and_errors(
     settings, machine = Reconstruct(images=20, distill_steps=3), Machine(device="cpu", seconds_between_states=0)
     _run(files, settings)
     weights, values = files["checkpoint"].read_bytes(), _values(files)
-    kept, written = Resume.write, list[object]()
+    kept, written = JobCheckpoint.write, list[object]()
 
-    def write(self: Resume, state: dict[str, object]) -> None:
+    def write(self: JobCheckpoint, state: dict[str, object]) -> None:
         kept(self, state)
         written.append(state)
         if len(written) == stop_after:
             raise StoppedError("stopped by the test")
 
-    monkeypatch.setattr(Resume, "write", write)
+    monkeypatch.setattr(JobCheckpoint, "write", write)
     files["checkpoint"].unlink()
     for _ in range(2):
         with contextlib.suppress(StoppedError):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ehap.artifacts.dense import architecture, save_model
 from ehap.models import build_model
 from ehap.records import Job
 from ehap.settings import Machine, Trace
 from ehap.stages import trace
-from ehap.stages.dense import architecture, save_model
 from tests.stages.conftest import write_images
 
 JOB = Job(stage="trace", dataset="digits", model="resnet20", seed=0, curvature="published")

@@ -11,7 +11,7 @@ from ehap.settings import Pretrain, Qat
 from ehap.settings.machine import Step
 from ehap.training import fit
 from ehap.training.step import Stepper
-from tests.keepers import Memory, loaded
+from tests.checkpointers import Memory, loaded
 
 INFO = DATASETS["digits"]
 
@@ -85,18 +85,18 @@ def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
         model = copy.deepcopy(tiny)
         if kind != "simulated":
             return model
-        from ehap.quantization import simulate  # wants torchao, which the tests for a GPU below do without
+        from ehap.quantization import prepare_qat  # wants torchao, which the tests for a GPU below do without
 
-        return simulate(model, Qat(epochs=3, learning_rate=0.05), (3, 8, 8))
+        return prepare_qat(model, Qat(epochs=3, learning_rate=0.05), (3, 8, 8))
 
     precision = "fp32" if kind == "simulated" else kind
     settings = Pretrain(epochs=3, learning_rate=0.05, batch_size=20, precision=precision)
     whole, resumed = network(), network()
-    history = fit(whole, _images(), INFO, settings, 0, lambda _: 0.0, keeper=Memory())
+    history = fit(whole, _images(), INFO, settings, 0, lambda _: 0.0, checkpointer=Memory())
     broken = Memory(stop_after)
     with pytest.raises(StoppedError):
-        fit(network(), _images(), INFO, settings, 0, lambda _: 0.0, keeper=broken)
-    again = fit(resumed, _images(), INFO, settings, 0, lambda _: 0.0, keeper=Memory(start=broken.states[-1]))
+        fit(network(), _images(), INFO, settings, 0, lambda _: 0.0, checkpointer=broken)
+    again = fit(resumed, _images(), INFO, settings, 0, lambda _: 0.0, checkpointer=Memory(start=broken.states[-1]))
     assert [epoch.train_loss for epoch in again] == [epoch.train_loss for epoch in history]
     assert [epoch.train_accuracy for epoch in again] == [epoch.train_accuracy for epoch in history]
     first, second = whole.state_dict(), resumed.state_dict()
@@ -104,12 +104,18 @@ def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
 
 
 def test_a_diverging_run_keeps_no_state_of_it(tiny: nn.Module) -> None:
-    keeper = Memory()
+    checkpointer = Memory()
     with pytest.raises(NumericsError, match="the loss is nan in epoch 1"):
         fit(
-            tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=1e30, batch_size=8), 0, lambda _: 0.0, keeper=keeper
+            tiny,
+            _images(),
+            INFO,
+            Pretrain(epochs=1, learning_rate=1e30, batch_size=8),
+            0,
+            lambda _: 0.0,
+            checkpointer=checkpointer,
         )
-    last = loaded(keeper.states[-1])
+    last = loaded(checkpointer.states[-1])
     assert last["sums"].isfinite().all()
 
 
@@ -141,9 +147,18 @@ def test_every_epoch_is_reported_also_by_a_run_that_goes_on(tiny: nn.Module) -> 
     settings, reported = Pretrain(epochs=3, learning_rate=0.05, batch_size=20), list[int]()
     broken = Memory(stop_after=6)  # in the second epoch
     with pytest.raises(StoppedError):
-        fit(copy.deepcopy(tiny), _images(), INFO, settings, 0, lambda _: 0.0, keeper=broken)
-    keeper = Memory(start=broken.states[-1])
-    fit(tiny, _images(), INFO, settings, 0, lambda _: 0.0, keeper=keeper, report=lambda one: reported.append(one.epoch))
+        fit(copy.deepcopy(tiny), _images(), INFO, settings, 0, lambda _: 0.0, checkpointer=broken)
+    checkpointer = Memory(start=broken.states[-1])
+    fit(
+        tiny,
+        _images(),
+        INFO,
+        settings,
+        0,
+        lambda _: 0.0,
+        checkpointer=checkpointer,
+        report=lambda one: reported.append(one.epoch),
+    )
     assert reported == [1, 2, 3]
 
 

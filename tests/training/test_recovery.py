@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from ehap.data import DATASETS, augment, draw_augmentation, normalise
 from ehap.errors import DataError, NumericsError, SettingsError
+from ehap.repair.distillation import agreement, distill, passes
 from ehap.settings import Finetune, Reconstruct, Training
-from ehap.training import Distillation, agreement, distill, fit, recalibrate_, true_labels
-from ehap.training.distillation import passes
+from ehap.training import Distillation, fit, recalibrate_, true_labels
 from ehap.training.loop import scheduled
-from tests.keepers import Memory
+from tests.checkpointers import Memory
 
 INFO = DATASETS["digits"]
 
@@ -175,9 +175,11 @@ class _Never(Memory):
 
 def test_passes_are_kept_when_a_state_is_due_only(tiny: nn.Module) -> None:
     settings = Reconstruct(images=4, distill_steps=20, batch_size=4)
-    for keeper, states in ((_Never(), 0), (Memory(), 40)):  # after each batch, and after each pass of one batch
-        assert len(distill(tiny, copy.deepcopy(tiny), _images(4), INFO, settings, seed=0, keeper=keeper)) == 20
-        assert len(keeper.states) == states
+    for checkpointer, states in ((_Never(), 0), (Memory(), 40)):  # after each batch, and after each pass of one batch
+        assert (
+            len(distill(tiny, copy.deepcopy(tiny), _images(4), INFO, settings, seed=0, checkpointer=checkpointer)) == 20
+        )
+        assert len(checkpointer.states) == states
 
 
 def test_a_single_pass_has_no_warmup_and_the_log_says_so(tiny: nn.Module, caplog: pytest.LogCaptureFixture) -> None:

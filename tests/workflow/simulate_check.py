@@ -20,7 +20,7 @@ FILL = '''
 def _filled(workflow):
     """Write every output of the plan, in its order, with the sources that its job would have noted."""
     from ehap.workflow.sources import Sources, holder, write_sources
-    from ehap.files import sha256_of
+    from ehap.runtime.files import sha256_of
     for level in workflow.dag.toposorted():
         for job in level:
             if not job.output or any("temp" in file.flags for file in job.output):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ehap.errors import ReadError
-from ehap.files import Hashes, sha256_of
+from ehap.runtime.files import Hashes, sha256_of
 from ehap.workflow.comparison import Comparison, Planned, compare
 from ehap.workflow.sources import Sources, write_sources
 

@@ -20,10 +20,10 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from ehap.engines.onnxruntime import OnnxNetwork
 from ehap.models import build_model
-from ehap.quantization.deployment import OnnxNetwork
 from ehap.records import read_tensors
-from ehap.runtime import device_name, slug
+from ehap.runtime.device import device_name, slug
 from tests.workflow.conftest import GIT, ROOT, SMALL, copy_finished, copy_project, planned, run_in
 from tests.workflow.test_run import CELL
 
@@ -80,13 +80,13 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make docs": Here("settings_docs.py"),
     "make lock": Recipe("uv pip compile pyproject.toml"),
     "make install": Recipe("-r envs/dev.txt"),
-    "make bench-train": Recipe("python workflow_scripts/bench_train.py"),
-    "make bench-reconstruct": Recipe("python workflow_scripts/bench_reconstruct.py"),
-    "make bench-latency": Recipe("python workflow_scripts/bench_latency.py"),
-    "make bench-widths": Recipe("python workflow_scripts/bench_widths.py"),
-    "make bench-plan": Recipe("python workflow_scripts/bench_plan.py"),
-    "make bench-trace": Recipe("python workflow_scripts/bench_trace.py"),
-    "make bench-prune": Recipe("python workflow_scripts/bench_prune.py"),
+    "make bench-train": Recipe("python -m benchmarks.train"),
+    "make bench-reconstruct": Recipe("python -m benchmarks.reconstruct"),
+    "make bench-latency": Recipe("python -m benchmarks.latency"),
+    "make bench-widths": Recipe("python -m benchmarks.widths"),
+    "make bench-plan": Recipe("python -m benchmarks.plan"),
+    "make bench-trace": Recipe("python -m benchmarks.trace"),
+    "make bench-prune": Recipe("python -m benchmarks.prune"),
     "make gpu-session ARGS=--rehearse": Recipe("\npython workflow_scripts/gpu_session.py --rehearse"),
     'make gpu-session PYTHON=python3 ARGS="--out gpu_session --wheels carried/wheels --data carried/data"': Recipe(
         '"python3" workflow_scripts/gpu_session.py --out gpu_session'
@@ -238,7 +238,7 @@ def test_a_session_on_a_gpu_makes_no_environment(shipped: Path) -> None:
 def test_a_benchmark_explains_itself(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = ROOT / f"workflow_scripts/bench_{script}.py"
+    path = ROOT / f"benchmarks/{script}.py"
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(path), run_name="__main__")

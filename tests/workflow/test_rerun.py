@@ -69,13 +69,13 @@ def test_a_damaged_output_is_made_anew_and_named(project: Path) -> None:
 
 
 def test_an_output_that_a_rule_gains_is_made(project: Path) -> None:
-    rule = project / "rules/assess.smk"
+    rule = project / "rules/evaluate_unrecovered.smk"
     rule.write_text(
         rule.read_text().replace("    log:\n", '        more=f"{RESULTS}/more/{CELL}/{{method}}",\n    log:\n', 1)
     )
     said = snakemake_in(project, "--dry-run").stderr
     assert f"results/small/more/{CELL}/hap is missing" in said
-    assert planned(project)["assess"] == 2
+    assert planned(project)["evaluate_unrecovered"] == 2
 
 
 def test_another_order_of_methods_makes_every_picture_and_table_anew(project: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_stage_leaves_its_files(finished: Path) -> None:
         assert (results / path).stat().st_size > 0, path
     assert not list(results.rglob("*.tmp"))
     assert (finished / f"logs/small/finetune/{CELL}/hap.log").read_text().endswith("done\n")
-    assert (finished / f"benchmarks/small/quantize/{CELL}/hap/qat8.tsv").exists()
+    assert (finished / f"logs/small/quantize/{CELL}/hap/qat8.tsv").exists()
 
 
 def test_a_run_says_first_what_it_will_do(finished: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_run_says_first_what_it_will_do(finished: Path) -> None:
         ["pretrain", "1"],
         ["trace", "1"],
         ["prune", "2"],
-        ["assess", "2"],
+        ["evaluate_unrecovered", "2"],
         ["finetune", "2"],
         ["quantize", "2"],
         ["evaluate", "5"],
@@ -110,7 +110,7 @@ def test_what_comes_next_is_said_with_its_time(project: Path) -> None:
 
 def test_records_of_another_device_stand_in_the_tables_beside_ours(project: Path) -> None:
     elsewhere = project / "measurements/a-gpu/small"
-    for stage in ("pretrain", "trace", "prune", "assess", "finetune", "evaluate"):
+    for stage in ("pretrain", "trace", "prune", "evaluate_unrecovered", "finetune", "evaluate"):
         shutil.copytree(project / f"results/small/{stage}", elsewhere / stage)
     for path in elsewhere.rglob("record.json"):
         record = json.loads(path.read_text())
@@ -197,7 +197,7 @@ def test_every_way_to_prune_and_to_recover_from_the_configuration(project: Path)
             plans[method]["parameters"],
             plans[method]["flops"],
         )
-        assert set(read_record(project, f"assess/{CELL}/{method}")["values"]) == {
+        assert set(read_record(project, f"evaluate_unrecovered/{CELL}/{method}")["values"]) == {
             "pruned_accuracy",
             "recalibrated_accuracy",
         }
@@ -262,7 +262,7 @@ def test_quantized_networks_become_files_that_an_engine_executes(project: Path) 
     for scheme in ("qat8", "ptq8"):
         values = read_record(project, f"deploy/{CELL}/hap/{scheme}")["values"]
         assert values["integer_operators"]["value"] == 32  # 21 convolutions, 9 sums, the pooling and the classifier
-        assert values["other_answers"]["value"] <= 1
+        assert values["mismatches"]["value"] <= 1
         simulated = read_record(project, f"evaluate/{CELL}/hap/{scheme}")["values"]["accuracy"]["value"]
         assert values["simulated_accuracy"]["value"] == pytest.approx(simulated)
         onnx_file = project / f"results/small/deploy/{CELL}/hap/{scheme}/model.onnx"
@@ -370,7 +370,7 @@ def test_a_criterions_code_reruns_from_prune_and_the_surgerys_no_training_before
     path.write_text(path.read_text().replace("(2 * rows.shape[1])", "(3 * rows.shape[1])"))
     assert set(planned(project)) == {
         "prune",
-        "assess",
+        "evaluate_unrecovered",
         "finetune",
         "evaluate_pruned",
         "qat",

@@ -33,7 +33,7 @@ def test_every_folder_that_dvc_is_told_of_is_there_after_packing() -> None:
     folders = {name for name in named if "." not in name and "/" not in name}
     for item in stages["foreach"].values():
         run = Run(yaml.safe_load((ROOT / item["config"]).read_text()))
-        made = {"prepare", "pretrain", "prune", "assess", "finetune", "evaluate", "curves", "report"}
+        made = {"prepare", "pretrain", "prune", "evaluate_unrecovered", "finetune", "evaluate", "curves", "report"}
         made |= {"trace"} if run.curvatures() else set()
         made |= {"quantize"} if run.grid.schemes else set()
         assert folders - made <= set(MAYBE), item
@@ -54,7 +54,7 @@ def test_metrics_of_commits_are_compared_without_a_remote(origin: Path, tmp_path
     assert cells[2] == "digits.resnet20.hap.accuracy"
     assert [float(cell) for cell in cells[3:6]] == pytest.approx([before, before + 1.5, 1.5])
     run_in(folder, *DVC, "plots", "show", "--out", "plots")
-    assert "compression_ratio" in (folder / "plots/index.html").read_text()
+    assert "parameters_kept" in (folder / "plots/index.html").read_text()
 
 
 @pytest.mark.minutes
@@ -85,7 +85,7 @@ def test_in_a_clone_a_change_plans_what_depends_on_it(clone: Path) -> None:
     write_config(clone, _config("finetune|resnet20", {"learning_rate": 0.02}))
     jobs = planned(clone)
     assert (jobs["finetune"], jobs["qat"], jobs["tables"]) == (2, 2, 1)
-    assert not {"pretrain", "trace", "prune", "assess"} & set(jobs)
+    assert not {"pretrain", "trace", "prune", "evaluate_unrecovered"} & set(jobs)
     write_config(clone, SMALL)
     path = clone / "ehap/curvature/hutchinson.py"
     path.write_text("# A comment.\n" + path.read_text())

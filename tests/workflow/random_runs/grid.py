@@ -58,7 +58,9 @@ CHAIN: dict[str, Work] = {
         for method, needs in (("hap", ("trace",)), ("random", ()))
     },
     **{
-        f"assess/{method}": _work(f"assess/{CELL}/{method}", "record.json", needs=("prepare", f"prune/{method}"))
+        f"evaluate_unrecovered/{method}": _work(
+            f"evaluate_unrecovered/{CELL}/{method}", "record.json", needs=("prepare", f"prune/{method}")
+        )
         for method in ("hap", "random")
     },
     **{

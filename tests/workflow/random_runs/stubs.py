@@ -91,7 +91,7 @@ if workflow.is_main_process:
     Path("snakemake.pid").write_text(str(os.getpid()))
 """
 STAGES = (
-    *("prepare", "pretrain", "trace_part", "trace", "prune", "assess", "finetune", "evaluate"),
+    *("prepare", "pretrain", "trace_part", "trace", "prune", "evaluate_unrecovered", "finetune", "evaluate"),
     *("curves", "shapes", "tables", "report"),
     *("prune_rounds", "trace_until", "reconstruct", "qat", "deploy", "latency"),  # are planned with, but do not run
 )

@@ -1,0 +1,1 @@
+"""Files of a run as objects, and back: networks, quantized networks, datasets, states."""

@@ -1,0 +1,163 @@
+"""What the three training stages share: fit, then write the history and the record."""
+
+import csv
+import io
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ehap.artifacts.datasets import Data
+from ehap.artifacts.job_checkpoint import JobCheckpoint, job_folder
+from ehap.errors import SettingsError
+from ehap.evaluation import accuracy
+from ehap.graph.layout import channels_last_
+from ehap.records import Job, Proof, Value, write_record
+from ehap.runtime.files import write_atomically
+from ehap.runtime.memory import keep_freed_memory
+from ehap.runtime.progress import logger
+from ehap.settings import Machine, Qat, Training
+from ehap.settings.machine import Step
+from ehap.training import Epoch, Objective, fit, true_labels
+
+
+def fit_and_record(
+    network: nn.Module,
+    data: Data,
+    job: Job,
+    settings: Training,
+    device: torch.device,
+    history: Path,
+    record: Path,
+    states: Path | None,
+    machine: Machine,
+    events: Path | None,
+    inputs: Sequence[Path],
+    objective: Objective = true_labels,
+    further: Mapping[str, Value] | None = None,
+    proofs: Mapping[str, Proof] | None = None,
+) -> JobCheckpoint:
+    """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
+
+    A job that was cut off goes on from its last state in the folder ``states``; ``inputs`` are the files that the
+    job starts from; ``further`` and ``proofs`` are values and proofs that the record holds as well. The caller removes
+    the state once its own files are written.
+    """
+    seconds = machine.seconds_between_states
+    known = {name: item.value for name, item in (further or {}).items()}
+    states_of_job = JobCheckpoint(states, job, settings, inputs, device, seconds, known)
+    if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
+        channels_last_(network)
+    else:
+        keep_freed_memory()
+    test = partial(accuracy, test=data.test, info=data.info)
+    step: Step = "eager" if machine.step == "graphs" and isinstance(settings, Qat) else machine.step
+    if step != machine.step:
+        logger.info("quantization-aware steps are launched eagerly: their observers look at values on the host")
+    with states_of_job.listening(), event_writer(events, job) as report:
+        epochs = fit(
+            *(
+                network,
+                data.train,
+                data.info,
+                settings,
+                job.seed,
+                test,
+                job.stage,
+                states_of_job,
+                step,
+                report,
+                objective,
+            )
+        )
+    write_history(history, epochs)
+    values = _values(epochs) if epochs else _untrained(test(network))
+    write_record(record, job, {**values, **(further or {})}, settings, device, proofs)
+    return states_of_job
+
+
+def _values(epochs: Sequence[Epoch]) -> dict[str, Value]:
+    return {
+        "accuracy": Value(epochs[-1].test_accuracy, "percent"),
+        "best_accuracy": Value(max(epoch.test_accuracy for epoch in epochs), "percent"),
+        "train_accuracy": Value(epochs[-1].train_accuracy, "percent"),
+        "train_loss": Value(epochs[-1].train_loss, "nats"),
+        "seconds": Value(sum(epoch.seconds for epoch in epochs), "s"),
+    }
+
+
+def _untrained(accuracy: float) -> dict[str, Value]:
+    """Return the values of a training of no epoch; its seconds are not given: nothing can be judged by them."""
+    return {"accuracy": Value(accuracy, "percent"), "best_accuracy": Value(accuracy, "percent")}
+
+
+def write_history(path: Path, history: list[Epoch]) -> None:
+    """Write one CSV row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in history)
+    write_atomically(path, text.getvalue().encode())
+
+
+@contextmanager
+def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], None] | None]:
+    """Give a function that adds an epoch to the job's TensorBoard curves; None without a folder.
+
+    Raises:
+        SettingsError: Event files are wanted but tensorboard is not installed.
+    """
+    if folder is None:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise SettingsError(
+            "machine.tensorboard: expected the package tensorboard, which is not installed; pip install tensorboard."
+        ) from None
+    own = job_folder(folder, job)
+    shutil.rmtree(own, ignore_errors=True)  # a job that goes on reports its first epochs again
+    with _unless_full(own) as guarded:
+        writer = guarded(lambda: SummaryWriter(str(own)))
+
+        def add(epoch: Epoch) -> None:
+            values = {name: value for name, value in asdict(epoch).items() if name != "epoch"}
+            guarded(lambda: [writer.add_scalar(name, value, epoch.epoch) for name, value in values.items()])
+
+        try:
+            yield add
+        finally:
+            guarded(lambda: writer.close())  # noqa: PLW0108 (there may be none)
+
+
+@contextmanager
+def _unless_full(folder: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Give a function that calls another until the system refuses to write; a training goes on without its curves."""
+    failed = False
+    before = threading.excepthook
+
+    def quiet(args: "threading.ExceptHookArgs") -> None:
+        if not isinstance(args.exc_value, OSError):  # the writer has a thread, whose error comes again in a call
+            before(args)
+
+    def guarded(call: Callable[[], Any]) -> Any:
+        nonlocal failed
+        try:
+            return None if failed else call()
+        except OSError as error:
+            failed = True
+            logger.warning("no further TensorBoard curves in %s (%s); the job goes on without them", folder, error)
+
+    threading.excepthook = quiet
+    try:
+        yield guarded
+    finally:
+        threading.excepthook = before

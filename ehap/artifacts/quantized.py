@@ -1,0 +1,59 @@
+"""Quantized networks, read from their files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ehap.artifacts.pruned import blank_model
+from ehap.errors import CheckpointError
+from ehap.models import INPUT_SHAPE
+from ehap.quantization import Packed, SimulatedNetwork, from_tensors, layer_names, unpack
+from ehap.records import Job, read_record, read_tensors
+from ehap.settings import Qat, build
+from ehap.settings.qat import FLOAT
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A packed network and what belongs to it.
+
+    compact: Its architecture in floating point, weights uninitialised. kept: Its plan; None where nothing is pruned.
+    scheme: The settings that it was quantized with. bits: Layer name to bits of its weights. order: Of unions.
+    """
+
+    packed: Packed
+    compact: nn.Module
+    kept: dict[str, list[int]] | None
+    scheme: Qat
+    bits: dict[str, int]
+    order: str
+
+    def simulated(self) -> SimulatedNetwork:
+        """Return the network that the integers stand for, on the device of ``compact``."""
+        return unpack(self.packed, self.compact, self.scheme, INPUT_SHAPE, self.bits)
+
+
+def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
+    """Read a packed file, on the CPU; ``training`` is the record of the stage that quantized it.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another cell or network.
+    """
+    tensors, metadata = read_tensors(path)
+    compact = blank_model(path, metadata, job)
+    scheme = build(Qat, read_record(training)["settings"], str(training))
+    found, wanted = (metadata.get("scheme"), metadata.get("bits")), (job.scheme, scheme.bits)
+    if found != wanted or scheme.bits == FLOAT:
+        raise CheckpointError(
+            f"{path}: expected integers of scheme {wanted[0]}, {wanted[1]} bits, as {training} says, got those of "
+            f"scheme {found[0]}, {found[1]} bits; give the file and the record of one scheme that quantizes."
+        )
+    if metadata.get("method") != job.method:
+        raise CheckpointError(
+            f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give the "
+            "method its own file."
+        )
+    bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), scheme.bits)
+    packed = from_tensors(tensors, compact, bits)
+    return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"))

@@ -1,0 +1,1 @@
+"""Programs that execute quantized networks with integer kernels."""

@@ -1,0 +1,96 @@
+"""Pruning in rounds: what each round is scored on, how far it goes, and where a broken run goes on."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from ehap.artifacts.datasets import Data, load_data
+from ehap.curvature import channel_scores
+from ehap.data import hessian_batch
+from ehap.graph.channels import PruningPlan
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.pruning import Scores, layer_weights, plan, prune, random_scores
+from ehap.records import Job
+from ehap.settings import Machine, Prune, Trace
+from ehap.settings.prune import Rounds
+from ehap.stages import prune_rounds as rounds
+from ehap.training import recalibrate_
+from tests.stages.conftest import write_images
+
+JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=0, method="gates")
+CPU = torch.device("cpu")
+MACHINE = Machine(device="cpu")
+SETTINGS = Rounds(
+    prune=Prune(criterion="gate", params=0.2, rounds=4),
+    trace=Trace(estimator="exact", criteria=("gate",), batch_size=8),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_images(tmp_path / "data", 20, 20)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    ("budget", "shares"),
+    [
+        ({"params": 0.25}, [0.5, 0.25]),
+        ({"flops": 0.36}, [0.6, 0.36]),
+        ({"prune_ratio": 0.75}, [0.5, 0.75]),
+    ],
+)
+def test_each_round_leaves_the_same_share_of_what_the_one_before_has_left(
+    budget: dict[str, float], shares: list[float]
+) -> None:
+    settings = Prune(criterion="gate", with_magnitude=True, rounds=2, **budget)  # type: ignore[arg-type]
+    (name,) = budget
+    each = [rounds.part(settings, number) for number in (1, 2)]
+    assert [getattr(one, name) for one in each] == pytest.approx(shares)
+    assert all((one.rounds, one.with_magnitude) == (1, False) for one in each)
+
+
+def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_zero(data: Path) -> None:
+    network, images = build_model("resnet20", 10, seed=0), load_data(data, JOB, CPU)
+    chosen = plan(network, random_scores(layer_weights(network), 0), Prune(criterion="random", params=0.4), INPUT_SHAPE)
+    found = rounds.scored(network, chosen, images, JOB, SETTINGS, CPU)
+    smaller = prune(network, chosen)
+    recalibrate_(smaller, images.train[0], images.info, 2048, JOB.seed)
+    batch = hessian_batch(*images.train, images.info, 8, JOB.seed)
+    wanted = channel_scores(smaller, *batch, "gate")["gate"]
+    for layer, kept in chosen.kept.items():
+        if f"{layer}.weight" in wanted:
+            torch.testing.assert_close(found[layer][kept], wanted[f"{layer}.weight"].double())
+        gone = sorted(set(range(len(found[layer]))) - set(kept))
+        assert not found[layer][gone].any()
+    assert found["layer3.2.conv2"].any()
+
+
+def test_a_broken_run_goes_on_after_its_last_round_to_the_same_plan(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build_model("resnet20", 10, seed=0)
+    scores, done = random_scores(layer_weights(network), 0), []
+
+    def scored(_: object, chosen: PruningPlan, __: Data, job: Job, *___: object) -> Scores:
+        done.append(sum(map(len, chosen.kept.values())))
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return random_scores(layer_weights(network), len(chosen.kept["conv1"]) + job.seed)
+
+    monkeypatch.setattr(rounds, "scored", scored)
+    whole = rounds.planning(data, [data], JOB, SETTINGS, MACHINE)
+    with pytest.raises(KeyboardInterrupt):
+        whole.plan(network, scores)
+    unbroken = rounds.planning(data, [data], JOB, SETTINGS, MACHINE).plan(network, scores)
+    assert unbroken.parameters <= 0.2 * unbroken.dense_parameters
+    done.clear()
+    with pytest.raises(KeyboardInterrupt):
+        rounds.planning(data, [data], JOB, SETTINGS, MACHINE, tmp_path / "states").plan(network, scores)
+    again = rounds.planning(data, [data], JOB, SETTINGS, MACHINE, tmp_path / "states").plan(network, scores)
+    assert len(done) == 4  # the third was asked for twice, the first two once
+    assert done[2] == done[3]
+    assert asdict(again) == asdict(unbroken)
+    assert not list((tmp_path / "states").rglob("state.pt"))
