@@ -40,7 +40,7 @@ def build(
     try:
         return kind(**values)
     except SettingsError as error:
-        field = str(error).split(maxsplit=1)[0]  # range checks begin with the name of the field
+        field = str(error).split(maxsplit=1)[0].rstrip(":")  # range checks begin with the name of the field
         raise SettingsError(f"{origins.get(field, where)}: {error}") from None
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from ehap.errors import SettingsError
 from ehap.settings.build import KINDS_IN_WORDS
+from ehap.settings.also_read import AlsoRead
+from ehap.settings.criteria import CRITERIA, NOTATION
 from ehap.settings.machine import Machine
 from ehap.settings.names import STAGES, Grid
-from ehap.settings.prune import Rounds
-from ehap.settings.run import AlsoRead, Tables
+from ehap.settings.prune import OwnCriterion, Rounds
+from ehap.settings.run import Tables
 from ehap.settings.trace import Until
 
 BLOCKS: dict[str, type] = {
@@ -23,6 +25,7 @@ BLOCKS: dict[str, type] = {
     **STAGES,
     "until": Until,
     "rounds": Rounds,
+    "own_criterion": OwnCriterion,
     "tables": Tables,
 }
 INTRODUCTION = """\
@@ -43,7 +46,13 @@ def as_markdown() -> str:
     Raises:
         SettingsError: A setting has no line in its class's docstring, or a line is of no setting.
     """
-    return "\n".join([INTRODUCTION, *(section(name, kind) for name, kind in BLOCKS.items())])
+    return "\n".join([INTRODUCTION, *(section(name, kind) for name, kind in BLOCKS.items()), criteria()])
+
+
+def criteria() -> str:
+    """Return the heading and the table of the criteria, by which a method ranks channels."""
+    rows = [f"| `{name}` | {each.needs} | {_cell(each.text)} |" for name, each in CRITERIA.items()]
+    return "\n".join(["## `criteria`\n", f"{NOTATION}\n", "| criterion | needs | score |", "|---|---|---|", *rows, ""])
 
 
 def section(name: str, kind: type) -> str:
@@ -62,11 +71,15 @@ def section(name: str, kind: type) -> str:
         raise SettingsError(f"{kind.__name__}.{wrong}: {what}; mend the docstring of {kind.__name__}.")
     hints = typing.get_type_hints(kind)
     rows = [(f"`{key}`", _type(hints[key]), _default(field), meanings[key]) for key, field in fields.items()]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
     summary = " ".join(_summary(each) for each in family)
     return "\n".join(
         [f"## `{name}`\n", summary, "\n| key | value | default | meaning |", "|---|---|---|---|", *lines, ""]
     )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _entries(kind: type) -> dict[str, str]:

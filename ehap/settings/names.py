@@ -7,12 +7,14 @@ from typing import Any
 
 from ehap.errors import SettingsError
 from ehap.settings.build import check_keys, mapping_at, unknown
+from ehap.settings.criteria import FROM_CURVATURE
 from ehap.settings.deploy import Deploy
 from ehap.settings.latency import Latency
 from ehap.settings.prepare import Prepare
-from ehap.settings.prune import FROM_CURVATURE, Prune
+from ehap.settings.prune import Prune
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
+from ehap.settings.renamed import refuse_renamed
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
@@ -86,12 +88,12 @@ def check_names(config: Mapping[str, Any], grid: Grid) -> None:
                 raise SettingsError(
                     f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
                 )
-    for stage, kind in STAGES.items():
+    for stage in STAGES:
         selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
         _check_all(stage, mapping_at(config, stage), selectors, "selector")
-        _check_blocks(kind, config, stage)
-    _check_blocks(Trace, config, "curvatures")
-    _check_blocks(Qat, config, "schemes")
+        _check_blocks(stage, config, stage)
+    _check_blocks("trace", config, "curvatures")
+    _check_blocks("qat", config, "schemes")
     for method, block in mapping_at(config, "methods").items():
         _check_method(config, str(method), block)
 
@@ -102,7 +104,7 @@ def _check_method(config: Mapping[str, Any], method: str, block: Any) -> None:
         raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
     _check_all(where, block, ("curvature", "criterion", *OF_METHODS), "setting")
     for stage in OF_METHODS:
-        check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
+        _check_block(stage, block.get(stage, {}), f"{where}.{stage}")
     if "criterion" in block.get("prune", {}):
         raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
     curvature, criterion = block.get("curvature"), block.get("criterion")
@@ -127,10 +129,16 @@ def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
             raise unknown(where, str(name), allowed, noun)
 
 
-def _check_blocks(kind: type, config: Mapping[str, Any], key: str) -> None:
+def _check_blocks(stage: str, config: Mapping[str, Any], key: str) -> None:
     """Check the keys of every named block, also of those that this grid does not use."""
     for name, block in mapping_at(config, key).items():
-        check_keys(kind, {} if block is None else block, f"{key}.{name}")
+        _check_block(stage, {} if block is None else block, f"{key}.{name}")
+
+
+def _check_block(stage: str, block: Any, where: str) -> None:
+    if isinstance(block, Mapping):
+        refuse_renamed(stage, block, where)
+    check_keys(STAGES[stage], block, where)
 
 
 def _selectors() -> tuple[str, ...]:

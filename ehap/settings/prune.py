@@ -1,51 +1,50 @@
 """Settings of the prune stage."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from ehap.errors import SettingsError
 from ehap.settings.checks import count, share
-from ehap.settings.trace import Curvature, Trace
+from ehap.settings.criteria import FROM_CURVATURE, check_criterion
+from ehap.settings.trace import Trace
 
-Criterion = Literal[
-    "trace", "diagonal", "block", "gate", "fisher", "taylor", "magnitude", "bn-scale", "random"
-]  # those of Curvature, and three that need no images
 BUDGETS = ("prune_ratio", "params", "flops")  # the ways to say how much; one kind replaces another
 HOW_MUCH = (*BUDGETS, "fill")
-FROM_CURVATURE: tuple[str, ...] = get_args(Curvature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prune:
-    """How channels are ranked and how many go.
+    """How channels are ranked, and how many are removed.
 
-    criterion: trace = the paper's sensitivity (Eq. 8); diagonal, block, gate, fisher, taylor: see ``trace.criteria``;
-        magnitude = mean squared weight; bn-scale = |γ| of the BatchNorm behind the channel (network slimming, Liu
-        et al. 2017, arXiv:1708.06519); random = a seeded draw.
-    with_magnitude: Scores are the geometric mean of the criterion's and the mean squared weight.
-    normalise: lamp divides each score by the sum of the scores in its layer that are no smaller (Lee et al. 2021,
-        arXiv:2010.07611), which balances layers; none is the paper's.
-    residual: union = residual branches are pruned independently, a stream carries what any branch writes (HAP's);
-        tied = all writers of a stream keep the same channels, their scores are added (dependency-graph pruners').
-    prune_ratio: Share of the channels in the global ranking that is removed (the paper's way to say how much).
-    params, flops: Budgets: what remains / what there was. Give prune_ratio, or one budget, or both budgets.
-    fill: Of two budgets. first = channels go in the order of the ranking until both are met, which usually leaves room
-        in one of them; both = scores of a layer are divided by a power, between -1 and 1, of the positions of its map,
-        such that both are used up, or nearly: with a positive power large maps lose more, and FLOPs go rather than
-        parameters. A block that names a budget of its own names its fill, too.
-    prune_ratio_limit: A layer loses at most this share of its channels.
-    min_channels: A layer keeps at least so many channels, or all that it has.
-    round_to: Widths of layers are rounded up to multiples of it, as far as a layer has channels. With residual union a
-        stream carries what any branch writes, of any width; tied rounds streams, too, and so does ``deploy.round_to``.
-    rounds: The channels go in so many rounds, with the scores of what is left computed anew in each (exact traces
-        only).
-    weights: new = the pruned network starts from new weights and trains as ``pretrain`` says, for the epochs of both
-        stages, with what the method's own ``finetune`` says: what the architecture alone is worth.
-    rule: as_published removes channels as the published code does, its slips included: one channel more, the limit by
-        a threshold that keeps channel 0 where it leaves none, and unions in the order of a Python set.
+    criterion: A name from the table [criteria](#criteria), or ``package.module:function`` for a function of your own.
+        config/README.md describes such a function.
+    with_magnitude: Scores are the geometric mean of the criterion's score and the mean squared weight.
+    normalise: none = scores as they are, as in the paper. lamp = each score is divided by the sum of the scores in its
+        layer that are no smaller (Lee et al. 2021, arXiv:2010.07611). This balances the layers.
+    residual: union = residual branches are pruned independently, and a stream carries the union of their channels, as
+        in HAP. tied = all writers of a stream keep the same channels and their scores are added, as in pruners by dependency graphs.
+    prune_ratio: Share of all ranked channels that is removed, as in the paper.
+    params, flops: Budgets: share of the dense network's parameters or FLOPs that is kept. Give prune_ratio, one budget,
+        or both budgets.
+    fill: For two budgets. first = channels are removed in the order of the ranking until both budgets are met; one of
+        them is then usually not used up. both = scores of a layer are divided by a power, between -1 and 1, of the
+        number of positions of its feature map, so that both budgets are nearly used up. A positive power removes more
+        channels of large maps, and so FLOPs rather than parameters. A block with a budget of its own also needs a fill
+        of its own.
+    prune_ratio_limit: Largest share of its channels that a layer loses.
+    min_channels: Smallest number of channels that a layer keeps; a layer with fewer keeps all.
+    round_to: Widths of layers are rounded up to multiples of this number, up to the dense width. With residual union a
+        stream may have any width; tied rounds streams, too. ``deploy.round_to`` does as well.
+    rounds: Number of rounds. Each round removes a part of the channels and computes the scores of the rest anew. More
+        than one needs a curvature of estimator exact.
+    reinitialize: true = the pruned network gets new random weights. It trains with the settings of ``pretrain`` for the
+        epochs of both stages; the method's own ``finetune`` settings win. This measures the architecture alone.
+    rule: exact = removes exactly the wanted channels. as_published = removes channels as the published code does, with
+        its faults: one channel more, the limit by a threshold that keeps channel 0 where it leaves none, and unions in
+        the order of a Python set.
     """
 
-    criterion: Criterion
+    criterion: str
     with_magnitude: bool = False
     normalise: Literal["none", "lamp"] = "none"
     residual: Literal["union", "tied"] = "union"
@@ -57,12 +56,11 @@ class Prune:
     min_channels: int = 1
     round_to: int = 1
     rounds: int = 1
-    weights: Literal["kept", "new"] = "kept"
+    reinitialize: bool = False
     rule: Literal["exact", "as_published"] = "exact"
 
     def __post_init__(self) -> None:
-        if self.criterion not in get_args(Criterion):
-            raise SettingsError(f"criterion: expected one of {', '.join(get_args(Criterion))}, got {self.criterion!r}.")
+        check_criterion(self.criterion)
         share("prune_ratio", self.prune_ratio, zero=True, one=False)
         share("params", self.params, zero=False, one=True)
         share("flops", self.flops, zero=False, one=True)
@@ -72,36 +70,49 @@ class Prune:
         count("rounds", self.rounds, 1)
         if (self.prune_ratio is None) == (self.params is None and self.flops is None):
             raise SettingsError(
-                "give either prune_ratio (share of channels removed) or a budget, params, flops or both (shares kept), "
+                "give either prune_ratio (share of channels removed) or a budget (params, flops or both; shares kept), "
                 f"got prune_ratio={self.prune_ratio}, params={self.params} and flops={self.flops}."
             )
         if self.fill == "both" and (self.params is None or self.flops is None):
             raise SettingsError(
-                f"fill both is about two budgets, got params={self.params} and flops={self.flops}; give both, or say "
+                f"fill both needs two budgets, got params={self.params} and flops={self.flops}; give both, or write "
                 "fill: first."
             )
         if self.rounds > 1 and self.criterion not in FROM_CURVATURE:
             raise SettingsError(
-                f"rounds: the scores of criterion {self.criterion} stay what they are; expected 1, got {self.rounds}."
+                f"rounds must be 1 for criterion {self.criterion}, got {self.rounds}: its scores do not change from "
+                "round to round."
             )
         if self.with_magnitude and self.criterion == "magnitude":
-            raise SettingsError("with_magnitude is for another criterion than magnitude itself.")
+            raise SettingsError("with_magnitude needs another criterion than magnitude itself.")
         own = (self.with_magnitude, self.normalise, self.residual, self.min_channels, self.round_to, self.rounds)
         plain = own == (False, "none", "union", 1, 1, 1)
         if self.rule == "as_published" and (self.prune_ratio is None or not plain):
             raise SettingsError(
-                "rule as_published knows prune_ratio and prune_ratio_limit only; leave out budgets, "
-                "with_magnitude, normalise, residual, min_channels, round_to and rounds."
+                "rule as_published has prune_ratio and prune_ratio_limit only; leave out budgets, with_magnitude, "
+                "normalise, residual, min_channels, round_to and rounds."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """What pruning in several rounds takes; a run puts it together.
+    """Settings of pruning in several rounds; a run puts them together.
 
     prune: Settings of the prune stage.
-    trace: How each round is scored.
+    trace: Settings of the scores of each round.
     """
 
     prune: Prune
     trace: Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnCriterion:
+    """Settings of pruning by a function of your own; a run puts them together.
+
+    prune: Settings of the prune stage.
+    batch_size: Images of the Hessian batch, ``trace.batch_size``; 0 where the function takes no images.
+    """
+
+    prune: Prune
+    batch_size: int

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
+from ehap.settings.also_read import folders
 from ehap.settings.build import build, mapping_at, unknown
 from ehap.settings.deploy import ENGINE_BITS, Deploy
 from ehap.settings.latency import Latency
 from ehap.settings.machine import Machine
 from ehap.settings.names import STAGES, Grid, check_names, is_name
 from ehap.settings.prepare import Prepare
-from ehap.settings.prune import BUDGETS, HOW_MUCH, Prune, Rounds
+from ehap.settings.own_criterion import OF_IMAGES, asked, is_own
+from ehap.settings.prune import BUDGETS, HOW_MUCH, OwnCriterion, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.sweeps import with_sweeps
@@ -41,16 +43,6 @@ class Tables(Grid):
     also_read: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlsoRead:
-    """Records made elsewhere.
-
-    also_read: Folders of the same form as ``results/<run>``, whose records the tables show too, with their device.
-    """
-
-    also_read: tuple[str, ...] = ()
-
-
 class Run:
     """A checked configuration, and the settings of each cell.
 
@@ -73,7 +65,7 @@ class Run:
         self.name = _name(config)
         self.machine = build(Machine, config.get("machine", {}), "machine")
         self.grid = build(Grid, config.get("grid", {}), "grid")
-        self.also_read = _folders(config)
+        self.also_read = folders(config)
         check_names(config, self.grid)
         for _ in self._every_setting():
             pass
@@ -111,15 +103,25 @@ class Run:
         assert curvature is not None  # see Prune: only criteria from a curvature have rounds
         return Rounds(prune=self.prune(dataset, model, method), trace=self.trace(dataset, model, curvature))
 
+    def own_criterion(self, dataset: str, model: str, method: str) -> OwnCriterion:
+        """Return the budget of a method that ranks by a function of the user's, and how many images that gets."""
+        prune = self.prune(dataset, model, method)
+        try:
+            wanted = set(OF_IMAGES) & set(asked(prune.criterion, Path.cwd()))
+        except SettingsError as error:
+            raise SettingsError(f"methods.{method}: {error}") from None
+        size = self._built(Trace, "trace", dataset, model).batch_size if wanted else 0
+        return OwnCriterion(prune=prune, batch_size=size)
+
     def reconstruct(self, dataset: str, model: str, method: str) -> Reconstruct:
         """Return how the pruned network is repaired without labels; with no images, not at all."""
         override = self._override(method, "reconstruct")
         settings = self._built(Reconstruct, "reconstruct", dataset, model, (f"methods.{method}.reconstruct", override))
         prune = self.prune(dataset, model, method)
-        if settings.images and (prune.rule == "as_published" or prune.weights == "new"):
+        if settings.images and (prune.rule == "as_published" or prune.reinitialize):
             raise SettingsError(
-                f"methods.{method}: a network of prune.rule as_published, or of prune.weights new, cannot be "
-                "reconstructed; say reconstruct: {images: 0}."
+                f"methods.{method}: a network with prune.rule as_published or prune.reinitialize cannot be "
+                "reconstructed; write reconstruct: {images: 0}."
             )
         return settings
 
@@ -137,13 +139,13 @@ class Run:
         """Return how the pruned network is trained on: from new weights, as in pretraining, for the epochs of both."""
         override = self._override(method, "finetune")
         settings = self._built(Finetune, "finetune", dataset, model, (f"methods.{method}.finetune", override))
-        if self.prune(dataset, model, method).weights == "kept":
+        if not self.prune(dataset, model, method).reinitialize:
             return settings
         first = self.pretrain(dataset, model)
         if not first.epochs and not {"epochs", "learning_rate"} <= set(override):
             raise SettingsError(
-                f"methods.{method}: prune.weights new trains as in pretrain, but that has no epochs: its weights are "
-                "given; say the epochs and learning_rate of the whole training under finetune of the method."
+                f"methods.{method}: prune.reinitialize trains as in pretrain, which has no epochs here: its weights are "
+                "given; write the epochs and learning_rate of the whole training under finetune of the method."
             )
         own = {name: getattr(settings, name) for name in override}
         shared = {name: value for name, value in asdict(first).items() if name != "weights"}
@@ -256,7 +258,10 @@ class Run:
             )
 
     def _check_files(self) -> None:
-        """Raise unless there is every file of weights from which a dense network starts."""
+        """Raise unless there is every file of weights, and every function of the user's by which a method ranks."""
+        for dataset, model, method in product(self.grid.datasets, self.grid.models, self.grid.methods):
+            if is_own(self.prune(dataset, model, method).criterion):
+                self.own_criterion(dataset, model, method)
         for dataset, model, seed in product(self.grid.datasets, self.grid.models, self.grid.seeds):
             file = self.pretrain(dataset, model).file(dataset, model, seed)
             if file and not Path(file).is_file():
@@ -286,12 +291,3 @@ def _name(config: Mapping[str, Any]) -> str:
     if not is_name(name):
         raise SettingsError(f"name: expected letters, digits, - and _ (the folder under results/), got {name!r}.")
     return str(name)
-
-
-def _folders(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the folders of other records; a missing one is an error now, not when the tables are made."""
-    folders = build(AlsoRead, {"also_read": config.get("also_read") or ()}, "the configuration").also_read
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise SettingsError(f"also_read: expected a folder of records, but there is none at {folder}.")
-    return folders
