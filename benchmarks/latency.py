@@ -30,9 +30,10 @@ from ehap.engines.onnxruntime import in_integers as in_integer_kernels
 from ehap.errors import PlanError
 from ehap.evaluation import flops, parameters
 from ehap.graph.folding import fuse_norms
+from ehap.graph.layers import layer_weights
 from ehap.latency.turns import each_turn, in_turns
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Planner, layer_weights, magnitude, mask_, prune
+from ehap.pruning import Planner, magnitude, mask_, prune
 from ehap.pruning.padding import expanded, placements
 from ehap.quantization import SimulatedNetwork, layer_names, pack_on_noise, to_tensors, unpack
 from ehap.records import read_record, read_tensors, write_tensors

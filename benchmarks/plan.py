@@ -14,9 +14,10 @@ import torch
 
 from benchmarks.results import write_benchmark
 from ehap.errors import PlanError
-from ehap.graph.channels import PruningPlan
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Planner, layer_weights, random_scores
+from ehap.pruning import Planner, random_scores
+from ehap.pruning.plan import PruningPlan
 from ehap.runtime.device import choose_device, device_name, slug
 from ehap.settings import Prune
 from ehap.settings.names import MODELS

@@ -20,16 +20,17 @@ from ehap.data import DATASETS, hessian_batch, normalise
 from ehap.errors import PlanError
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.graph.channels import Kept
+from ehap.graph.layers import layer_weights
 from ehap.graph.layout import channels_last_
 from ehap.graph.union import unions_by_matrix
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Planner, layer_weights, magnitude, prune, random_scores
+from ehap.pruning import Planner, magnitude, prune, random_scores
+from ehap.pruning.criteria import scores_from
 from ehap.records import read_tensors
 from ehap.repair.distillation import distill
 from ehap.repair.reconstruction import reconstruct
 from ehap.runtime.device import choose_device, device_name, slug, synchronize
 from ehap.settings import Finetune, Prune, Reconstruct
-from ehap.stages.prune import scores_from
 from ehap.training import RECALIBRATION_IMAGES, fit, recalibrate_
 
 OURS = {
@@ -86,7 +87,7 @@ def ours(name: str, share: float, of_flops: float | None = None) -> tuple[nn.Mod
     elif chosen.criterion == "random":
         kept = planner(random_scores(layer_weights(dense), args.seed), chosen).kept
     else:
-        found = channel_scores(dense, *batch, chosen.criterion)[chosen.criterion]  # type: ignore[arg-type, index]
+        found = channel_scores(dense, *batch, chosen.criterion)[chosen.criterion]
         kept = planner(scores_from(dense, chosen.criterion, found), chosen).kept
     return prune(dense, kept), kept
 

@@ -13,8 +13,9 @@ import torch
 
 from benchmarks.results import write_benchmark
 from ehap.evaluation import flops, parameters
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Planner, layer_weights, magnitude, prune
+from ehap.pruning import Planner, magnitude, prune
 from ehap.repair.reconstruction import reconstruct
 from ehap.runtime.device import choose_device, device_name, slug
 from ehap.runtime.memory import PeakMemory

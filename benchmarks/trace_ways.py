@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import rademacher
 from ehap.curvature.products import FIRST_ORDER_SCALE
 from ehap.curvature.regular import regular_samples
 from ehap.curvature.traces import channel_traces
+from ehap.graph.layers import layer_weights
 from ehap.runtime.checkpointing import NO_CHECKPOINTS, NoCheckpoints
 from ehap.runtime.device import precision_context, synchronize
 from ehap.runtime.memory import PeakMemory
@@ -101,7 +101,7 @@ def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int, c
 
     def start() -> tuple[list[Tensor], Product]:
         model.eval()
-        weights = channel_weights(model)
+        weights = layer_weights(model)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in weights)
         operator = HessianLinearOperator(
@@ -156,12 +156,12 @@ def published_samples(
         model: In eval mode, on the device of the images.
         images: (N, 3, H, W), normalised.
         labels: (N,) int64.
-        totals: Parameter name to (C_out,) float64 on the CPU.
+        totals: Module path to (C_out,) float64 on the CPU.
         samples: Random vectors.
         item_by_item: A Python loop and one ``.item()`` a channel, or one sum a layer.
         precision: fp16 and bf16 under autocast.
     """
-    weights = channel_weights(model)
+    weights = layer_weights(model)
     scale = 1.0 if precision == "fp32" else FIRST_ORDER_SCALE
     with precision_context(precision, images.device):
         loss = cross_entropy(model(images), labels) * scale
@@ -186,9 +186,7 @@ def _timed(
     model: nn.Module, images: Tensor, samples: int, clock: Clock, sampler: Callable[..., Iterator[None]]
 ) -> Cost:
     model.eval()
-    totals = {
-        name: torch.zeros(weight.shape[0], dtype=torch.float64) for name, weight in channel_weights(model).items()
-    }
+    totals = {name: torch.zeros(weight.shape[0], dtype=torch.float64) for name, weight in layer_weights(model).items()}
     each = []
     with PeakMemory(images.device) as memory:
         began = _now(images.device, clock)

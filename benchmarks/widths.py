@@ -24,9 +24,10 @@ from ehap.engines.exact_sums import how_exact, set_option_
 from ehap.engines.onnxruntime import OnnxNetwork, exported, to_onnx, widen
 from ehap.evaluation import flops, parameters
 from ehap.graph.folding import fuse_norms
+from ehap.graph.layers import layer_weights
 from ehap.latency.turns import in_turns
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import layer_weights, prune
+from ehap.pruning import prune
 from ehap.pruning.padding import expanded, placements
 from ehap.quantization import pack_on_noise, unpack
 from ehap.runtime.device import device_name, instruction_sets, slug

@@ -10,6 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from ehap.errors import SettingsError
 from ehap.settings.names import DATASETS, DENSE, MODELS
+from ehap.settings.own_criterion import is_own
 from ehap.settings.run import Run
 from ehap.workflow.cells import canonical, cell_settings, page_files, record_paths
 from ehap.workflow.cluster import check_paths, keep_asking, quote_interpreter
@@ -18,12 +19,15 @@ from ehap.workflow.configuration import check_files
 from ehap.workflow.digest import source_digest
 from ehap.workflow.forecast import rates, summary, task_of
 from ehap.workflow.gpus import local_gpus
+from ehap.workflow.own_code import own_files
 from ehap.workflow.sources import beside
 from ehap.workflow.start import at_the_end, compare_at_start, note_plan
 
 try:
     check_files([Path(file) for file in workflow.configfiles])
     RUN = Run(config)
+    for criterion in RUN.own_criteria():
+        own_files(criterion, ROOT)  # refused now if they cannot be followed
 except SettingsError as error:
     sys.exit(f"error in the configuration: {error}")
 
@@ -84,9 +88,10 @@ def gpu_percent(stage):
     return lambda wildcards: RUN.machine.gpu_percent(stage, wildcards.model)
 
 
-def digest(script):
-    """Changes when the script, the package code it imports or a pinned library version changes."""
-    return source_digest(SCRIPTS / script, ROOT, ROOT / "envs" / "lock.txt")
+def digest(script, criterion=""):
+    """Changes when the script, the code that it imports or a pinned library version changes; the user's code, too."""
+    lock = ROOT / "envs" / "lock.txt"
+    return source_digest(SCRIPTS / script, ROOT, lock, criterion)
 
 
 def plan_of(jobs):
@@ -116,10 +121,10 @@ def refuse_slow_traces(jobs):
     for job in jobs:
         if job.rule.name in ("trace", "trace_part"):
             settings = trace_settings(job.wildcards)
-            if settings.precision == "fp16" and settings.slow == "refuse":
+            if settings.precision == "fp16" and not settings.allow_cpu_fp16:
                 sys.exit(
-                    f"error: curvature {job.wildcards.curvature}: FP16 is some 80 times slower on a CPU; use "
-                    "precision bf16 or estimator exact, run on a GPU, or say slow: accept."
+                    f"error: curvature {job.wildcards.curvature}: FP16 is about 80 times slower on a CPU; use "
+                    "precision bf16 or estimator exact, run on a GPU, or write allow_cpu_fp16: true."
                 )
 
 

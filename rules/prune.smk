@@ -1,8 +1,17 @@
 def prune_settings(wildcards):
     """What the method's prune script takes: how traces are computed, too, where it computes them anew."""
     names = wildcards.dataset, wildcards.model, wildcards.method
+    if own_criterion(wildcards):
+        return canonical(asdict(RUN.own_criterion(*names)))
     settings = RUN.rounds(*names) if in_rounds(wildcards) else RUN.prune(*names)
     return canonical(asdict(settings))
+
+
+def own_criterion(wildcards):
+    """The criterion of a method that ranks by a function of the user's; otherwise an empty text."""
+    names = wildcards.dataset, wildcards.model, wildcards.method
+    criterion = RUN.prune(*names).criterion
+    return criterion if is_own(criterion) else ""
 
 
 def in_rounds(wildcards):
@@ -10,7 +19,9 @@ def in_rounds(wildcards):
 
 
 def prune_script(wildcards):
-    """Only pruning in rounds depends on the code of curvature."""
+    """Only pruning in rounds depends on the code of curvature, and only a function of the user's on that."""
+    if own_criterion(wildcards):
+        return "prune_own.py"
     return "prune_rounds.py" if in_rounds(wildcards) else "prune.py"
 
 
@@ -21,7 +32,9 @@ def prune_inputs(wildcards):
     curvature = RUN.curvature(wildcards.method)
     if curvature is not None:
         found["traces"] = f"{RESULTS}/trace/{cell}/{curvature}/traces.safetensors"
-    if in_rounds(wildcards):
+    names = wildcards.dataset, wildcards.model, wildcards.method
+    asks = own_criterion(wildcards) and RUN.own_criterion(*names).batch_size
+    if in_rounds(wildcards) or asks:
         found["data"] = f"{RESULTS}/prepare/{wildcards.dataset}/data.safetensors"
     return found
 
@@ -67,7 +80,7 @@ rule prune:
         script=prune_script,
         settings=prune_settings,
         files=prune_arguments,
-        code=lambda wildcards: digest(prune_script(wildcards)),
+        code=lambda wildcards: digest(prune_script(wildcards), own_criterion(wildcards)),
     shell:
         "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --plan {output.plan:q} --pruned {output.pruned:q}"
         " --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from ehap.curvature.frozen import channel_weights, check_plain_weights
+from ehap.curvature.frozen import check_plain_weights
 from ehap.errors import ArchitectureError, DataError, NumericsError
 from ehap.graph import output_of
+from ehap.graph.layers import layer_weights
 from ehap.graph.tracing import check_readable, copied
 
 
@@ -41,7 +42,7 @@ def checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         raise DataError(
             f"expected a Hessian batch of finite images, got {len(images)} images, some NaN or none at all."
         )
-    if not channel_weights(model):
+    if not layer_weights(model):
         raise ArchitectureError("expected a network with at least one convolution or linear layer.")
     broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
     if broken:

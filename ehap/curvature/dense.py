@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from ehap.curvature.frozen import channel_weights
+from ehap.graph.layers import layer_weights
 
 
 def dense_hessian(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -19,22 +19,22 @@ def dense_hessian(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         labels: (N,) int64.
 
     Returns:
-        (P, P) in the order of channel_weights, each weight flattened; in loss units per squared weight unit.
+        (P, P) in the order of layer_weights, each weight flattened; in loss units per squared weight unit.
     """
-    weights = channel_weights(model)
+    weights = layer_weights(model)
     flat = torch.cat([weight.detach().flatten() for weight in weights.values()])
 
     def loss(vector: Tensor) -> Tensor:
         parts = vector.split([weight.numel() for weight in weights.values()])
-        named = {name: part.view_as(weights[name]) for name, part in zip(weights, parts, strict=True)}
+        named = {f"{name}.weight": part.view_as(weights[name]) for name, part in zip(weights, parts, strict=True)}
         return cross_entropy(functional_call(model, named, (images,)), labels)
 
     return torch.func.hessian(loss)(flat)  # type: ignore[no-any-return]
 
 
 def dense_channel_traces(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return the exact channel traces read off the dense Hessian: parameter name to (C_out,)."""
+    """Return the exact channel traces of the dense Hessian: module path to (C_out,)."""
     diagonal = dense_hessian(model, images, labels).diagonal()
-    weights = channel_weights(model)
+    weights = layer_weights(model)
     parts = diagonal.split([weight.numel() for weight in weights.values()])
     return {name: part.view(weights[name].shape[0], -1).sum(1) for name, part in zip(weights, parts, strict=True)}

@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from ehap.curvature.criteria import SCORES, at_gates, of_hessian
 from ehap.curvature.factors import loss_factors, sketch_of_rest
-from ehap.curvature.frozen import frozen_copy
+from ehap.curvature.frozen import Frozen, frozen_copy
+from ehap.curvature.layer_scores import LayerPass
 from ehap.curvature.layers import ExactLayer, check_layers, exact_layer
 from ehap.curvature.linearity import check_linear
 from ehap.curvature.partial import Partial
-from ehap.curvature.samples import Taps, positions, squared_norms, tapped, unfolded, weighted_squares
+from ehap.curvature.samples import Taps, by_position, output_gradients, tapped, wide_type
 from ehap.errors import ArchitectureError, NumericsError
 from ehap.graph.reading import EXAMPLES, check_reading, check_twin
 from ehap.graph.tracing import check_readable, copied
@@ -33,12 +35,8 @@ from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
 from ehap.runtime.device import precision_context
 from ehap.runtime.progress import logger
 from ehap.settings import Trace
-from ehap.settings.trace import Curvature
 
 CPU_CHUNK, GPU_CHUNK = 16, 128
-EMPIRICAL: tuple[Curvature, ...] = ("fisher", "taylor")
-"""Scores from the gradient of each image's own loss; the others come from the Hessian's columns."""
-AT_GATES: tuple[Curvature, ...] = ("gate", *EMPIRICAL)
 BLOCK_BYTES = (2**29, 2**32)  # of gradients that are held at once, on a CPU and on a GPU
 FP16_SCALE, LOWEST_SCALE, BACK_OFF = 2.0**8, 2.0**-16, 4.0
 
@@ -47,8 +45,8 @@ class State(TypedDict):
     """Where a computation stands: chunks done, and what each has found."""
 
     done: int
-    rows: dict[Curvature, Tensor]
-    sketch: dict[Curvature, Tensor]
+    rows: dict[str, Tensor]
+    sketch: dict[str, Tensor]
     seconds: float
 
 
@@ -87,31 +85,14 @@ class Exact:
         projection: Tensor | None = None,
     ) -> None:
         self._done, self._before, self._began = 0, 0.0, time.perf_counter()
-        check_readable(model)
-        quiet = copied(model).eval()
-        graph_module = check_linear(quiet) if settings.approximate == "no" else None
-        frozen = frozen_copy(quiet, channels_last=False)
-        check_layers(quiet)
-        gates = [criterion for criterion in settings.criteria if criterion in AT_GATES]
-        if gates and frozen.loose_norms:
-            raise ArchitectureError(
-                f"{frozen.loose_norms[0]}: criterion {gates[0]} expects every BatchNorm directly behind a convolution "
-                "of its own, and a plain one of torch.nn; trace, diagonal and block do without."
-            )
-        self.reading: Agreement | None = None
-        if not trusted:
-            self.reading = check_twin(model, frozen.network, images[:EXAMPLES])
-        if not trusted and graph_module is not None:
-            self.reading = check_reading(model, images[:EXAMPLES], graph_module)
-        self._model, self.ends = frozen.network, frozen.ends
-        self._model.requires_grad_(False)
-        self._layers = {name.removesuffix(".weight"): exact_layer(layer) for name, layer in frozen.layers.items()}
         self._settings, self._seed, self._images, self._labels = settings, seed, images, labels
         self._projection = projection
-        self._criteria = settings.criteria
-        self._hessian = [criterion for criterion in self._criteria if criterion not in EMPIRICAL]
-        self._empirical = len(self._hessian) < len(self._criteria)
+        self._hessian = of_hessian(settings.criteria)
+        self._own_loss = len(self._hessian) < len(settings.criteria)
         self._sketched = self._hessian if settings.eigen_tolerance else []
+        frozen, self.reading = self._read(model, trusted)
+        self._model, self.ends = frozen.network.requires_grad_(False), frozen.ends
+        self._layers = {name: exact_layer(layer) for name, layer in frozen.layers.items()}
         self._size = settings.micro_batch or (CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK)
         self.chunks = -(-len(images) // self._size)
         bounds = [self.chunks * number // shard[1] for number in (shard[0], shard[0] + 1)]
@@ -122,8 +103,27 @@ class Exact:
             self._channels[name] = slice(channels, channels + len(layer.factor))
             channels += len(layer.factor)
         empty = torch.zeros(len(self._numbers), channels, device=images.device, dtype=torch.float64)
-        self._rows = {criterion: empty.clone() for criterion in self._criteria}
+        self._rows = {criterion: empty.clone() for criterion in settings.criteria}
         self._sketch = {criterion: empty.unsqueeze(1).repeat(1, 2, 1) for criterion in self._sketched}
+
+    def _read(self, model: nn.Module, trusted: bool) -> tuple[Frozen, Agreement | None]:
+        """Return a private copy of the network, and how well it agrees with the network."""
+        settings, examples = self._settings, self._images[:EXAMPLES]
+        check_readable(model)
+        quiet = copied(model).eval()
+        graph_module = check_linear(quiet) if settings.approximate == "no" else None
+        frozen = frozen_copy(quiet, channels_last=False)
+        check_layers(quiet)
+        gates = at_gates(settings.criteria)
+        if gates and frozen.loose_norms:
+            raise ArchitectureError(
+                f"{frozen.loose_norms[0]}: criterion {gates[0]} expects every BatchNorm directly behind a convolution "
+                "of its own, and a plain one of torch.nn; use trace, diagonal or block."
+            )
+        if trusted:
+            return frozen, None
+        reading = check_twin(model, frozen.network, examples)
+        return frozen, reading if graph_module is None else check_reading(model, examples, graph_module)
 
     @property
     def chunks_to_do(self) -> int:
@@ -162,7 +162,7 @@ class Exact:
             logits = self._model(images.clone())  # a network may write over what it is given
         if not logits.isfinite().all():
             raise NumericsError("the logits hold NaN or Inf; use precision bf16 or fp32, or check the network.")
-        columns = self._columns(logits.detach().to(_wide(logits)), self._labels[chunk], number)
+        columns = self._columns(logits.detach().to(wide_type(logits)), self._labels[chunk], number)
         columns = (scale * columns).to(logits.dtype)
         outputs = [output for each in taps.outputs.values() for output in each]
         blocks = self._blocks(columns, outputs)
@@ -170,7 +170,7 @@ class Exact:
             rows[row] = 0  # of a try at a higher scale
         for block in blocks:
             last = block is blocks[-1]
-            gradients = _gradients(logits, outputs, block, keep=not last)
+            gradients = output_gradients(logits, outputs, block, keep=not last)
             self._add_columns(row, scale, taps, gradients, images, last)
         return all(bool(rows[row].isfinite().all()) for rows in self._rows.values())
 
@@ -179,7 +179,7 @@ class Exact:
         each = sum(output.numel() * output.element_size() for output in outputs)
         most = BLOCK_BYTES[self._images.device.type == "cuda"]
         size = max(1, most // max(1, each))
-        special = bool(self._sketched) + self._empirical
+        special = bool(self._sketched) + self._own_loss
         count = len(columns) - special
         firsts = list(range(0, max(1, count), size))
         return [columns[first : first + size if first != firsts[-1] else None] for first in firsts]
@@ -196,10 +196,10 @@ class Exact:
                 continue
             if any(len(values) != len(images) for values in (*taps.inputs[name], *taps.outputs[name])):
                 raise ArchitectureError(f"{name}: expected one input and output for each image, in dimension 0.")
-            found = self._found(layer, taps.inputs[name], taps.outputs[name], deltas, last)
+            seen = self._seen(layer, taps.inputs[name], taps.outputs[name], deltas, last)
             channels = self._channels[name]
-            for criterion, values in found.items():
-                each = values / (scale if criterion == "taylor" else scale**2) / len(self._images)
+            for criterion in self._settings.criteria if last else self._hessian:
+                each = SCORES[criterion].score(seen) / scale ** SCORES[criterion].degree / len(self._images)
                 self._rows[criterion][row, channels] += each.sum((0, 1))
                 if last and criterion in self._sketched:
                     moments = torch.stack([each[-1].sum(0), each[-1].square().sum(0)])
@@ -235,37 +235,17 @@ class Exact:
             generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
             signs = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
             found.append(sketch_of_rest(logits, found[0], signs).unsqueeze(0))
-        if self._empirical:
+        if self._own_loss:
             found.append((logits.softmax(1) - one_hot(labels, logits.shape[1])).unsqueeze(0))
         columns = torch.cat(found)
         return columns if self._projection is None else columns @ self._projection
 
-    def _found(
+    def _seen(
         self, layer: ExactLayer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]], last: bool
-    ) -> dict[Curvature, Tensor]:
-        """Return criterion → float64 (K, N, C), one a column and image; empirical scores of the last block only."""
-        geometry = layer.geometry
-        delta = torch.cat([torch.stack([positions(geometry, one) for one in each]) for each in deltas], dim=3)
-        own = delta[-1:]  # of each image's own loss, where empirical scores are asked for
-        delta = delta[:-1] if self._empirical and last else delta
-        found: dict[Curvature, Tensor] = {}
-        if {"trace", "diagonal"} & set(self._criteria):
-            patches = torch.cat([unfolded(geometry, each.to(delta.dtype)) for each in inputs], dim=3)
-            if "trace" in self._criteria:
-                found["trace"] = squared_norms(patches, delta).double() * layer.factor.square()
-            if "diagonal" in self._criteria:
-                squares = weighted_squares(patches, delta, layer.weight.square()).double()
-                found["diagonal"] = squares * layer.factor.square() / 2
-        value = torch.cat([positions(geometry, each.detach()) for each in outputs], dim=2)
-        if "gate" in self._criteria:
-            found["gate"] = _inner(delta, value).square() / 2
-        if "block" in self._criteria:
-            found["block"] = _inner(delta, value - layer.bias.view(-1, 1)).square() / 2
-        if last and "fisher" in self._criteria:
-            found["fisher"] = _inner(own, value).square() / 2
-        if last and "taylor" in self._criteria:
-            found["taylor"] = _inner(own, value).abs()
-        return found
+    ) -> LayerPass:
+        """Return what scores of a layer are computed from; the last block of columns ends with that of the own loss."""
+        delta = torch.cat([torch.stack([by_position(layer.geometry, one) for one in each]) for each in deltas], dim=3)
+        return LayerPass(layer, delta[:-1] if self._own_loss and last else delta, delta[-1:], inputs, outputs)
 
     def state(self) -> State:
         """Return all that the computation needs to go on from here."""
@@ -284,31 +264,3 @@ class Exact:
         rows = {name: values.cpu() for name, values in self._rows.items()}
         sketch = {name: values.cpu() for name, values in self._sketch.items()}
         return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)
-
-
-def _gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor, keep: bool) -> list[Sequence[Tensor]]:
-    """Return, for each output, the gradients of s_kᵀ z there, (N, …) for each of the K columns.
-
-    ``keep`` the graph for more columns.
-    """
-    if logits.device.type == "cuda":
-        batched = torch.autograd.grad(
-            logits, outputs, columns, retain_graph=keep, is_grads_batched=True, materialize_grads=True
-        )
-        return [tuple(each) for each in batched]
-    last = len(columns) - 1
-    by_column = [
-        torch.autograd.grad(logits, outputs, column, retain_graph=keep or index < last, materialize_grads=True)
-        for index, column in enumerate(columns)
-    ]
-    return list(zip(*by_column, strict=True))
-
-
-def _inner(delta: Tensor, value: Tensor) -> Tensor:
-    """Return Σ_p δ(p) a(p) of each column, image and channel: (K, N, C) float64."""
-    wide = _wide(delta)
-    return (delta.to(wide) * value.to(wide)).sum(3).double()
-
-
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.float64 if values.dtype == torch.float64 else torch.float32

@@ -3,23 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from ehap.errors import ArchitectureError
 from ehap.graph.folding import FoldedConv, fold_norms, folded_norms
+from ehap.graph.layers import layer_weights
 from ehap.graph.layout import channels_last_
 from ehap.graph.tracing import check_readable, copied
 
 Layer = FoldedConv | nn.Conv2d | nn.Linear
-
-
-def channel_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights whose rows are channels: those of convolutions and linear layers, by parameter name."""
-    return {
-        f"{name}.weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear))
-    }
 
 
 def check_plain_weights(model: nn.Module) -> None:
@@ -72,7 +64,7 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
     else:
         twin, inside = folded, folded_norms(folded)
     every = dict(quiet.named_modules()) | dict(twin.named_modules())  # a layer that is never called is not traced
-    names = [name.removesuffix(".weight") for name in channel_weights(model)]
+    names = list(layer_weights(model))
     if not all(isinstance(every[name], (FoldedConv, nn.Conv2d, nn.Linear)) for name in names):
         # The traced network holds the weight only, not its layer.
         twin, inside, every = quiet, {}, dict(quiet.named_modules())
@@ -80,7 +72,7 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
     for name in names:
         found = every[name]
         assert isinstance(found, (FoldedConv, nn.Conv2d, nn.Linear))
-        layers[f"{name}.weight"] = found
+        layers[name] = found
     for module in (twin, *layers.values()):
         module.eval().requires_grad_(False)
         if channels_last:

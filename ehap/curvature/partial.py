@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ehap.errors import DataError, NumericsError
-from ehap.settings.trace import Curvature
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Partial:
 
     first: int
     of: int
-    rows: Mapping[Curvature, Tensor]
-    sketch: Mapping[Curvature, Tensor] = field(default_factory=dict)
+    rows: Mapping[str, Tensor]
+    sketch: Mapping[str, Tensor] = field(default_factory=dict)
     repeated: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int = 0
@@ -83,7 +82,7 @@ def sample_mean(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.mean(0), error
 
 
-def image_sum(part: Partial, criterion: Curvature, images: int) -> tuple[Tensor, Tensor]:
+def image_sum(part: Partial, criterion: str, images: int) -> tuple[Tensor, Tensor]:
     """Return the sum of rows that chunks of images add to a score, and its standard error, both (C,).
 
     Without a sketch nothing is random and the error is zero. With one it is estimated by the spread between images of

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ehap.curvature.exact import AT_GATES, Exact
-from ehap.curvature.frozen import channel_weights
+from ehap.curvature.criteria import SCORES, at_gates, of_hessian
+from ehap.curvature.exact import Exact
 from ehap.curvature.jacobian import Jacobian
 from ehap.errors import DataError, MismatchError
+from ehap.graph.layers import layer_weights
 from ehap.graph.reading import EXAMPLES, evaluating, output_of
 from ehap.graph.tracing import copied
 from ehap.settings import Trace
-from ehap.settings.trace import Curvature
 
 CHANNELS = 2
 """Channels of each layer that are looked at."""
@@ -32,7 +32,6 @@ MIXTURES, SPAN = 4, 4.0
 """Of the logits, and how far apart they are, at most."""
 NEGLIGIBLE = 1e-6
 """Scores of a layer below this share of the largest of all layers are compared with that."""
-OF_WEIGHTS: tuple[Curvature, ...] = ("trace", "diagonal", "block")
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ class _Proof:
         exact = Exact(model, images, labels, settings, seed, trusted=True, projection=self._projection)
         for _ in exact.run():
             pass
-        self._names = [name.removesuffix(".weight") for name in channel_weights(model)]
-        sizes = [len(weight) for weight in channel_weights(model).values()]
+        self._names = list(layer_weights(model))
+        sizes = [len(weight) for weight in layer_weights(model).values()]
         self._scores = {
             criterion: dict(zip(self._names, rows.sum(0).to(images.device).split(sizes), strict=True))
             for criterion, rows in exact.result().rows.items()
@@ -112,8 +111,8 @@ class _Proof:
         self._weights = {name: _weight(self._model.get_submodule(name)) for name in self._names}
         self._gates = {name: weight.new_ones(len(images), len(weight)) for name, weight in self._weights.items()}
         self._shown = slice(None)
-        self._of_weights = bool(set(OF_WEIGHTS) & set(settings.criteria))
-        self._of_gates = bool(set(AT_GATES) & set(settings.criteria))
+        of_gates = at_gates(settings.criteria)
+        self._of_weights, self._of_gates = len(of_gates) < len(settings.criteria), bool(of_gates)
         self._drawn = {
             name: torch.randperm(len(weight), generator=generator, device="cpu")[:CHANNELS].to(images.device)
             for name, weight in self._weights.items()
@@ -202,7 +201,7 @@ class _Proof:
                 drawn = self._drawn[name]
                 values = self._weights[name].detach()[drawn].flatten(1)
                 pairs = [
-                    each.score(criterion, name, values, label)
+                    SCORES[criterion].reference(each.of_layer(name, values, label))
                     for each, label in zip(jacobians, self._labels.tolist(), strict=True)
                 ]
                 wanted = torch.stack([score for score, _ in pairs]).mean(0)
@@ -221,7 +220,7 @@ class _Proof:
                 line[self._drawn[name][0]] = self._directions[name]
             wanted = {name: jacobians[0].along_weights(name, self._directions[name]) for name in lines}
             worst = self._compared_along("weights", self._weights, lines, wanted)
-        if "gate" in self._settings.criteria:
+        if at_gates(of_hessian(self._settings.criteria)):
             lines = {name: torch.zeros_like(gates) for name, gates in self._gates.items()}
             for name, line in lines.items():
                 line[0, self._drawn[name][0]] = 1

@@ -1,6 +1,6 @@
-"""What one pass of a network leaves behind: every layer's input, and the gradients at every layer's output."""
+"""Inputs and outputs of layers in one pass, gradients at the outputs, and sums of squares of both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,6 +42,28 @@ def tapped(layers: dict[str, nn.Module]) -> Iterator[Taps]:
             handle.remove()
 
 
+def output_gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor, keep: bool) -> list[Sequence[Tensor]]:
+    """Return, for each output, the gradients of s_kᵀ z there, (N, …) for each of the K columns s.
+
+    Args:
+        logits: (N, classes), z.
+        outputs: From which the logits are computed.
+        columns: (K, N, classes), s.
+        keep: Whether the graph is kept for more columns.
+    """
+    if logits.device.type == "cuda":
+        batched = torch.autograd.grad(
+            logits, outputs, columns, retain_graph=keep, is_grads_batched=True, materialize_grads=True
+        )
+        return [tuple(each) for each in batched]
+    last = len(columns) - 1
+    by_column = [
+        torch.autograd.grad(logits, outputs, column, retain_graph=keep or index < last, materialize_grads=True)
+        for index, column in enumerate(columns)
+    ]
+    return list(zip(*by_column, strict=True))
+
+
 def unfolded(layer: nn.Module, inputs: Tensor) -> Tensor:
     """Return what each output position of a layer reads: (N, groups, D, P), D weights of a channel, P positions."""
     if isinstance(layer, nn.Linear):
@@ -53,7 +75,7 @@ def unfolded(layer: nn.Module, inputs: Tensor) -> Tensor:
     return patches.view(len(inputs), layer.groups, -1, patches.shape[-1])
 
 
-def positions(layer: nn.Module, values: Tensor) -> Tensor:
+def by_position(layer: nn.Module, values: Tensor) -> Tensor:
     """Return a layer's output, or gradients there, as (N, C, P): P positions, 1 for a linear layer of vectors.
 
     Args:
@@ -87,9 +109,9 @@ def squared_norms(patches: Tensor, deltas: Tensor) -> Tensor:
         # FP16 overflows where activations are large
         safe = patches.float() if patches.dtype == torch.float16 else patches
         gram = safe.transpose(2, 3) @ safe
-        norms = ((delta.to(safe.dtype) @ gram).to(_wide(deltas)) * delta).sum(3)
+        norms = ((delta.to(safe.dtype) @ gram).to(wide_type(deltas)) * delta).sum(3)
     else:
-        norms = (delta @ patches.transpose(2, 3)).to(_wide(deltas)).square().sum(3)
+        norms = (delta @ patches.transpose(2, 3)).to(wide_type(deltas)).square().sum(3)
     return norms.view(count, groups, columns, channels // groups).permute(2, 0, 1, 3).reshape(columns, count, channels)
 
 
@@ -108,10 +130,11 @@ def weighted_squares(patches: Tensor, deltas: Tensor, factors: Tensor) -> Tensor
     groups, weights = patches.shape[1], patches.shape[2]
     delta = deltas.view(columns, count, groups, channels // groups, places).permute(1, 2, 0, 3, 4)
     gradients = delta.reshape(count, groups, -1, places) @ patches.transpose(2, 3)
-    squares = gradients.to(_wide(deltas)).square().view(count, groups, columns, channels // groups, weights)
+    squares = gradients.to(wide_type(deltas)).square().view(count, groups, columns, channels // groups, weights)
     sums = torch.einsum("ngkcd,gcd->kngc", squares, factors.to(squares.dtype).view(groups, -1, weights))
     return sums.reshape(columns, count, channels)
 
 
-def _wide(values: Tensor) -> torch.dtype:
+def wide_type(values: Tensor) -> torch.dtype:
+    """Return float64 for float64, otherwise float32."""
     return torch.float64 if values.dtype == torch.float64 else torch.float32

@@ -9,28 +9,28 @@ from torch import Tensor, nn
 
 from ehap.curvature.batch import checked_batch
 from ehap.curvature.exact import Exact
-from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.partial import Partial, image_sum, merge, sample_mean
 from ehap.curvature.proof import check_scores
 from ehap.curvature.stability import stability
 from ehap.errors import ArchitectureError, SettingsError
+from ehap.graph.layers import layer_weights
 from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
 from ehap.runtime.device import precision_context, synchronize
 from ehap.runtime.memory import PeakMemory
 from ehap.runtime.progress import logger, track
 from ehap.settings import Trace
-from ehap.settings.trace import Curvature, Until
+from ehap.settings.trace import Until
 
-Planner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
-"""From traces (parameter name to (C_out,)) to the channels that would be kept (layer name to indices)."""
+TracePlanner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
+"""From traces (module path to (C_out,)) to the channels that a plan keeps (module path to indices)."""
 
 
 @dataclass(frozen=True)
 class ChannelTraces:
     """Trace of the Hessian block of each channel, and what else was asked for.
 
-    scores: Criterion to parameter name to (C_out,) float64 on the CPU, in loss units (trace: per squared weight unit).
+    scores: Criterion to module path to (C_out,) float64 on the CPU, in loss units (trace: per squared weight unit).
     errors: The standard errors of ``scores``; zero where exact, infinite after a single sample.
     samples: Random vectors used; 0 where exact.
     seconds, peak_memory_bytes: What it cost; see PeakMemory for what is counted on a CPU.
@@ -41,8 +41,8 @@ class ChannelTraces:
         too, and score_difference, the largest one as a share of a layer's largest score.
     """
 
-    scores: dict[Curvature, dict[str, Tensor]]
-    errors: dict[Curvature, dict[str, Tensor]]
+    scores: dict[str, dict[str, Tensor]]
+    errors: dict[str, dict[str, Tensor]]
     samples: int
     seconds: float
     peak_memory_bytes: int
@@ -52,7 +52,7 @@ class ChannelTraces:
 
     @property
     def trace(self) -> dict[str, Tensor]:
-        """Parameter name to (C_out,) float64 on the CPU, in loss units per squared weight unit."""
+        """Module path to (C_out,) float64 on the CPU, in loss units per squared weight unit."""
         return self.scores["trace"]
 
     @property
@@ -68,7 +68,7 @@ def channel_traces(
     settings: Trace,
     seed: int = 0,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
-    planner: Planner | None = None,
+    planner: TracePlanner | None = None,
 ) -> ChannelTraces:
     """Compute the Hessian trace of every channel of every convolution and linear layer.
 
@@ -102,7 +102,7 @@ def partial_traces(
     settings: Trace,
     seed: int = 0,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
-    planner: Planner | None = None,
+    planner: TracePlanner | None = None,
     shard: int = 0,
 ) -> Partial:
     """Compute one of ``settings.shards`` parts of the work; ``merged_traces`` makes traces of all of them.
@@ -158,7 +158,7 @@ def _overwritten_named() -> Iterator[None]:
 
 
 def merged_traces(
-    model: nn.Module, parts: Sequence[Partial], settings: Trace, images: int, planner: Planner | None = None
+    model: nn.Module, parts: Sequence[Partial], settings: Trace, images: int, planner: TracePlanner | None = None
 ) -> ChannelTraces:
     """Return the traces that all parts of the work amount to; bit for bit those of one job.
 
@@ -201,17 +201,17 @@ def channel_scores(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    *criteria: Curvature,
+    *criteria: str,
     seed: int = 0,
     approximate: Literal["no", "gauss-newton"] = "no",
-) -> dict[Curvature, dict[str, Tensor]]:
+) -> dict[str, dict[str, Tensor]]:
     """Compute several scores of every channel, exactly and in one pass; see Curvature for what each is.
 
     The short form of ``channel_traces`` with estimator exact, whose settings have all choices. Errors as there, and
     SettingsError for a criterion that is none of Curvature.
 
     Returns:
-        Criterion to parameter name to (C_out,) float64, in loss units (trace: per squared weight unit).
+        Criterion to module path to (C_out,) float64, in loss units (trace: per squared weight unit).
     """
     size = max(1, len(images))  # an empty batch is refused as such
     settings = Trace(batch_size=size, estimator="exact", criteria=criteria, approximate=approximate)
@@ -219,8 +219,8 @@ def channel_scores(
 
 
 def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:
-    """Return (C,) for all channels in a row as parameter name to (C_out,) float64."""
-    weights = channel_weights(model)
+    """Return (C,) for all channels in a row as module path to (C_out,) float64."""
+    weights = layer_weights(model)
     parts = values.detach().double().cpu().split([weight.shape[0] for weight in weights.values()])
     return dict(zip(weights, (part.clone() for part in parts), strict=True))
 
@@ -246,7 +246,7 @@ class _WithPeak:
         self._keeper.write({"work": state, "peak_memory_bytes": peak})
 
 
-def _stable(model: nn.Module, settings: Trace, planner: Planner | None) -> Callable[[Tensor], bool] | None:
+def _stable(model: nn.Module, settings: Trace, planner: TracePlanner | None) -> Callable[[Tensor], bool] | None:
     until = settings.until
     if until is None or planner is None:
         return None
@@ -254,6 +254,6 @@ def _stable(model: nn.Module, settings: Trace, planner: Planner | None) -> Calla
     return lambda rows: _stability(model, rows, planner, until) >= until.overlap
 
 
-def _stability(model: nn.Module, rows: Tensor, planner: Planner, until: Until) -> float:
-    widths = [weight.shape[0] for weight in channel_weights(model).values()]
+def _stability(model: nn.Module, rows: Tensor, planner: TracePlanner, until: Until) -> float:
+    widths = [weight.shape[0] for weight in layer_weights(model).values()]
     return stability(rows, lambda values: planner(by_layer(model, values)), until.confidence, widths)

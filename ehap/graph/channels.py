@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import fx, nn
 
@@ -18,36 +17,8 @@ from ehap.graph.operations import kind_of
 Kept = Mapping[str, Sequence[int]]
 """Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
 
-Order = Literal["sorted", "set"]
-"""Of the channels in a union. "set", the order of a Python set, is that of the published code: readers of the stream
-expect sorted channels, so they get others where the two orders differ."""
-
 LAYERS = ("conv", "depthwise", "linear")
 """Kinds of steps with weights that map channels to channels."""
-
-
-@dataclass(frozen=True)
-class PruningPlan:
-    """The channels that stay.
-
-    A plan file (JSON) holds these fields: ``PruningPlan(**json.loads(text))`` reads one.
-
-    kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
-    widths: Layer name to the output channels of the original, by which a plan for another network is known.
-    parameters, flops: Of the layers of the pruned network's forward pass; FLOPs for one image, 2 a multiply-add.
-    dense_parameters, dense_flops: Of the original one.
-    input_shape: (C, H, W) of an image, on which FLOPs depend; empty where a plan does not say it.
-    order: Of the channels in a union.
-    """
-
-    kept: dict[str, list[int]]
-    widths: dict[str, int]
-    parameters: int
-    dense_parameters: int
-    flops: int
-    dense_flops: int
-    input_shape: Sequence[int] = ()
-    order: Order = "sorted"
 
 
 @dataclass(frozen=True)
@@ -95,13 +66,16 @@ class ChannelGraph:
                 result[step.name] = incoming[0]
         return result
 
-    def layers(self) -> dict[str, int]:
-        """Return the name and dense width of each layer that has channels of its own to keep, in forward order."""
+    def widths(self) -> dict[str, int]:
+        """Return the name and dense width of each layer that has channels of its own to keep, in forward order.
+
+        Depthwise convolutions are left out: they keep the channels that they read.
+        """
         return {step.module: self.dense[step.name] for step in self.steps if step.kind in ("conv", "linear")}
 
     def tied(self) -> list[tuple[str, ...]]:
         """Return the layers in groups: those that write to one residual stream together, every other one alone."""
-        group = {layer: {layer} for layer in self.layers()}
+        group = {layer: {layer} for layer in self.widths()}
         writers: dict[str, set[str]] = {}
         for step in self.steps:
             if step.kind in ("conv", "linear"):
@@ -111,7 +85,7 @@ class ChannelGraph:
             if step.kind == "add":
                 together = set().union(*(group[writer] for writer in writers[step.name]))
                 group |= dict.fromkeys(together, together)
-        return list(dict.fromkeys(tuple(layer for layer in self.layers() if layer in each) for each in group.values()))
+        return list(dict.fromkeys(tuple(layer for layer in self.widths() if layer in each) for each in group.values()))
 
     def unpruned(self) -> tuple[str, ...]:
         """Return the layers whose rows all stay.
@@ -128,10 +102,10 @@ class ChannelGraph:
                 final.add(step.module)
             else:
                 waiting.extend(sources[name] for name in step.sources)
-        return tuple(name for name in self.layers() if name in final)
+        return tuple(name for name in self.widths() if name in final)
 
 
-def positions(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:
+def places_among(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:
     """Return where the channels ``few`` stand among ``many``."""
     places = {channel: place for place, channel in enumerate(many)}
     return tuple(places[channel] for channel in few)

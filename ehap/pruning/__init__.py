@@ -1,29 +1,21 @@
 """From channel scores to a smaller network."""
 
 from ehap.pruning.padding import Placement, expanded, lay_into_, placements
-from ehap.pruning.plan import Planner, plan
-from ehap.pruning.sensitivity import (
-    Scores,
-    bn_scale,
-    geometric_mean,
-    lamp,
-    layer_weights,
-    magnitude,
-    random_scores,
-    sensitivity,
-)
+from ehap.pruning.plan import PruningPlan
+from ehap.pruning.planner import Planner, plan
+from ehap.pruning.scores import Scores, bn_scale, geometric_mean, lamp, magnitude, random_scores, sensitivity
 from ehap.pruning.surgery import mask_, prune
 
 __all__ = [
     "Placement",
     "Planner",
+    "PruningPlan",
     "Scores",
     "bn_scale",
     "expanded",
     "geometric_mean",
     "lamp",
     "lay_into_",
-    "layer_weights",
     "magnitude",
     "mask_",
     "placements",

@@ -1,60 +1,68 @@
-"""The criteria by which channels are ranked: name to function, and what that needs."""
+"""The criteria by which channels are ranked: name to function."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ehap.errors import SettingsError
-from ehap.pruning.sensitivity import Scores, bn_scale, layer_weights, magnitude, random_scores, sensitivity
+from ehap.graph.layers import layer_weights
+from ehap.pruning.scores import Scores, bn_scale, magnitude, random_scores, sensitivity
+
+Function = TypeVar("Function")
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a criterion may use.
+def scores_of(network: nn.Module, criterion: str, seed: int) -> Scores:
+    """Return the scores of a criterion that needs the network alone.
 
-    seed: Of a draw. found: What a curvature has computed for this criterion, parameter name to (C_out,).
-    """
-
-    seed: int = 0
-    found: Mapping[str, Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """How a criterion scores the channels of a network, and whether it needs the values of a curvature."""
-
-    scores: Callable[[nn.Module, Given], Scores]
-    needs_curvature: bool = False
-
-
-def ranking(criterion: str) -> Ranking:
-    """Return what stands for the name of a criterion.
+    Args:
+        network: The dense network.
+        criterion: A name from OF_NETWORK.
+        seed: Of a draw.
 
     Raises:
         SettingsError: There is no such criterion.
     """
-    if criterion not in RANKINGS:
-        raise SettingsError(f"criterion: expected one of {', '.join(RANKINGS)}, got {criterion!r}.")
-    return RANKINGS[criterion]
+    return _known(OF_NETWORK, criterion)(network, seed)
 
 
-def _found(network: nn.Module, given: Given) -> Scores:
-    """Return what a curvature has found, by layer; a layer that it does not know has no scores."""
-    assert given.found is not None  # see Ranking
-    return {name: given.found.get(f"{name}.weight", torch.empty(0)) for name in layer_weights(network)}
+def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor]) -> Scores:
+    """Return the scores of a criterion that needs a curvature.
+
+    Args:
+        network: The dense network.
+        criterion: A name from OF_CURVATURE.
+        found: What the curvature has computed for this criterion: layer to (C_out,).
+
+    Raises:
+        SettingsError: There is no such criterion.
+    """
+    return _known(OF_CURVATURE, criterion)(network, found)
 
 
-RANKINGS = {
-    "trace": Ranking(lambda network, given: sensitivity(_found(network, given), layer_weights(network)), True),
-    "diagonal": Ranking(_found, True),
-    "block": Ranking(_found, True),
-    "gate": Ranking(_found, True),
-    "fisher": Ranking(_found, True),
-    "taylor": Ranking(_found, True),
-    "magnitude": Ranking(lambda network, _: magnitude(layer_weights(network))),
-    "bn-scale": Ranking(lambda network, _: bn_scale(network)),
-    "random": Ranking(lambda network, given: random_scores(layer_weights(network), given.seed)),
+def as_found(network: nn.Module, found: Mapping[str, Tensor]) -> Scores:
+    """Return the values of a curvature; a layer without any has no scores."""
+    return {name: found.get(name, torch.empty(0)) for name in layer_weights(network)}
+
+
+OF_NETWORK: dict[str, Callable[[nn.Module, int], Scores]] = {
+    "magnitude": lambda network, _: magnitude(layer_weights(network)),
+    "bn-scale": lambda network, _: bn_scale(network),
+    "random": lambda network, seed: random_scores(layer_weights(network), seed),
 }
-"""Each value of ``Prune.criterion``; a test compares."""
+OF_CURVATURE: dict[str, Callable[[nn.Module, Mapping[str, Tensor]], Scores]] = {
+    "trace": lambda network, found: sensitivity(as_found(network, found), layer_weights(network)),
+    "diagonal": as_found,
+    "block": as_found,
+    "gate": as_found,
+    "fisher": as_found,
+    "taylor": as_found,
+}
+"""With OF_NETWORK each name of ``ehap.settings.criteria``; a test compares."""
+
+
+def _known(functions: Mapping[str, Function], criterion: str) -> Function:
+    if criterion not in functions:
+        raise SettingsError(f"criterion: expected one of {', '.join(functions)}, got {criterion!r}.")
+    return functions[criterion]

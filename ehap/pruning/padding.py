@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ehap.graph.channels import LAYERS, Kept, PruningPlan, channel_graph, positions
+from ehap.graph.channels import LAYERS, Kept, channel_graph, places_among
+from ehap.pruning.plan import PruningPlan
 from ehap.pruning.surgery import checked_kept
 
 
@@ -35,7 +36,7 @@ def expanded(model: nn.Module, plan: PruningPlan | Kept, round_to: int = 1) -> d
     """
     graph = channel_graph(model)
     kept = checked_kept(graph, plan)
-    widths = graph.layers()
+    widths = graph.widths()
     found: dict[str, list[int]] = {}
     for group in graph.tied():
         together = {channel for layer in group for channel in kept[layer]}
@@ -84,12 +85,12 @@ def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[s
         if step.kind not in LAYERS:
             continue
         source, weight = step.sources[0], model.get_parameter(f"{step.module}.weight")
-        rows = positions(small[step.name], large[step.name])
+        rows = places_among(small[step.name], large[step.name])
         if step.kind == "depthwise" or step.name in graph.grouped:
             columns, width = tuple(range(weight.shape[1])), weight.shape[1]
         else:
             spread = weight.shape[1] // graph.dense[source]  # above 1 after flattening a feature map
-            places = positions(small[source], large[source])
+            places = places_among(small[source], large[source])
             columns = tuple(place * spread + offset for place in places for offset in range(spread))
             width = len(large[source]) * spread
         found[step.module] = Placement(rows, columns, (len(large[step.name]), width))

@@ -9,10 +9,11 @@ from torch import Tensor, fx, nn
 
 from ehap.errors import PlanError
 from ehap.graph import example_images
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept, Order, PruningPlan, channel_graph
+from ehap.graph.channels import LAYERS, ChannelGraph, Kept, channel_graph
 from ehap.graph.forward import trace_forward
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
+from ehap.pruning.plan import Order, PruningPlan
 from ehap.pruning.proof import check_pruned
 
 
@@ -109,7 +110,7 @@ def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
 
 def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
     """Return what a plan keeps, as lists of plain numbers, after a look at whether it is one for this network."""
-    layers = graph.layers()
+    layers = graph.widths()
     kept = plan.kept if isinstance(plan, PruningPlan) else plan
     if isinstance(plan, PruningPlan) and set(kept) == set(layers) and plan.widths != layers:
         name = next(name for name in [*layers, *plan.widths] if plan.widths.get(name) != layers.get(name))

@@ -36,7 +36,7 @@ def layer_costs(
 
     Args:
         model: With BatchNorm folded into the convolutions (``fuse_norms``): what is rounded are folded weights.
-        traces: Parameter name → (C_out,), of ``model`` itself; a layer's is their sum, at least 0.
+        traces: Layer → (C_out,), of ``model`` itself; a layer's is their sum, at least 0.
         choices: Bits.
         input_shape: (C, H, W) of one image.
 
@@ -49,7 +49,7 @@ def layer_costs(
     costs = {}
     for name in layer_names(model):
         weight = layer_weight(model, name)
-        trace = traces[f"{name}.weight"].double().sum().item()
+        trace = traces[name].double().sum().item()
         if not math.isfinite(trace):
             raise NumericsError(f"{name}: expected a finite trace, got {trace}.")
         damage = {bits: max(0.0, trace) / weight.numel() * _rounding_error(weight, bits) for bits in choices}

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.graph import Agreement, check_reading, evaluating, output_of
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept, PruningPlan, channel_graph, positions
+from ehap.graph.channels import LAYERS, ChannelGraph, Kept, channel_graph, places_among
 from ehap.graph.counting import output_places
 from ehap.graph.forward import trace_forward
 from ehap.graph.reading import EXAMPLES, without_tf32
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
+from ehap.pruning.plan import PruningPlan
 from ehap.pruning.surgery import checked_kept, same_modes_
 from ehap.repair.least_squares import Fitter, LayerFit
 from ehap.repair.unseen import Unseen, relative_error, split_images, warn_if_worse
@@ -168,7 +169,7 @@ def _check_networks(dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, ke
             )
     unions = [each for each in pruned.modules() if isinstance(each, UnionAdd)]
     expected_sides = Counter(
-        tuple(positions(carried[source], carried[step.name]) for source in step.sources)
+        tuple(places_among(carried[source], carried[step.name]) for source in step.sources)
         for step in graph.steps
         if step.kind == "add" and len({carried[source] for source in step.sources}) > 1
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import NumericsError
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept, Step, positions
+from ehap.graph.channels import LAYERS, ChannelGraph, Kept, Step, places_among
 from ehap.graph.forward import overwrites, trace_forward
 from ehap.graph.union import UnionAdd
 from ehap.repair.least_squares import Fitter, LayerFit
@@ -129,7 +129,7 @@ class Walk:
             self._fit(writers[end], self._steps[end], self._wanted.chunks(end))
         self._wanted.put(step.name, self._wanted.mapped(torch.add, step.sources))
         whole = self._carried[step.name]
-        left, right = (list(positions(self._carried[source], whole)) for source in step.sources)
+        left, right = (list(places_among(self._carried[source], whole)) for source in step.sources)
         union = UnionAdd(left, right, len(whole))
         if order:
             end = order[-1]

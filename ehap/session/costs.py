@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from benchmarks import trace_ways as benchmark
-from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.regular import regular_samples
 from ehap.data import DATASETS, hessian_batch, read_dataset
 from ehap.errors import DataError
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.records import Job, Value, write_record
 from ehap.runtime.device import choose_device
@@ -106,7 +106,7 @@ def products_of(what: Case, form: str, precision: Precision, samples: int) -> It
     """Return steps of one form: at the latest with the second, each is one product and nothing else."""
     if form != "ours":
         sampler = benchmark.published_samples if form == "published" else regular_samples
-        weights = channel_weights(what.network)
+        weights = layer_weights(what.network)
         totals = {name: torch.zeros(len(weight), dtype=torch.float64) for name, weight in weights.items()}
         return sampler(what.network, what.images, what.labels, totals, samples - 1, precision=precision)
     settings = Trace(

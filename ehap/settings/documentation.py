@@ -9,8 +9,8 @@ import typing
 from typing import Any
 
 from ehap.errors import SettingsError
-from ehap.settings.build import KINDS_IN_WORDS
 from ehap.settings.also_read import AlsoRead
+from ehap.settings.build import KINDS_IN_WORDS
 from ehap.settings.criteria import CRITERIA, NOTATION
 from ehap.settings.machine import Machine
 from ehap.settings.names import STAGES, Grid

@@ -82,35 +82,42 @@ def files_of(module: str, folders: Sequence[Path], criterion: str) -> dict[str, 
     Raises:
         SettingsError: There is no such module, or it is compiled.
     """
-    found: dict[str, Path] = {}
-    parts = module.split(".")
-    inside = list(folders)
-    for number, part in enumerate(parts, start=1):
-        name = ".".join(parts[:number])
-        file = next(filter(None, (_file_in(place, part) for place in inside)), None)
-        packages = [place / part for place in inside if (place / part).is_dir()]
-        if file is None and (number == len(parts) or not packages):
-            raise SettingsError(
-                f"criterion {criterion}: there is no module {name} in {folders[0]} or in the environment; expected "
-                f"{'/'.join(parts)}.py in the folder in which snakemake runs."
-            )
-        if file is not None and file.suffix != ".py":
-            raise SettingsError(
-                f"criterion {criterion}: {file} is compiled, so that edits of its source cannot be seen; expected a "
-                "module in Python."
-            )
-        if file is not None:
-            found[name] = file
-            packages = [file.parent] if file.stem == "__init__" else []
-        inside = packages
+    found = found_files(module, folders)
+    if module not in found:
+        raise SettingsError(
+            f"criterion {criterion}: there is no module {module} in {folders[0]} or in the environment; expected "
+            f"{module.replace('.', '/')}.py in the folder in which snakemake runs."
+        )
+    for file in found.values():
+        refuse_compiled(file, criterion)
     return found
+
+
+def found_files(module: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """Return the same as ``files_of``, compiled files included; missing modules have no entry."""
+    found: dict[str, Path] = {}
+    inside, parts = list(folders), module.split(".")
+    for number, part in enumerate(parts, start=1):
+        file = next(filter(None, (_file_in(place, part) for place in inside)), None)
+        if file is None:
+            inside = [place / part for place in inside if (place / part).is_dir()]
+        else:
+            found[".".join(parts[:number])] = file
+            inside = [file.parent] if file.name.startswith("__init__.") else []
+    return found
+
+
+def refuse_compiled(file: Path, criterion: str) -> None:
+    """Raise SettingsError unless a file is Python source."""
+    if file.suffix != ".py":
+        raise SettingsError(
+            f"criterion {criterion}: {file} is compiled, so that edits of its source cannot be seen; use a module in "
+            "Python."
+        )
 
 
 def _file_in(place: Path, name: str) -> Path | None:
     """Return the file that Python would import as ``name`` from a folder, compiled or not."""
-    for base in (place / name / "__init__", place / name):
-        for suffix in (*importlib.machinery.EXTENSION_SUFFIXES, ".py", *importlib.machinery.BYTECODE_SUFFIXES):
-            file = base.with_name(f"{base.name}{suffix}")
-            if file.is_file():
-                return file
-    return None
+    suffixes = (*importlib.machinery.EXTENSION_SUFFIXES, ".py", *importlib.machinery.BYTECODE_SUFFIXES)
+    files = (place / f"{base}{suffix}" for base in (f"{name}/__init__", name) for suffix in suffixes)
+    return next((file for file in files if file.is_file()), None)

@@ -22,7 +22,8 @@ class Prune:
     normalise: none = scores as they are, as in the paper. lamp = each score is divided by the sum of the scores in its
         layer that are no smaller (Lee et al. 2021, arXiv:2010.07611). This balances the layers.
     residual: union = residual branches are pruned independently, and a stream carries the union of their channels, as
-        in HAP. tied = all writers of a stream keep the same channels and their scores are added, as in pruners by dependency graphs.
+        in HAP. tied = all writers of a stream keep the same channels and their scores are added,
+        as in pruners by dependency graphs.
     prune_ratio: Share of all ranked channels that is removed, as in the paper.
     params, flops: Budgets: share of the dense network's parameters or FLOPs that is kept. Give prune_ratio, one budget,
         or both budgets.

@@ -13,8 +13,8 @@ from ehap.settings.deploy import ENGINE_BITS, Deploy
 from ehap.settings.latency import Latency
 from ehap.settings.machine import Machine
 from ehap.settings.names import STAGES, Grid, check_names, is_name
-from ehap.settings.prepare import Prepare
 from ehap.settings.own_criterion import OF_IMAGES, asked, is_own
+from ehap.settings.prepare import Prepare
 from ehap.settings.prune import BUDGETS, HOW_MUCH, OwnCriterion, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
@@ -113,6 +113,11 @@ class Run:
         size = self._built(Trace, "trace", dataset, model).batch_size if wanted else 0
         return OwnCriterion(prune=prune, batch_size=size)
 
+    def own_criteria(self) -> tuple[str, ...]:
+        """Return the functions of the user's by which methods of the grid rank, each once."""
+        cells = product(self.grid.datasets, self.grid.models, self.grid.methods)
+        return tuple(dict.fromkeys(name for name in (self.prune(*cell).criterion for cell in cells) if is_own(name)))
+
     def reconstruct(self, dataset: str, model: str, method: str) -> Reconstruct:
         """Return how the pruned network is repaired without labels; with no images, not at all."""
         override = self._override(method, "reconstruct")
@@ -144,8 +149,8 @@ class Run:
         first = self.pretrain(dataset, model)
         if not first.epochs and not {"epochs", "learning_rate"} <= set(override):
             raise SettingsError(
-                f"methods.{method}: prune.reinitialize trains as in pretrain, which has no epochs here: its weights are "
-                "given; write the epochs and learning_rate of the whole training under finetune of the method."
+                f"methods.{method}: prune.reinitialize trains as in pretrain, which has no epochs here: its weights "
+                "are given; write the epochs and learning_rate of the whole training under finetune of the method."
             )
         own = {name: getattr(settings, name) for name in override}
         shared = {name: value for name, value in asdict(first).items() if name != "weights"}

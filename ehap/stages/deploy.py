@@ -98,7 +98,7 @@ class _Widened:
     dense: nn.Module
 
     def _widths(self, round_to: int) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-        layers = channel_graph(self.dense).layers()
+        layers = channel_graph(self.dense).widths()
         kept = self.quantized.kept or {name: list(range(width)) for name, width in layers.items()}
         return kept, expanded(self.dense, kept, round_to)
 

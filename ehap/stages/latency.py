@@ -11,9 +11,10 @@ from ehap.engines.exact_sums import recorded
 from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
 from ehap.evaluation import parameters
 from ehap.graph.folding import fuse_norms
+from ehap.graph.layers import layer_weights
 from ehap.latency.turns import in_turns
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import layer_weights, prune
+from ehap.pruning import prune
 from ehap.pruning.padding import expanded, lay_into_, placements
 from ehap.records import Job, Value, read_record, write_record
 from ehap.runtime.device import choose_device

@@ -1,24 +1,27 @@
 """Stage prune: from a dense network and its traces to a smaller network."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ehap.artifacts.dense import architecture, check_cell, load_dense, save_model
+from ehap.artifacts.dense import architecture, load_dense, save_model
+from ehap.artifacts.traces import read_scores
 from ehap.errors import CheckpointError, SettingsError
 from ehap.graph import example_images
-from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.channels import channel_graph
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
-from ehap.pruning import Planner, Scores, geometric_mean, layer_weights, magnitude
-from ehap.pruning.criteria import Given, ranking
+from ehap.pruning import Planner, Scores, geometric_mean, magnitude
+from ehap.pruning.criteria import OF_CURVATURE, scores_from, scores_of
+from ehap.pruning.plan import PruningPlan
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept, cut
-from ehap.records import Job, Proof, Value, proof, read_tensors, write_record
+from ehap.records import Job, Proof, Value, proof, write_record
 from ehap.runtime.device import choose_device
 from ehap.runtime.files import write_atomically
 from ehap.settings import Machine, Prune
@@ -28,10 +31,15 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Planning:
-    """How a plan is made of the dense network and the scores of its channels, and where that is computed."""
+    """Replacements for steps of the prune stage, and where they compute.
 
-    plan: Callable[[nn.Module, Scores], PruningPlan]
-    device: torch.device
+    plan: From the dense network and its scores to a plan. scores: From the dense network to its scores. None leaves a
+    step as it is.
+    """
+
+    plan: Callable[[nn.Module, Scores], PruningPlan] | None = None
+    scores: Callable[[nn.Module], Scores] | None = None
+    device: torch.device = CPU
 
 
 def run(
@@ -47,13 +55,17 @@ def run(
 ) -> None:
     """Rank the channels, plan to the budget, write the plan and the pruned weights.
 
-    ``planning`` is given where one ranking is not all, see ``rounds``.
+    ``planning`` replaces the ranking or the plan; see ``prune_rounds`` and ``prune_own``.
     """
     choose_device("cpu", machine.threads)
     network = load_dense(checkpoint, job)
-    scores = combined(_of_criterion(network, traces, job, settings), network, settings)
+    planning = planning or Planning()
+    found = planning.scores(network) if planning.scores else _of_criterion(network, traces, job, settings)
+    scores = combined(found, network, settings)
     planner = Planner(network, INPUT_SHAPE)
-    chosen = planning.plan(network, scores) if planning else planner(scores, replace(settings, with_magnitude=False))
+    chosen = (
+        planning.plan(network, scores) if planning.plan else planner(scores, replace(settings, with_magnitude=False))
+    )
     smaller, pruning = _pruned(network, chosen, settings, job)
     write_atomically(plan_file, (json.dumps(asdict(chosen)) + "\n").encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
@@ -68,16 +80,16 @@ def run(
         **_published_rule(planner, scores, settings, chosen),
     }
     proofs = {"graph": proof(planner.reading), "pruned": pruning, "example": "random images"}
-    write_record(record, job, values, settings, planning.device if planning else CPU, proofs)
+    write_record(record, job, values, settings, planning.device, proofs)
 
 
 def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, job: Job) -> tuple[nn.Module, Proof]:
-    """Return the pruned network, and how well it agrees with the masked one, where it should."""
+    """Return the pruned network, and its agreement with the masked one or why there is none."""
     graph = channel_graph(network)
     smaller = cut(network, graph, checked_kept(graph, chosen), chosen.order)
-    if settings.weights == "new":
+    if settings.reinitialize:
         reinitialise_(smaller, job.seed)
-        return smaller, "exempt: weights new"
+        return smaller, "exempt: reinitialized"
     if chosen.order != "sorted":
         return smaller, "exempt: rule as_published"
     return smaller, proof(check_pruned(network, smaller, graph, chosen.kept, example_images(network, INPUT_SHAPE)))
@@ -95,15 +107,6 @@ def _published_rule(planner: Planner, scores: Scores, settings: Prune, chosen: P
     return {"published_rule_differs": Value(differing, "channels")}
 
 
-def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor]) -> Scores:
-    """Return the scores that a curvature's values of ``criterion`` give: parameter name to layer name.
-
-    Raises:
-        SettingsError: There is no such criterion.
-    """
-    return ranking(criterion).scores(network, Given(found=found))
-
-
 def reinitialise_(network: nn.Module, seed: int) -> None:
     """Draw new weights for a network, in place, BatchNorm's too."""
     for module in network.modules():
@@ -118,19 +121,8 @@ def combined(scores: Scores, network: nn.Module, settings: Prune) -> Scores:
 
 
 def _of_criterion(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
-    chosen = ranking(settings.criterion)
-    if not chosen.needs_curvature:
-        return chosen.scores(network, Given(job.seed))
+    if settings.criterion not in OF_CURVATURE:
+        return scores_of(network, settings.criterion, job.seed)
     if traces is None:
         raise CheckpointError(f"criterion {settings.criterion} needs a traces file; give --traces.")
-    tensors, metadata = read_tensors(traces)
-    check_cell(traces, metadata, job)
-    if metadata.get("curvature") != job.curvature:
-        raise CheckpointError(f"{traces}: expected the curvature {job.curvature}, got {metadata.get('curvature')}.")
-    prefix = f"{settings.criterion}."
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    if not found:
-        raise CheckpointError(
-            f"{traces}: holds no scores of criterion {settings.criterion}; name it in the curvature's criteria."
-        )
-    return chosen.scores(network, Given(job.seed, found))
+    return scores_from(network, settings.criterion, read_scores(traces, job, settings.criterion))

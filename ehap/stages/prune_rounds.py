@@ -15,15 +15,16 @@ from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import channel_traces
 from ehap.data import hessian_batch
 from ehap.errors import DataError
-from ehap.graph.channels import PruningPlan
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, Scores, prune
+from ehap.pruning.criteria import scores_from
+from ehap.pruning.plan import PruningPlan
 from ehap.records import Job
 from ehap.runtime.device import choose_device
 from ehap.runtime.progress import logger
 from ehap.settings import Machine, Prune
 from ehap.settings.prune import Rounds
-from ehap.stages.prune import Planning, combined, scores_from
+from ehap.stages.prune import Planning, combined
 from ehap.training import RECALIBRATION_IMAGES, recalibrate_
 
 
@@ -64,7 +65,7 @@ def planning(
         states_of_job.remove()
         return chosen
 
-    return Planning(planned, device)
+    return Planning(plan=planned, device=device)
 
 
 def part(settings: Prune, number: int) -> Prune:
@@ -92,7 +93,7 @@ def scored(
     if trace.batch_size > len(images.train[0]):
         raise DataError(f"expected at least {trace.batch_size} training images, got {len(images.train[0])}.")
     batch = hessian_batch(*images.train, images.info, trace.batch_size, job.seed)
-    asked = replace(trace, criteria=(criterion,), shards=1)  # type: ignore[arg-type]  # see Prune
+    asked = replace(trace, criteria=(criterion,), shards=1)
     found = channel_traces(smaller, *batch, asked, job.seed).scores[asked.criteria[0]]
     scores = {}
     new = combined(scores_from(smaller.cpu(), criterion, found), smaller, settings.prune)

@@ -189,7 +189,7 @@ def _plans(read: Mapping[Path, dict[str, Any]]) -> list[Plan]:
         graph = graphs[dataset, model]
         try:
             plan = json.loads(file.read_text())
-            kept, widths = plan["kept"], graph.layers()
+            kept, widths = plan["kept"], graph.widths()
             sums = _unions(graph, kept)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{file}: expected the plan of a {model} ({error!r}); run the workflow again.") from None
@@ -225,7 +225,7 @@ def _limits() -> list[Limit]:
     All channels of all layers stand below the threshold, which lies among those of the final layer.
     """
     network = build_model(LIMIT_MODEL, DATASETS["cifar10"].classes, seed=0)
-    widths = channel_graph(network).layers()
+    widths = channel_graph(network).widths()
     final = list(widths)[-1]
     scores = {layer: torch.arange(width) + (1000.0 if layer == final else 1.0) for layer, width in widths.items()}
     ratio = 1 - widths[final] / 2 / sum(widths.values())

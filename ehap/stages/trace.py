@@ -12,14 +12,14 @@ from ehap.artifacts.datasets import load_data
 from ehap.artifacts.dense import architecture, check_cell, load_dense
 from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces, partial_traces
-from ehap.curvature.traces import Planner
+from ehap.curvature.traces import TracePlanner
 from ehap.data import hessian_batch
 from ehap.errors import DataError, DeviceError
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
 from ehap.runtime.device import choose_device
 from ehap.settings import Machine, Trace
 
-PlannerOf = Callable[[nn.Module], Planner]
+PlannerOf = Callable[[nn.Module], TracePlanner]
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ def part_path(folder: Path, shard: int, shards: int) -> Path:
 
 def _work(data: Path, checkpoint: Path, job: Job, settings: Trace, machine: Machine) -> _Work:
     device = choose_device(machine.device, machine.threads)
-    if settings.precision == "fp16" and device.type == "cpu" and settings.slow == "refuse":
+    if settings.precision == "fp16" and device.type == "cpu" and not settings.allow_cpu_fp16:
         raise DeviceError(
-            f"curvature {job.curvature}: FP16 is some 80 times slower on a CPU; use precision bf16 or estimator exact, "
-            "run on a GPU, or say slow: accept."
+            f"curvature {job.curvature}: FP16 is about 80 times slower on a CPU; use precision bf16 or estimator "
+            "exact, run on a GPU, or write allow_cpu_fp16: true."
         )
     loaded = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
     count = len(loaded.train[0])

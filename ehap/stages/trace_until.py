@@ -1,15 +1,16 @@
-"""When traces are good enough: the planner that settings.until asks.
+"""The planner that settings.until needs.
 
-Kept apart from ``trace``: traces without ``until`` do not depend on the planner, so an edit there does not rerun them.
+It is apart from ``trace``: an edit of the planner does not rerun traces without ``until``.
 """
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ehap.pruning import Planner, layer_weights, sensitivity
-from ehap.curvature.traces import Planner
+from ehap.curvature.traces import TracePlanner
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE
+from ehap.pruning import Planner, sensitivity
 from ehap.settings import Prune, Trace
 from ehap.stages.trace import PlannerOf
 
@@ -19,13 +20,12 @@ def planner_of(settings: Trace) -> PlannerOf:
     assert settings.until is not None
     budget = Prune(criterion="trace", params=settings.until.params)
 
-    def for_network(network: nn.Module) -> Planner:
+    def for_network(network: nn.Module) -> TracePlanner:
         weights = {name: weight.cpu() for name, weight in layer_weights(network).items()}
         planner = Planner(network, INPUT_SHAPE)
 
         def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
-            by_layer = {name.removesuffix(".weight"): value for name, value in traces.items()}
-            return planner(sensitivity(by_layer, weights), budget).kept
+            return planner(sensitivity(traces, weights), budget).kept
 
         return planned
 

@@ -4,15 +4,17 @@ import importlib
 import importlib.util
 import marshal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ehap.errors import CodeError
 from ehap.workflow.digest import source_digest, source_files
+from ehap.workflow.own_code import own_files
 
 HEADER = 16  # bytes before the code in a compiled file
 
 
-def code_in_memory(script: Path, planned: str) -> str:
+def code_in_memory(script: Path, planned: str, criterion: str = "") -> str:
     """Import all that a script reaches, and return the digest of what is now in memory.
 
     A job takes hours, and an import in a function may come at its end: what is imported now is what the digest says,
@@ -21,26 +23,48 @@ def code_in_memory(script: Path, planned: str) -> str:
     Args:
         script: The file that runs, under workflow_scripts/.
         planned: The digest with which Snakemake has planned the job; empty where a person runs the script.
+        criterion: ``package.module:function``, where the script calls a function of the user's.
 
     Raises:
-        CodeError: The code is not the one that was planned with.
+        CodeError: The code is not the one that was planned with, or the user's module cannot be imported.
+        SettingsError: The code of the user's function cannot be followed.
     """
     script = script.resolve()
     root = script.parents[1]
-    for path in source_files(script, root):
-        if path != script:
+    own = own_files(criterion, root)
+    _import_own(own, criterion)
+    for path in source_files(script, root, own):
+        if path != script and path not in own.values():
             parts = path.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             _forget_outdated(path, name in sys.modules)
             module = importlib.import_module(name)
             _check_place(Path(str(module.__file__)), path)
-    found = source_digest(script, root, root / "envs" / "lock.txt")
+    found = source_digest(script, root, root / "envs" / "lock.txt", criterion)
     if planned and found != planned:
         raise CodeError(
             "the code has been edited since this run began, so that the result would not be what was planned; nothing "
             "was computed. Run Snakemake again: it plans with the code that is there now."
         )
     return found
+
+
+def _import_own(own: Mapping[str, Path], criterion: str) -> None:
+    """Import the user's files, from the folder in which Snakemake runs or from the environment."""
+    if own:
+        sys.path.insert(0, str(Path.cwd()))
+    for name, path in own.items():
+        _forget_outdated(path, name in sys.modules)
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # the user's code may raise anything
+            raise CodeError(
+                f"criterion {criterion}: {path} cannot be imported ({type(error).__name__}: {error})."
+            ) from error
+        if Path(str(module.__file__)).resolve() != path.resolve():
+            raise CodeError(
+                f"criterion {criterion}: {name} is {path}, but Python imports {module.__file__}; rename your module."
+            )
 
 
 def _forget_outdated(path: Path, imported: bool) -> None:

@@ -4,14 +4,16 @@ Snakemake watches a rule's command line, not the modules that the command import
 """
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from ehap.workflow.executed import executed_settings
+from ehap.workflow.own_code import own_files
 from ehap.workflow.syntax import file_of, imports, is_settings, origin, plain, tree
 
 
-def source_digest(script: Path, root: Path, lock: Path) -> str:
+def source_digest(script: Path, root: Path, lock: Path, criterion: str = "") -> str:
     """Return a digest of a script, of the ``ehap`` code it imports, transitively, and of the lock file.
 
     Comments, docstrings and formatting do not count; the versions in the lock file do: libraries change results.
@@ -23,21 +25,30 @@ def source_digest(script: Path, root: Path, lock: Path) -> str:
         script: A file under workflow_scripts/.
         root: The folder that holds the package ``ehap``.
         lock: The pinned requirements.
+        criterion: ``package.module:function``, where the script calls a function of the user's.
+
+    Raises:
+        SettingsError: The code of the user's function cannot be followed.
     """
     digest = hashlib.sha256()
-    files = source_files(script, root)
+    own = own_files(criterion, root)
+    files = source_files(script, root, own)
+    names = {path: name for name, path in own.items()}
     for path in files:
-        digest.update(str(path.relative_to(root)).encode() + _code(path))
+        digest.update((names.get(path) or str(path.relative_to(root))).encode() + _code(path))
     digest.update(executed_settings(files, root))
     pins = [line.strip() for line in lock.read_text().splitlines()]
     digest.update("\n".join(line for line in pins if line and not line.startswith("#")).encode())
     return digest.hexdigest()[:16]
 
 
-def source_files(script: Path, root: Path) -> list[Path]:
-    """Return a script and the files of the package that it imports, transitively, in a fixed order."""
+def source_files(script: Path, root: Path, own: Mapping[str, Path] | None = None) -> list[Path]:
+    """Return a script, the user's files, and the files of the package that these import, in a fixed order.
+
+    Imports are followed transitively. ``own`` has the user's files by module, as ``own_files`` returns them.
+    """
     reached: set[Path] = set()
-    waiting = [script]
+    waiting = [script, *(own or {}).values()]
     while waiting:
         path = waiting.pop()
         if path not in reached:

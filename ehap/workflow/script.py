@@ -19,6 +19,7 @@ from ehap.workflow import kept
 from ehap.workflow.code import code_in_memory
 from ehap.workflow.gpus import gpu_share
 from ehap.workflow.locks import alone
+from ehap.workflow.own_code import criterion_of
 from ehap.workflow.sources import Sources, check_unchanged, hashed, installed, write_sources
 
 STOPPED = 143  # as a shell reports a job that SIGTERM ended
@@ -97,7 +98,7 @@ def execute(arguments: argparse.Namespace, work: Callable[[], None], keep: bool 
         keep: Whether finished outputs are kept until Snakemake has taken them over; for work that takes long.
     """
     with _logged(arguments.log), alone(arguments.states, arguments.outputs[0]), gpu_share(arguments.gpu_percent):
-        code = code_in_memory(Path(sys.argv[0]), arguments.code)
+        code = code_in_memory(Path(sys.argv[0]), arguments.code, criterion_of(arguments.plain_settings))
         read = hashed(arguments.inputs)
         key = [arguments.plain_settings, code, read]
         if keep and arguments.states and kept.take(arguments.states, arguments.outputs, key):

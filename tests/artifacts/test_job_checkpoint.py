@@ -16,7 +16,8 @@ import torch
 from ehap.artifacts.dense import architecture, load_dense, save_model
 from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.errors import BusyError
-from ehap.pruning import layer_weights, prune
+from ehap.graph.layers import layer_weights
+from ehap.pruning import prune
 from ehap.records import Job
 from ehap.settings import Pretrain
 from tests.stages.conftest import write_images

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from ehap.curvature import channel_scores, channel_traces
 from ehap.curvature.dense import dense_channel_traces, dense_hessian
 from ehap.curvature.factors import loss_factors, sketch_of_rest
-from ehap.curvature.frozen import channel_weights
+from ehap.graph.layers import layer_weights
 from ehap.models import build_model
 from ehap.settings import Trace
 from ehap.settings.trace import Curvature
@@ -54,7 +54,7 @@ def _dense_scores(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str,
     hessian = dense_hessian(model, images, labels)
     scores: dict[str, dict[str, Tensor]] = {"trace": {}, "diagonal": {}, "block": {}}
     start = 0
-    for name, weight in channel_weights(model).items():
+    for name, weight in layer_weights(model).items():
         rows, size = weight.detach().flatten(1), weight[0].numel()
         blocks = [hessian[at : at + size, at : at + size] for at in range(start, start + weight.numel(), size)]
         start += weight.numel()

@@ -13,8 +13,8 @@ from torch.func import functional_call
 from ehap.curvature import channel_scores, channel_traces
 from ehap.curvature.dense import dense_channel_traces
 from ehap.curvature.factors import loss_factors
-from ehap.curvature.frozen import channel_weights
 from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
+from ehap.graph.layers import layer_weights
 from ehap.settings import Trace
 
 Batch = tuple[Tensor, Tensor]
@@ -72,7 +72,7 @@ def test_gauss_newton_traces_may_be_had_knowingly(model: nn.Module, batch: Batch
     model, images = copy.deepcopy(model).double(), batch[0].double()
     settings = Trace(batch_size=12, estimator="exact", approximate="gauss-newton")
     found = channel_traces(model, images, batch[1], settings).trace
-    for name, weight in channel_weights(model).items():
+    for name, weight in layer_weights(model).items():
 
         def logits(value: Tensor, name: str = name) -> Tensor:
             return functional_call(model, {name: value}, (images,))

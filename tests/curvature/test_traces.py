@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ehap.curvature import Partial, channel_traces, merged_traces, partial_traces
 from ehap.curvature.dense import dense_channel_traces, dense_hessian
-from ehap.curvature.frozen import channel_weights
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.products import HessianProduct
 from ehap.curvature.stability import jaccard, stability
 from ehap.curvature.traces import Planner
 from ehap.errors import DataError, NumericsError, SettingsError, StoppedError
+from ehap.graph.layers import layer_weights
 from ehap.settings import Trace
 from ehap.settings.trace import Until
 from tests.checkpointers import Memory, loaded
@@ -30,7 +30,7 @@ def test_products_are_those_of_the_dense_hessian(tiny: nn.Module, batch: Batch) 
     model, images = tiny.double(), batch[0].double()
     hessian = dense_hessian(model, images, batch[1])
     generator = torch.Generator().manual_seed(0)
-    weights = channel_weights(model).values()
+    weights = layer_weights(model).values()
     vectors = [torch.randn(weight.shape, dtype=torch.float64, generator=generator) for weight in weights]
     product = HessianProduct(model, list(weights), images, batch[1])(vectors, scale=64.0)
     expected = 64 * hessian @ torch.cat([vector.flatten() for vector in vectors])

@@ -25,8 +25,9 @@ from ehap.engines.onnxruntime import (
 )
 from ehap.errors import ArchitectureError, CheckpointError, SettingsError
 from ehap.graph.channels import channel_graph
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import layer_weights, prune
+from ehap.pruning import prune
 from ehap.pruning.padding import expanded, placements
 from ehap.quantization import Packed, calibrate_, pack, prepare_qat, unpack
 from ehap.settings import Deploy, Qat
@@ -37,7 +38,7 @@ SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
 
 def _kept(model: nn.Module) -> dict[str, list[int]]:
     """A plan whose residual branches carry different channels."""
-    kept = {name: list(range(width)) for name, width in channel_graph(model).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(model).widths().items()}
     return kept | {"conv1": [0, 1, 3], "block1.conv1": [1, 2], "block1.conv2": [1, 2], "block2.conv2": [0, 2, 3, 5]}
 
 

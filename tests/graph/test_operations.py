@@ -169,7 +169,7 @@ def test_the_ways_in_which_networks_are_written_are_known(way: int, enliven: Cal
     assert Counter(model, channel_graph(model), (3, 8, 8))(kept) == Size(
         parameters(built), flops(built.float(), (3, 8, 8))
     )
-    whole = {layer: list(range(width)) for layer, width in channel_graph(model).layers().items()}
+    whole = {layer: list(range(width)) for layer, width in channel_graph(model).widths().items()}
     repaired = reconstruct(model, prune(model, whole), whole, images).network
     torch.testing.assert_close(repaired(images), model(images))
 
@@ -233,7 +233,7 @@ def test_sums_that_overwrite_one_of_their_sides_are_pruned_right(seed: int) -> N
 def test_layers_are_pruned_in_the_order_of_the_forward_pass() -> None:
     model = _OtherFirst()
     graph = channel_graph(model)
-    assert list(graph.layers()) == ["two", "one", "fc"]
+    assert list(graph.widths()) == ["two", "one", "fc"]
     pruned = prune(model, {"two": [0, 3], "one": [1], "fc": [0, 1]})
     assert (pruned.two.weight.shape[:2], pruned.one.weight.shape[:2]) == ((2, 3), (1, 2))
 
@@ -292,7 +292,7 @@ def test_an_add_that_stretches_one_side_is_refused() -> None:
     graph = channel_graph(model)
     with pytest.raises(ArchitectureError, match=r"expected an add of equal shapes, got \[\(4, 8, 8\), \(4, 1, 1\)\]"):
         Counter(model, graph, (3, 8, 8))
-    kept = {layer: list(range(width)) for layer, width in graph.layers().items()} | {"two": [1, 2], "three.1": [0, 1]}
+    kept = {layer: list(range(width)) for layer, width in graph.widths().items()} | {"two": [1, 2], "three.1": [0, 1]}
     with pytest.raises(ArchitectureError, match="expected an add of equal shapes"):
         reconstruct(model, prune(model, kept), kept, torch.rand(4, 3, 8, 8))
 

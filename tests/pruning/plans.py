@@ -16,7 +16,7 @@ def random_plan(model: nn.Module, seed: int, few: bool = False) -> Kept:
     generator = torch.Generator().manual_seed(seed)
     graph = channel_graph(model)
     kept = {}
-    for layer, width in graph.layers().items():
+    for layer, width in graph.widths().items():
         count = 1 if few else int(torch.randint(1, width + 1, (), generator=generator))
         chosen = torch.randperm(width, generator=generator)[: width if layer in graph.unpruned() else count]
         kept[layer] = sorted(chosen.tolist())

@@ -20,7 +20,7 @@ def _random_plan(model: nn.Module, seed: int) -> Kept:
     generator = torch.Generator().manual_seed(seed)
     graph = channel_graph(model)
     kept = {}
-    for layer, width in graph.layers().items():
+    for layer, width in graph.widths().items():
         count = width if layer in graph.unpruned() else int(torch.randint(1, width + 1, (), generator=generator))
         kept[layer] = sorted(torch.randperm(width, generator=generator)[:count].tolist())
     return kept
@@ -35,7 +35,7 @@ def test_an_expanded_network_has_plain_sums_of_aligned_widths(
     model.eval()
     kept = _random_plan(model, round_to)
     wide = expanded(model, kept, round_to)
-    widths = channel_graph(model).layers()
+    widths = channel_graph(model).widths()
     masked = copy.deepcopy(model)
     mask_(masked, kept)
     whole, small = prune(masked, wide), prune(model, kept)
@@ -66,5 +66,5 @@ def test_placements_say_where_weights_lie(tiny: nn.Module) -> None:
 
 
 def test_what_is_not_pruned_stays_as_it_is(tiny: nn.Module) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     assert expanded(tiny, kept, 16) == kept

@@ -11,20 +11,11 @@ from torchvision.models import resnet18
 
 from ehap.errors import ArchitectureError, NumericsError, PlanError, SettingsError
 from ehap.evaluation import flops, parameters
-from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.channels import channel_graph
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import (
-    Planner,
-    bn_scale,
-    geometric_mean,
-    lamp,
-    layer_weights,
-    magnitude,
-    plan,
-    prune,
-    random_scores,
-    sensitivity,
-)
+from ehap.pruning import Planner, bn_scale, geometric_mean, lamp, magnitude, plan, prune, random_scores, sensitivity
+from ehap.pruning.plan import PruningPlan
 from ehap.settings import Prune
 from tests.conftest import TinyResNet
 
@@ -140,7 +131,7 @@ def test_maps_of_one_size_are_not_weighed_and_pooled_streams_count_as_their_bloc
     assert first == both
     pooled = resnet18(num_classes=10)
     planner = Planner(pooled, (3, 64, 64))
-    ones = {layer: [1.0] * width for layer, width in planner._graph.layers().items()}
+    ones = {layer: [1.0] * width for layer, width in planner._graph.widths().items()}
     units = planner._tilted(planner._units(ones, replace(settings, residual="tied"), None), 0.5)
     (stream,) = [unit for unit in units if "conv1" in unit.layers]
     assert set(stream.layers) == {"conv1", "layer1.0.conv2", "layer1.1.conv2"}
@@ -240,7 +231,7 @@ def test_tied_layers_keep_the_same_channels_by_the_sum_of_their_scores() -> None
         ("block2.conv2", "block2.downsample.0"),
         ("fc",),
     ]
-    scores = {layer: torch.full((width,), 100.0) for layer, width in channel_graph(model).layers().items()}
+    scores = {layer: torch.full((width,), 100.0) for layer, width in channel_graph(model).widths().items()}
     scores["conv1"], scores["block1.conv2"] = torch.tensor([1.0, 2, 3, 4]), torch.tensor([9.0, 1, 0, 0])
     # N = 25 channels in five groups; sums 10, 3, 3, 4: the two lowest go, of equals the first first.
     settings = Prune(criterion="trace", prune_ratio=0.08, residual="tied")
@@ -283,7 +274,7 @@ def test_bn_scale_is_the_size_of_gamma() -> None:
         model.bn1.weight.copy_(torch.tensor([-3.0, 0, 1, 2]))
     scores = bn_scale(model)
     assert scores["conv1"].tolist() == [3, 0, 1, 2]
-    assert set(scores) == set(channel_graph(model).layers())
+    assert set(scores) == set(channel_graph(model).widths())
     with pytest.raises(ArchitectureError, match="0: criterion bn-scale expects a BatchNorm behind it"):
         bn_scale(_chain())
 
@@ -375,8 +366,8 @@ def test_no_setting_takes_a_plan_above_its_budget(settings: dict[str, Any], shar
     model = build_model("resnet32", 10, seed=0)
     planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
     graph = channel_graph(model)
-    groups = graph.tied() if "residual" in settings else [(layer,) for layer in graph.layers()]
-    ranked = sum(graph.layers()[group[0]] for group in groups)
+    groups = graph.tied() if "residual" in settings else [(layer,) for layer in graph.widths()]
+    ranked = sum(graph.widths()[group[0]] for group in groups)
 
     def smaller(removed: int) -> PruningPlan:
         return planner(scores, Prune(criterion="magnitude", **settings, prune_ratio=removed / ranked))

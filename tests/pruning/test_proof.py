@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, MismatchError, PlanError
 from ehap.graph import check_reading, example_images
-from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.channels import channel_graph
+from ehap.graph.layers import layer_weights
 from ehap.graph.union import UnionAdd
-from ehap.pruning import Planner, layer_weights, magnitude, plan, prune, surgery
+from ehap.pruning import Planner, magnitude, plan, prune, surgery
+from ehap.pruning.plan import PruningPlan
 from ehap.pruning.proof import check_pruned
 from ehap.settings import Prune
 

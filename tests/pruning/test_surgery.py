@@ -11,11 +11,13 @@ from torch import nn
 
 from ehap.errors import ArchitectureError, PlanError
 from ehap.evaluation import flops, parameters
-from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.channels import channel_graph
 from ehap.graph.counting import Counter, Size
+from ehap.graph.layers import layer_weights
 from ehap.graph.union import UnionAdd, unions_by_matrix
 from ehap.models import INPUT_SHAPE, MODELS, build_model
-from ehap.pruning import layer_weights, mask_, plan, prune, random_scores
+from ehap.pruning import mask_, plan, prune, random_scores
+from ehap.pruning.plan import PruningPlan
 from ehap.repair.reconstruction import reconstruct
 from ehap.settings import Prune
 from tests.pruning.plans import Kept, difference, random_plan, sees_images
@@ -76,7 +78,7 @@ def test_counting_agrees_with_the_network_that_is_built(name: str) -> None:
 
 
 def test_a_stream_carries_the_sorted_union_of_its_branches(tiny: nn.Module) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     kept |= {"conv1": [0, 3], "block1.conv2": [1, 3]}
     pruned = prune(tiny, kept)
     add = next(module for module in pruned.modules() if isinstance(module, UnionAdd))
@@ -87,12 +89,12 @@ def test_a_stream_carries_the_sorted_union_of_its_branches(tiny: nn.Module) -> N
 def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels(
     tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     few = kept | {"conv1": [1], "block1.conv2": [0, 3]}
     assert list({0, 3} | {1}) == [0, 1, 3]  # small sets of small numbers are sorted: nothing is scrambled
     assert torch.equal(prune(tiny, few, "set")(batch[0]), prune(tiny, few)(batch[0]))
     model = build_model("resnet20", 10, seed=0).eval()
-    kept = {name: list(range(width)) for name, width in channel_graph(model).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(model).widths().items()}
     kept |= {"conv1": [8], "layer1.0.conv2": [1]}
     assert list({1} | {8}) == [8, 1]  # in a table of eight places 8 stands before 1
     images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
@@ -100,7 +102,7 @@ def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels
     adds = [next(each for each in one.modules() if isinstance(each, UnionAdd)) for one in (right, published)]
     assert [(add.left.tolist(), add.right.tolist()) for add in adds] == [([0], [1]), ([1], [0])]
     assert not torch.allclose(right(images), published(images), rtol=1e-3)
-    planned = PruningPlan(kept, channel_graph(model).layers(), 0, 0, 0, 0, order="set")
+    planned = PruningPlan(kept, channel_graph(model).widths(), 0, 0, 0, 0, order="set")
     assert torch.equal(prune(model, planned)(images), published(images))
     with pytest.raises(PlanError, match="expected a network whose residual sums carry sorted channels"):
         reconstruct(model, published, kept, images)
@@ -121,7 +123,7 @@ def test_channels_may_be_tensors_and_arrays(
 
 
 def test_keeping_everything_changes_nothing(tiny: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     pruned = prune(tiny, kept)
     assert torch.equal(pruned(batch[0]), tiny(batch[0]))
     assert not any(isinstance(module, UnionAdd) for module in pruned.modules())
@@ -149,7 +151,7 @@ def test_the_original_is_not_changed_and_the_mode_is_kept(tiny: nn.Module) -> No
     ],
 )
 def test_a_wrong_plan_is_refused(tiny: nn.Module, change: Kept, message: str) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     with pytest.raises(PlanError, match=message):
         prune(tiny, kept | change)
 
@@ -180,9 +182,9 @@ def test_groups_stay_whole_and_depthwise_convolutions_follow_what_they_read(
     model.double().eval()
     graph = channel_graph(model)
     assert graph.unpruned() == ("first", "middle", "fc")
-    assert graph.layers() == {"first": 6, "middle": 8, "last": 6, "fc": 4}
+    assert graph.widths() == {"first": 6, "middle": 8, "last": 6, "fc": 4}
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    kept = {layer: list(range(width)) for layer, width in graph.layers().items()} | {"last": [0, 2, 5]}
+    kept = {layer: list(range(width)) for layer, width in graph.widths().items()} | {"last": [0, 2, 5]}
     assert difference(model, kept, images) < 1e-9
     built = prune(model, kept).float()
     assert Counter(model, graph, (3, 8, 8))(kept) == Size(parameters(built), flops(built, (3, 8, 8)))
@@ -215,7 +217,7 @@ def test_unions_by_matrix_give_the_same_sums_and_gradients_and_leave_no_trace(ti
 
 def test_images_stay_as_they_are_whatever_a_network_writes_over(tiny: nn.Module) -> None:
     model = nn.Sequential(nn.ReLU(inplace=True), tiny)
-    kept = {f"1.{name}": list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {f"1.{name}": list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     before = images.clone()
     reconstruct(model, prune(model, kept), kept, images)
@@ -223,9 +225,9 @@ def test_images_stay_as_they_are_whatever_a_network_writes_over(tiny: nn.Module)
 
 
 def test_a_plan_of_other_widths_is_refused_and_a_pruned_network_is_not_planned_again(tiny: nn.Module) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     kept |= {"conv1": [0, 3], "block1.conv2": [1, 3]}
-    widths = channel_graph(tiny).layers()
+    widths = channel_graph(tiny).widths()
     chosen = PruningPlan(kept, widths, 0, 0, 0, 0)
     pruned = prune(tiny, chosen)
     with pytest.raises(ArchitectureError, match="the network is pruned already"):
@@ -238,7 +240,7 @@ def test_a_plan_of_other_widths_is_refused_and_a_pruned_network_is_not_planned_a
 
 
 def test_frozen_weights_stay_frozen_and_unions_go_to_the_networks_device(tiny: nn.Module) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     kept |= {"conv1": [0, 3], "block1.conv2": [1, 3]}
     frozen = copy.deepcopy(tiny)
     frozen.get_parameter("conv1.weight").requires_grad_(False)

@@ -12,8 +12,9 @@ from ehap.curvature import channel_scores
 from ehap.errors import ArchitectureError, CheckpointError, NumericsError, SettingsError
 from ehap.evaluation import parameters
 from ehap.graph.folding import fuse_norms
+from ehap.graph.layers import layer_weights
 from ehap.models import build_model
-from ehap.pruning import layer_weights, magnitude, plan, prune
+from ehap.pruning import magnitude, plan, prune
 from ehap.quantization import calibrate_, choose_bits, from_tensors, layer_costs, pack, prepare_qat, to_tensors, unpack
 from ehap.quantization.mixed import LayerCost
 from ehap.quantization.packed_file import pack_int4

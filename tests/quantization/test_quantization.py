@@ -153,7 +153,7 @@ def test_the_packed_range_is_that_of_the_weights_after_the_last_step(tiny: nn.Mo
 def test_packing_and_unpacking_again_is_bit_exact_also_for_a_pruned_network(
     tiny: nn.Module, batch: Batch, tmp_path: Path
 ) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     kept |= {"conv1": [0, 2], "block1.conv2": [1, 2], "block2.conv2": [0], "block2.downsample.0": [3, 4]}
     pruned = prune(tiny, kept)
     network = _trained(pruned, batch[0])
@@ -230,7 +230,7 @@ def test_live_norms_are_those_of_the_batch_behind_rounded_weights(batch: Batch) 
 def test_live_norms_are_folded_into_the_same_file_and_it_answers_as_the_simulation(
     tiny: nn.Module, batch: Batch
 ) -> None:
-    kept = {name: list(range(width)) for name, width in channel_graph(tiny).layers().items()}
+    kept = {name: list(range(width)) for name, width in channel_graph(tiny).widths().items()}
     kept |= {"conv1": [0, 2], "block1.conv2": [1, 2], "block2.conv2": [0], "block2.downsample.0": [3, 4]}
     pruned = prune(tiny, kept)
     frozen, live = (_trained(pruned, batch[0], norms=norms) for norms in ("frozen", "live"))

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError, StoppedError
-from ehap.graph.channels import PruningPlan, channel_graph
+from ehap.graph.channels import channel_graph
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import mask_, prune
+from ehap.pruning.plan import PruningPlan
 from ehap.repair.reconstruction import reconstruct
 from tests.checkpointers import Memory, loaded
 from tests.pruning.plans import random_plan
@@ -19,7 +20,7 @@ Kept = dict[str, list[int]]
 
 
 def _everything(model: nn.Module) -> Kept:
-    return {name: list(range(width)) for name, width in channel_graph(model).layers().items()}
+    return {name: list(range(width)) for name, width in channel_graph(model).widths().items()}
 
 
 def _images(count: int, size: int = 8, channels: int = 3) -> Tensor:
@@ -214,7 +215,7 @@ def test_depthwise_convolutions_are_pruned_with_their_inputs_and_repaired(enlive
     model = _Depthwise()
     enliven(model)
     model.double().eval()
-    assert list(channel_graph(model).layers()) == ["first", "point", "grouped", "fc"]
+    assert list(channel_graph(model).widths()) == ["first", "point", "grouped", "fc"]
     assert channel_graph(model).unpruned() == ("point", "grouped", "fc")
     kept = _everything(model) | {"first": [0, 2, 3, 5, 7]}
     images = _images(30)
@@ -350,7 +351,7 @@ def test_bad_input_is_refused(tiny: nn.Module, change: dict[str, object], error:
 
 def test_images_of_another_size_than_the_plans_and_a_network_of_another_type_are_refused(tiny: nn.Module) -> None:
     kept = _everything(tiny)
-    planned = PruningPlan(kept, channel_graph(tiny).layers(), 0, 0, 0, 0, (3, 32, 32))
+    planned = PruningPlan(kept, channel_graph(tiny).widths(), 0, 0, 0, 0, (3, 32, 32))
     with pytest.raises(DataError, match=r"images of the plan's shape \(3, 32, 32\), got \(3, 8, 8\)"):
         reconstruct(tiny, prune(tiny, kept), planned, torch.zeros(4, 3, 8, 8))
     with pytest.raises(DataError, match="the pruned network cannot take images"):

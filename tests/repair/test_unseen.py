@@ -17,7 +17,7 @@ Kept = dict[str, list[int]]
 
 
 def _kept(model: nn.Module) -> Kept:
-    widths = channel_graph(model).layers()
+    widths = channel_graph(model).widths()
     return {name: list(range(width)) for name, width in widths.items()} | {"conv1": [0, 1, 3], "block1.conv1": [0, 2]}
 
 

@@ -76,7 +76,7 @@ def results(tmp_path: Path) -> Path:
     folder = tmp_path / "results/tiny"
     images = {"train_images": (50_000, "images"), "test_images": (10_000, "images")}
     write(folder, "prepare", images, seed=0)
-    layers = channel_graph(build_model("resnet32", 10)).layers()
+    layers = channel_graph(build_model("resnet32", 10)).widths()
     kept = {layer: list(range(width) if layer == "fc" else range(0, width, 8)) for layer, width in layers.items()}
     kept["layer1.0.conv2"] = [1, 8]
     for seed in (0, 1):

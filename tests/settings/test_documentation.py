@@ -27,7 +27,9 @@ def test_every_kind_of_settings_stands_on_the_page() -> None:
         importlib.import_module(f"ehap.settings.{each.name}") for each in pkgutil.iter_modules(ehap.settings.__path__)
     ]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
-    assert {kind for kind in kinds if dataclasses.is_dataclass(kind)} - {Training, Order, Criterion, Renamed} == set(BLOCKS.values())
+    assert {kind for kind in kinds if dataclasses.is_dataclass(kind)} - {Training, Order, Criterion, Renamed} == set(
+        BLOCKS.values()
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ import torch
 
 from ehap.artifacts.dense import architecture, save_model
 from ehap.errors import SettingsError
+from ehap.graph.layers import layer_weights
 from ehap.models import build_model
-from ehap.pruning import layer_weights, magnitude, random_scores, sensitivity
+from ehap.pruning import magnitude, random_scores, sensitivity
 from ehap.pruning.criteria import RANKINGS
 from ehap.records import Job, write_tensors
 from ehap.settings import Machine, Prune

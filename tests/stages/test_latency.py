@@ -13,8 +13,9 @@ from ehap.engines.exact_sums import how_exact, option_needed
 from ehap.engines.onnxruntime import audit, left_in_float
 from ehap.errors import CheckpointError
 from ehap.graph.folding import fuse_norms
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import layer_weights, prune
+from ehap.pruning import prune
 from ehap.pruning.padding import expanded, lay_into_, placements
 from ehap.records import Job
 from ehap.results.collect import COLUMNS, collect

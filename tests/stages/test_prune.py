@@ -8,8 +8,9 @@ import pytest
 
 from ehap.artifacts.dense import architecture, save_model
 from ehap.graph import FLOAT
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import layer_weights, magnitude, plan
+from ehap.pruning import magnitude, plan
 from ehap.records import Job
 from ehap.settings import Machine, Prune
 from ehap.stages import prune

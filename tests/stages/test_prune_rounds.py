@@ -9,9 +9,10 @@ import torch
 from ehap.artifacts.datasets import Data, load_data
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch
-from ehap.graph.channels import PruningPlan
+from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import Scores, layer_weights, plan, prune, random_scores
+from ehap.pruning import Scores, plan, prune, random_scores
+from ehap.pruning.plan import PruningPlan
 from ehap.records import Job
 from ehap.settings import Machine, Prune, Trace
 from ehap.settings.prune import Rounds

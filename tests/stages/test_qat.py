@@ -11,8 +11,9 @@ import torch
 
 from ehap.artifacts.dense import architecture, save_model
 from ehap.errors import ArchitectureError, CheckpointError, DataError, MismatchError
+from ehap.graph.layers import layer_weights
 from ehap.models import build_model
-from ehap.pruning import layer_weights, prune
+from ehap.pruning import prune
 from ehap.quantization import SimulatedNetwork
 from ehap.records import Job, read_tensors
 from ehap.results.collect import collect

@@ -11,8 +11,9 @@ import torch
 from ehap.artifacts.dense import architecture, save_model
 from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.errors import CheckpointError, DataError, StoppedError
+from ehap.graph.layers import layer_weights
 from ehap.models import build_model
-from ehap.pruning import layer_weights, prune
+from ehap.pruning import prune
 from ehap.records import Job, read_tensors, write_tensors
 from ehap.repair.unseen import split_images
 from ehap.runtime.memory import PeakMemory

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import EhapError
-from ehap.pruning import layer_weights, plan, prune, random_scores
+from ehap.graph.layers import layer_weights
+from ehap.pruning import plan, prune, random_scores
 from tests.pruning.random_networks.network import IMAGE, Network
 from tests.pruning.random_networks.strategy import Case
 

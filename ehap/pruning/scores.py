@@ -12,12 +12,6 @@ Scores = dict[str, Tensor]
 """Layer name to (C_out,): the higher, the more the channel matters."""
 
 
-def layer_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Return layer name to weight of every convolution and linear layer."""
-    kinds = (nn.Conv2d, nn.Linear)
-    return {name: module.weight for name, module in network.named_modules() if isinstance(module, kinds)}
-
-
 def sensitivity(traces: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Scores:
     """Return the paper's second-order sensitivity, trace / (2·p) · ‖w‖², of each channel.
 
@@ -86,7 +80,7 @@ def bn_scale(model: nn.Module) -> Scores:
         writers[step.sources[0]]: step for step in graph.steps if step.kind == "norm" and step.sources[0] in writers
     }
     scores = {}
-    for layer, width in graph.layers().items():
+    for layer, width in graph.widths().items():
         if layer in norms:
             scores[layer] = model.get_parameter(f"{norms[layer].module}.weight").detach().double().abs()
         elif layer in graph.unpruned():

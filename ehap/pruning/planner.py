@@ -1,0 +1,276 @@
+"""From scores and a budget to the channels that stay."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median_low
+
+import numpy
+from torch import Tensor, nn
+
+from ehap.errors import NumericsError, PlanError
+from ehap.graph import check_reading, example_images
+from ehap.graph.channels import ChannelGraph, Kept, channel_graph
+from ehap.graph.counting import Counter, Size
+from ehap.pruning.plan import PruningPlan
+from ehap.pruning.scores import lamp
+from ehap.settings import Prune
+
+MOST_TILT, TILT_STEP = 1.0, 2.0**-8  # a score by parameters and one by FLOPs differ by the power 1
+TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Layers that keep the same channels: one layer, or with residual "tied" all writers of a stream.
+
+    values: The score of each channel. best_first: Channels in the order in which they are worth keeping.
+    floor, most: The least and the most channels that stay; fewer than all where an earlier round has taken some.
+    """
+
+    layers: tuple[str, ...]
+    values: Sequence[float]
+    best_first: Sequence[int]
+    floor: int
+    most: int
+
+
+class Planner:
+    """Plan the pruning of one network, for any scores and settings.
+
+    Args:
+        model: The dense network; not changed.
+        input_shape: (C, H, W) of an image.
+        example: Images (N, C, H, W), in the network's type and on its device, on which what was read off the network is
+            compared with it; where left out, random ones.
+
+    Raises:
+        ArchitectureError: The network has an operation that pruning does not know.
+        MismatchError: What was read off the network is not what it computes.
+        PlanError, DataError, NumericsError: The network cannot take such images, or gives NaN or Inf.
+
+    Attributes:
+        reading: How well the network and what was read off it agree.
+    """
+
+    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int], example: Tensor | None = None) -> None:
+        self._graph, self._shape = channel_graph(model), input_shape
+        self._count = Counter(model, self._graph, input_shape)
+        self.reading = check_reading(model, example_images(model, input_shape) if example is None else example)
+        self._dense = self._count({layer: range(width) for layer, width in self._graph.widths().items()})
+
+    def __call__(self, scores: Mapping[str, Tensor], settings: Prune, before: Kept | None = None) -> PruningPlan:
+        """Return the plan; see ``plan``, which this is for one network.
+
+        Args:
+            scores: Layer name to (C_out,).
+            settings: The budget and the limits.
+            before: What an earlier round has kept; all else is gone already, whatever its scores.
+
+        Raises:
+            PlanError, NumericsError: As ``plan``.
+        """
+        if settings.with_magnitude:
+            raise PlanError(
+                "expected settings without with_magnitude, which says how scores are made; give the scores that "
+                "geometric_mean makes of yours and of magnitude."
+            )
+        if settings.rounds > 1:
+            raise PlanError(
+                f"expected settings of one round, got rounds {settings.rounds}: scores are computed anew between them; "
+                "plan each round with what the one before has kept, as the workflow's prune stage does."
+            )
+        widths = self._graph.widths()
+        values = {layer: _checked(layer, width, scores) for layer, width in widths.items()}
+        if settings.rule == "as_published":
+            kept = _as_published(self._graph, values, settings)
+        else:
+            units = self._units(values, settings, before)
+            kept = (self._filled if settings.fill == "both" else self._planned)(units, settings)
+        size = self._count(kept)
+        return PruningPlan(
+            kept=kept,
+            widths=widths,
+            parameters=size.parameters,
+            dense_parameters=self._dense.parameters,
+            flops=size.flops,
+            dense_flops=self._dense.flops,
+            input_shape=self._shape,
+            order="set" if settings.rule == "as_published" else "sorted",
+        )
+
+    def _units(self, values: Mapping[str, Sequence[float]], settings: Prune, before: Kept | None) -> list[_Unit]:
+        final = self._graph.unpruned()
+        groups = self._graph.tied() if settings.residual == "tied" else [(layer,) for layer in values]
+        units = []
+        for group in groups:
+            sums = [math.fsum(items) for items in zip(*(values[layer] for layer in group), strict=True)]
+            gone = set(range(len(sums))) - set(before[group[0]]) if before else set()
+            sums = [-math.inf if index in gone else value for index, value in enumerate(sums)]
+            if settings.normalise == "lamp":
+                sums = lamp(sums)
+            best_first = [index for _, index in sorted(zip(sums, range(len(sums)), strict=True), reverse=True)]
+            least = max(settings.min_channels, len(sums) - _floor(settings.prune_ratio_limit * len(sums)))
+            most = len(sums) - len(gone)
+            floor = len(sums) if set(group) & set(final) else min(least, most)
+            units.append(_Unit(group, sums, best_first, floor, most))
+        return units
+
+    def _filled(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
+        """Return what stays when both budgets are used up as nearly as a power of the maps' positions lets them.
+
+        The more the channels of large maps are thinned, the fewer FLOPs stay with the same parameters: the power is
+        searched by bisection. Of the plans at both its ends, and of that without a power, the one that leaves the
+        least of a budget.
+        """
+        plain = self._planned(units, settings)
+        alone = replace(settings, flops=None, fill="first")
+        low, high = -MOST_TILT, MOST_TILT
+        while high - low > TILT_STEP:
+            middle = (low + high) / 2
+            if self._within(self._count(self._planned(self._tilted(units, middle), alone)), settings):
+                high = middle
+            else:
+                low = middle
+        plans = [plain, *(self._planned(self._tilted(units, tilt), settings) for tilt in (high, low))]
+        return max(plans, key=lambda kept: self._used(self._count(kept), settings))
+
+    def _tilted(self, units: Sequence[_Unit], tilt: float) -> list[_Unit]:
+        """Return the units with scores divided by a power of the positions of their maps; negative ones multiplied."""
+        found = []
+        for unit in units:
+            # Writers of one stream have one map, but for a pooling between them.
+            factor = median_low(self._count.places[layer] for layer in unit.layers) ** tilt
+            values = [value / factor if value >= 0 else value * factor for value in unit.values]
+            found.append(replace(unit, values=values))
+        return found
+
+    def _used(self, size: Size, settings: Prune) -> float:
+        """Return which share of two budgets is used, of the one of which more is left."""
+        assert settings.params is not None  # see Prune
+        assert settings.flops is not None
+        parameters = size.parameters / (settings.params * self._dense.parameters)
+        return min(parameters, size.flops / (settings.flops * self._dense.flops))
+
+    def _planned(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
+        owners = numpy.repeat(numpy.arange(len(units)), [len(unit.values) for unit in units])
+        order = numpy.argsort(numpy.concatenate([unit.values for unit in units]), kind="stable")  # ties: layer, index
+        ranked = owners[order]
+
+        def kept(removed: int) -> dict[str, list[int]]:
+            """Return what stays when the lowest ``removed`` of the ranking go, as far as the limits let them."""
+            losses = numpy.bincount(ranked[:removed], minlength=len(units))
+            found: dict[str, list[int]] = {}
+            for unit, loss in zip(units, losses, strict=True):
+                count = max(unit.floor, len(unit.values) - int(loss))
+                count = min(unit.most, -(-count // settings.round_to) * settings.round_to)
+                found |= dict.fromkeys(unit.layers, sorted(unit.best_first[:count]))
+            return {layer: found[layer] for layer in self._graph.widths()}
+
+        if settings.prune_ratio is not None:
+            return kept(_floor(settings.prune_ratio * len(ranked)))
+        self._check_reachable(self._count(kept(len(ranked))), settings)
+        low, high = 0, len(ranked)  # both sizes fall with the number removed
+        while low < high:
+            middle = (low + high) // 2
+            if self._within(self._count(kept(middle)), settings):
+                high = middle
+            else:
+                low = middle + 1
+        return kept(low)
+
+    def _within(self, size: Size, settings: Prune) -> bool:
+        return all(
+            share is None or found <= _floor(share * dense)
+            for share, found, dense in (
+                (settings.params, size.parameters, self._dense.parameters),
+                (settings.flops, size.flops, self._dense.flops),
+            )
+        )
+
+    def _check_reachable(self, smallest: Size, settings: Prune) -> None:
+        if self._within(smallest, settings):
+            return
+        found = {
+            name: f"{name} {share:g} asks for at most {_floor(share * dense)} of {dense}, but the limits of each layer "
+            f"leave at least {least} ({math.ceil(1e4 * least / dense) / 1e4:.4f})"
+            for share, name, least, dense in (
+                (settings.params, "params", smallest.parameters, self._dense.parameters),
+                (settings.flops, "flops", smallest.flops, self._dense.flops),
+            )
+            if share is not None and least > _floor(share * dense)
+        }
+        whole = self._graph.unpruned() if self._graph.grouped else ()
+        raise PlanError(
+            f"expected a budget that can be met: {'; '.join(found.values())}; raise {' and '.join(found)} or "
+            "prune_ratio_limit, or lower min_channels or round_to."
+            + (f" All channels stay of {', '.join(whole[:4])}: outputs, or of convolutions in groups." if whole else "")
+        )
+
+
+def plan(
+    model: nn.Module,
+    scores: Mapping[str, Tensor],
+    settings: Prune,
+    input_shape: tuple[int, int, int],
+    example: Tensor | None = None,
+) -> PruningPlan:
+    """Choose the channels to keep from one global ranking of all channels.
+
+    The lowest channels of the ranking go: floor(prune_ratio · N) of the N ranked ones, or, for a budget, the
+    fewest that bring parameters and FLOPs to at most the wanted shares of the original. A layer always keeps its
+    max(min_channels, C − floor(prune_ratio_limit · C)) best channels and the final layer all its rows; those count in
+    the ranking but never go. Ties break by layer order, then by channel index. With residual "tied" all writers of a
+    stream stand in the ranking as one layer, whose scores are the sums of theirs. With fill "both" scores are first
+    divided by a power of the positions of their layer's map (negative ones multiplied; a linear layer has one
+    position), searched so that neither budget is left with room while the other is used up.
+
+    Args:
+        model: The dense network.
+        scores: Layer name to (C_out,), one entry for each convolution and linear layer.
+        settings: The budget and the limits.
+        input_shape: (C, H, W) of an image, on which FLOPs depend.
+        example: As for Planner.
+
+    Raises:
+        PlanError: Scores are missing or of a wrong shape, the budget lies below what the limits let reach, or the
+            settings ask for more than one round or for a mean with magnitudes, which say how scores come about.
+        NumericsError: A score is NaN or infinite.
+        ArchitectureError, MismatchError, DataError: As Planner.
+    """
+    return Planner(model, input_shape, example)(scores, settings)
+
+
+def _floor(product: float) -> int:
+    """Return the whole part of share · count: 0.29 · 100 is 29, though not in binary."""
+    return math.floor(product + TOLERANCE)
+
+
+def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
+    if layer not in scores or not isinstance(scores[layer], Tensor) or scores[layer].shape != (width,):
+        given = scores.get(layer)
+        found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise PlanError(f"{layer}: expected scores of shape ({width},), got {found}.")
+    values: list[float] = scores[layer].tolist()
+    if not all(map(math.isfinite, values)):
+        raise NumericsError(f"{layer}: the scores hold NaN or Inf; a ranking needs finite ones.")
+    return values
+
+
+def _as_published(graph: ChannelGraph, values: Mapping[str, Sequence[float]], settings: Prune) -> dict[str, list[int]]:
+    """Return what the published pruner keeps: by thresholds, which removes int(prune_ratio · N) + 1 channels."""
+    assert settings.prune_ratio is not None  # see Prune
+    ranking = sorted(value for each in values.values() for value in each)
+    threshold = ranking[int(settings.prune_ratio * len(ranking))]
+    kept = {}
+    for layer, each in values.items():
+        above = _above(each, threshold)
+        if 1 - len(above) / len(each) > settings.prune_ratio_limit:
+            above = _above(each, sorted(each)[int(settings.prune_ratio_limit * len(each))])
+        kept[layer] = list(range(len(each))) if layer in graph.unpruned() else above
+    return kept
+
+
+def _above(values: Sequence[float], threshold: float) -> list[int]:
+    """Return the channels above a threshold; where there is none, channel 0, best or not."""
+    return [index for index, value in enumerate(values) if value > threshold] or [0]
