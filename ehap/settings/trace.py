@@ -6,7 +6,7 @@ from typing import Literal
 from ehap.errors import SettingsError
 from ehap.settings.build import unknown
 from ehap.settings.checks import Precision, at_least, positive, share
-from ehap.settings.criteria import FROM_CURVATURE
+from ehap.settings.criteria import CRITERIA, FROM_CURVATURE
 
 MOST_CONFIDENCE = 0.99
 
@@ -96,6 +96,11 @@ class Trace:
 
     def _check_criteria(self) -> None:
         for name in self.criteria:
+            if name in CRITERIA and name not in FROM_CURVATURE:
+                raise SettingsError(
+                    f"criteria: {name} needs no derivatives; name it in a method without a curvature, or call its "
+                    "function in ehap.pruning."
+                )
             if name not in FROM_CURVATURE:
                 raise unknown("criteria", name, FROM_CURVATURE, "criterion from a curvature")
         if not self.criteria or len(set(self.criteria)) < len(self.criteria):

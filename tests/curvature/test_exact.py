@@ -16,12 +16,12 @@ from ehap.curvature.factors import loss_factors, sketch_of_rest
 from ehap.graph.layers import layer_weights
 from ehap.models import build_model
 from ehap.settings import Trace
-from ehap.settings.trace import Curvature
+from ehap.settings.criteria import FROM_CURVATURE
 from tests.conftest import TinyResNet
 
 Batch = tuple[Tensor, Tensor]
 EXACT = Trace(batch_size=12, estimator="exact", micro_batch=5)
-CRITERIA: tuple[Curvature, ...] = ("trace", "diagonal", "block", "gate", "fisher", "taylor")
+CRITERIA = FROM_CURVATURE
 EVERYTHING = replace(EXACT, criteria=CRITERIA)
 
 
@@ -113,7 +113,7 @@ def test_gates_are_those_of_differentiating_twice(network: nn.Module, batch: Bat
     for name in norms or ("first", "grouped", "depthwise", "inner", "fc"):
         loss = _gated_loss(model, images, batch[1], name, norms.get(name))
         expected = torch.func.hessian(loss)(_ones(model, name)).diagonal() / 2
-        _assert_close({name: found[f"{name}.weight"]}, {name: expected}, 1e-9)
+        _assert_close({name: found[name]}, {name: expected}, 1e-9)
 
 
 def test_fisher_and_taylor_are_those_of_every_images_own_gradient(network: nn.Module, batch: Batch) -> None:
@@ -129,8 +129,8 @@ def test_fisher_and_taylor_are_those_of_every_images_own_gradient(network: nn.Mo
                 for n in range(len(images))
             ]
         )
-        _assert_close({name: found["fisher"][f"{name}.weight"]}, {name: gradients.square().mean(0) / 2}, 1e-9)
-        _assert_close({name: found["taylor"][f"{name}.weight"]}, {name: gradients.abs().mean(0)}, 1e-9)
+        _assert_close({name: found["fisher"][name]}, {name: gradients.square().mean(0) / 2}, 1e-9)
+        _assert_close({name: found["taylor"][name]}, {name: gradients.abs().mean(0)}, 1e-9)
 
 
 def test_what_a_pass_computes_does_not_depend_on_what_else_it_computes(tiny: nn.Module, batch: Batch) -> None:
@@ -149,8 +149,8 @@ def test_some_channels_of_resnet20_by_brute_force(enliven: Callable[[nn.Module],
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=generator)
     labels = torch.tensor([3, 7])
     traces = channel_traces(model, images, labels, Trace(batch_size=2, estimator="exact")).trace
-    for name, channel in (("conv1.weight", 5), ("layer2.0.conv1.weight", 0), ("fc.weight", 3)):
-        weight = model.get_parameter(name)
+    for name, channel in (("conv1", 5), ("layer2.0.conv1", 0), ("fc", 3)):
+        weight = model.get_parameter(f"{name}.weight")
         gradient = torch.autograd.grad(cross_entropy(model(images), labels), weight, create_graph=True)[0][channel]
         flat = gradient.flatten()
         rows = [torch.autograd.grad(item, weight, retain_graph=True)[0][channel].flatten() for item in flat]
@@ -250,7 +250,7 @@ def test_columns_in_blocks_give_the_scores_of_all_at_once(
 
 def test_sketches_of_distant_seeds_differ(tiny: nn.Module, batch: Batch) -> None:
     settings = replace(EXACT, eigen_tolerance=0.3)
-    first, second = (channel_traces(tiny, *batch, settings, seed).trace["conv1.weight"] for seed in (0, 256))
+    first, second = (channel_traces(tiny, *batch, settings, seed).trace["conv1"] for seed in (0, 256))
     assert not torch.equal(first, second)
 
 

@@ -1,24 +1,24 @@
 """The guard that compares exact scores with plain autograd: it passes where they are right, and sees what is broken."""
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, relu
 
-from ehap.curvature import channel_scores, channel_traces, exact, frozen, samples
+from ehap.curvature import channel_scores, channel_traces, exact, frozen, layer_scores, samples
 from ehap.curvature.proof import check_scores
 from ehap.errors import ArchitectureError, DataError, MismatchError
 from ehap.settings import Trace
-from ehap.settings.trace import Curvature
+from ehap.settings.criteria import FROM_CURVATURE
 
-ALL = get_args(Curvature)
+ALL = FROM_CURVATURE
 Batch = tuple[Tensor, Tensor]
 
 
-def settings(*criteria: Curvature, **more: Any) -> Trace:
+def settings(*criteria: str, **more: Any) -> Trace:
     return Trace(batch_size=12, estimator="exact", criteria=criteria or ALL, **more)
 
 
@@ -33,7 +33,7 @@ def test_predictions_that_are_certain_hide_nothing(tiny: nn.Module, batch: Batch
     with torch.no_grad():
         tiny.fc.weight.mul_(1e4)
     assert check_scores(tiny, *batch, settings(), seed=0).difference < 1e-9
-    monkeypatch.setattr(exact, "_inner", _twice(exact._inner))
+    monkeypatch.setattr(layer_scores, "_inner", _twice(layer_scores._inner))
     with pytest.raises(MismatchError, match="the score"):
         check_scores(tiny, *batch, settings("gate"), seed=0)
 
@@ -53,18 +53,18 @@ def _first_channels_swapped(function: Callable[..., Tensor]) -> Callable[..., Te
 @pytest.mark.parametrize(
     ("module", "name", "break_it", "criterion"),
     [
-        (exact, "squared_norms", _twice, "trace"),
-        (exact, "squared_norms", _first_channels_swapped, "trace"),
-        (exact, "weighted_squares", _twice, "diagonal"),
-        (exact, "_inner", _twice, "block"),
-        (exact, "_inner", _twice, "gate"),
-        (exact, "_inner", _twice, "fisher"),
-        (exact, "_inner", _twice, "taylor"),
+        (layer_scores, "squared_norms", _twice, "trace"),
+        (layer_scores, "squared_norms", _first_channels_swapped, "trace"),
+        (layer_scores, "weighted_squares", _twice, "diagonal"),
+        (layer_scores, "_inner", _twice, "block"),
+        (layer_scores, "_inner", _twice, "gate"),
+        (layer_scores, "_inner", _twice, "fisher"),
+        (layer_scores, "_inner", _twice, "taylor"),
         (exact, "loss_factors", _twice, "trace"),
     ],
 )
 def test_broken_scores_are_seen(
-    tiny: nn.Module, batch: Batch, monkeypatch, module: Any, name: str, break_it: Any, criterion: Curvature
+    tiny: nn.Module, batch: Batch, monkeypatch, module: Any, name: str, break_it: Any, criterion: str
 ) -> None:
     monkeypatch.setattr(module, name, break_it(getattr(module, name)))
     with pytest.raises(
@@ -85,7 +85,7 @@ class Squared(nn.Module):
 
 
 @pytest.mark.parametrize("criterion", ["trace", "gate"])
-def test_a_network_that_is_not_linear_is_seen_by_its_second_derivatives(monkeypatch, criterion: Curvature) -> None:
+def test_a_network_that_is_not_linear_is_seen_by_its_second_derivatives(monkeypatch, criterion: str) -> None:
     torch.manual_seed(0)
     model, images, labels = Squared(), torch.randn(4, 3, 6, 6), torch.arange(4)
     with pytest.raises(ArchitectureError, match="square is not piecewise linear"):
@@ -125,7 +125,7 @@ def test_a_network_that_takes_no_float64_is_compared_in_its_own_type(batch: Batc
     )
     checked = settings(approximate="gauss-newton")  # the cast is no operation that is known
     assert check_scores(model, *batch, checked, seed=0).difference < 1e-3
-    monkeypatch.setattr(exact, "squared_norms", _twice(samples.squared_norms))
+    monkeypatch.setattr(layer_scores, "squared_norms", _twice(samples.squared_norms))
     with pytest.raises(MismatchError, match="the score trace"):
         check_scores(model, *batch, checked, seed=0)
 
@@ -156,8 +156,8 @@ def test_gates_in_front_of_a_norm_of_one_s_own_are_refused(batch: Batch) -> None
         channel_scores(model, *batch, "gate", approximate="gauss-newton")
     plain = nn.Sequential(model[0], nn.BatchNorm2d(8), nn.ReLU(), *model[2:]).eval()
     plain[1].load_state_dict(model[1].state_dict())
-    found = channel_scores(model, *batch, "trace", approximate="gauss-newton")["trace"]["0.weight"]
-    torch.testing.assert_close(found, channel_scores(plain, *batch, "trace")["trace"]["0.weight"])
+    found = channel_scores(model, *batch, "trace", approximate="gauss-newton")["trace"]["0"]
+    torch.testing.assert_close(found, channel_scores(plain, *batch, "trace")["trace"]["0"])
 
 
 def test_two_norms_in_a_row_count_both(batch: Batch) -> None:
@@ -170,7 +170,7 @@ def test_two_norms_in_a_row_count_both(batch: Batch) -> None:
         nn.init.uniform_(norm.running_var, 0.1, 3)
         nn.init.normal_(norm.running_mean)
     images, labels = batch[0].double(), batch[1]
-    gates = channel_scores(model, images, labels, "gate")["gate"]["0.weight"]
+    gates = channel_scores(model, images, labels, "gate")["gate"]["0"]
     for channel in (0, 3):
         gate = torch.ones((), dtype=torch.float64, requires_grad=True)
         mask = torch.eye(6, dtype=torch.float64)[channel].view(-1, 1, 1)

@@ -12,7 +12,7 @@ from ehap.curvature.dense import dense_channel_traces, dense_hessian
 from ehap.curvature.hutchinson import Hutchinson
 from ehap.curvature.products import HessianProduct
 from ehap.curvature.stability import jaccard, stability
-from ehap.curvature.traces import Planner
+from ehap.curvature.traces import TracePlanner
 from ehap.errors import DataError, NumericsError, SettingsError, StoppedError
 from ehap.graph.layers import layer_weights
 from ehap.settings import Trace
@@ -79,7 +79,7 @@ def test_the_scale_does_not_change_a_sample(tiny: nn.Module, batch: Batch) -> No
 
 def test_the_same_seed_gives_the_same_traces_and_another_seed_others(tiny: nn.Module, batch: Batch) -> None:
     settings = Trace(batch_size=12, samples=2)
-    first, again, other = (channel_traces(tiny, *batch, settings, seed).trace["fc.weight"] for seed in (1, 1, 2))
+    first, again, other = (channel_traces(tiny, *batch, settings, seed).trace["fc"] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -194,7 +194,7 @@ def test_traces_that_go_on_from_any_state_are_those_of_an_unbroken_run(
         assert torch.equal(again.standard_error[name], whole.standard_error[name])
 
 
-def _keep_best(count: int) -> Planner:
+def _keep_best(count: int) -> TracePlanner:
     def planned(traces: Mapping[str, Tensor]) -> dict[str, list[int]]:
         values = torch.cat(list(traces.values()))
         return {"all": values.argsort(descending=True)[:count].tolist()}

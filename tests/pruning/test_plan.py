@@ -292,7 +292,7 @@ def test_scores_with_the_magnitude_are_the_geometric_mean() -> None:
     found = geometric_mean(gates, squares)
     assert found["layer"].tolist() == [6.0, 0.0]
     assert len(found["fc"]) == 0
-    with pytest.raises(SettingsError, match="with_magnitude is for another criterion"):
+    with pytest.raises(SettingsError, match="with_magnitude needs another criterion"):
         Prune(criterion="magnitude", with_magnitude=True, params=0.5)
     with pytest.raises(PlanError, match="both scores of each layer, but the second has none of layer"):
         geometric_mean(gates, {"fc": torch.ones(3)})
@@ -403,5 +403,5 @@ def test_settings_of_several_rounds_are_not_planned_as_one() -> None:
 
 
 def test_the_published_rule_knows_no_normalisation() -> None:
-    with pytest.raises(SettingsError, match="rule as_published knows prune_ratio and prune_ratio_limit only"):
+    with pytest.raises(SettingsError, match="rule as_published has prune_ratio and prune_ratio_limit only"):
         Prune(criterion="trace", prune_ratio=0.5, rule="as_published", normalise="lamp")

@@ -45,7 +45,7 @@ def test_a_budget_has_no_published_rule(tmp_path: Path) -> None:
     ("settings", "pruned"),
     [
         (Prune(criterion="magnitude", params=0.3), None),
-        (Prune(criterion="magnitude", params=0.3, weights="new"), "exempt: weights new"),
+        (Prune(criterion="magnitude", params=0.3, reinitialize=True), "exempt: reinitialized"),
         (Prune(criterion="magnitude", prune_ratio=0.5, rule="as_published"), "exempt: rule as_published"),
     ],
 )

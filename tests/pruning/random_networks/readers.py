@@ -37,15 +37,14 @@ def check_scores(case: Case) -> Verdict:
         return Verdict("failed", told(error))
     random = Random(case.scores)
     for _ in range(2):
-        parameter = random.choice(list(found["trace"]))
-        layer = parameter.removesuffix(".weight")
-        channel = random.randrange(len(found["trace"][parameter]))
+        layer = random.choice(list(found["trace"]))
+        channel = random.randrange(len(found["trace"][layer]))
         for criterion, brute in (("trace", _trace), ("gate", _gate)):
             try:
                 wanted = brute(network, layer, channel, images, labels)
             except RuntimeError:  # autograd's: what a backward pass needs was overwritten
                 return Verdict("blind")
-            scores = found[criterion][parameter]
+            scores = found[criterion][layer]
             off = abs(float(scores[channel]) - wanted)
             if not off <= TOLERANCE * max(float(scores.abs().max()), abs(wanted), 1e-6):
                 text = f"wrong {criterion}: {float(scores[channel]):.6g}, by autograd {wanted:.6g} ({layer}, {channel})"
