@@ -1,9 +1,9 @@
 """Convolutions whose second derivatives are again convolutions of the network's own kind.
 
-torch differentiates the backward pass of a convolution into one whose kernel is a whole feature map and whose channels
-are the images of the batch. Libraries tune for small kernels: there it may take many times as long. The three maps here
-(output, gradient in the input, gradient in the weight) are each linear in two of weight, input and output, and each
-is differentiated by the other two.
+torch differentiates the backward pass of a convolution into a convolution whose kernel is a whole feature map and whose
+channels are the images of the batch. Libraries are tuned for small kernels, so this may take many times as long. Here
+three maps give the output, the gradient in the input and the gradient in the weight. Each is linear in two of weight,
+input and output, and the other two maps are its derivatives.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,51 +55,35 @@ class _Output(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         return (
-            _InInput.apply(gradient, weight, x.shape, ctx.geometry) if wanted[0] else None,
-            _InWeight.apply(gradient, x, weight.shape, ctx.geometry) if wanted[1] else None,
+            _Gradient.apply(gradient, weight, x.shape, ctx.geometry, 0) if wanted[0] else None,
+            _Gradient.apply(gradient, x, weight.shape, ctx.geometry, 1) if wanted[1] else None,
             None,
         )
 
 
-class _InInput(torch.autograd.Function):
-    """(gradient of the output, weight) to the gradient of the input."""
+class _Gradient(torch.autograd.Function):
+    """(gradient of the output, other) to the gradient of the input (which 0) or of the weight (which 1).
+
+    Of input and weight the other one is given.
+    """
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gradient, weight)
-        ctx.geometry = geometry
+    def forward(ctx: Any, gradient: Tensor, other: Tensor, shape: torch.Size, geometry: Geometry, which: int) -> Tensor:
+        ctx.save_for_backward(gradient, other)
+        ctx.geometry, ctx.which = geometry, which
         blank = gradient.new_empty(1).expand(shape)
-        return _backward(gradient, blank, weight, geometry, 0)
+        x, weight = (blank, other) if which == 0 else (other, blank)
+        return _backward(gradient, x, weight, geometry, which)
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> Any:
-        gradient, weight = ctx.saved_tensors
+        gradient, other = ctx.saved_tensors
         wanted = ctx.needs_input_grad
+        pair = (second, other) if ctx.which == 0 else (other, second)
         return (
-            _Output.apply(second, weight, ctx.geometry) if wanted[0] else None,
-            _InWeight.apply(gradient, second, weight.shape, ctx.geometry) if wanted[1] else None,
-            *(None, None),
-        )
-
-
-class _InWeight(torch.autograd.Function):
-    """(gradient of the output, x) to the gradient of the weight."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, x: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gradient, x)
-        ctx.geometry = geometry
-        blank = gradient.new_empty(1).expand(shape)
-        return _backward(gradient, x, blank, geometry, 1)
-
-    @staticmethod
-    def backward(ctx: Any, second: Tensor) -> Any:
-        gradient, x = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        return (
-            _Output.apply(x, second, ctx.geometry) if wanted[0] else None,
-            _InInput.apply(gradient, second, x.shape, ctx.geometry) if wanted[1] else None,
-            *(None, None),
+            _Output.apply(*pair, ctx.geometry) if wanted[0] else None,
+            _Gradient.apply(gradient, second, other.shape, ctx.geometry, 1 - ctx.which) if wanted[1] else None,
+            *(None, None, None),
         )
 
 

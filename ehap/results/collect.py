@@ -7,6 +7,7 @@ import pandas
 
 from ehap.records import read_record
 from ehap.runtime.progress import logger
+from ehap.settings.renamed import current
 
 CELL = ["dataset", "model", "method", "scheme", "curvature"]
 WHERE = ["stage", *CELL, "seed", "device", "instructions"]
@@ -41,7 +42,8 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
             continue
         for quantity, item in record["values"].items():
             values.append({**where, "quantity": quantity, "unit": item["unit"], "value": item["value"]})
-        settings += [{**where, "setting": name, "value": value} for name, value in record["settings"].items()]
+        said = current(str(where["stage"]), record["settings"])
+        settings += [{**where, "setting": name, "value": value} for name, value in said.items()]
     return (
         pandas.DataFrame(values, columns=COLUMNS),
         pandas.DataFrame(settings, columns=[*WHERE, "setting", "value"]),

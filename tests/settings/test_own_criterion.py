@@ -44,7 +44,7 @@ def test_the_parameters_are_read_from_the_source(folder: Path) -> None:
     [
         (
             "nobody:score",
-            "criterion nobody:score: there is no module nobody in .* or in the environment; expected nobo",
+            "criterion nobody:score: there is no module nobody in .* or in the environment; expected",
         ),
         ("package.outer:score", "there is no module package.outer in .*; expected package/outer.py in the folder"),
         ("mine:absent", r"expected a function def absent\(...\) in .*mine.py; its functions are: score, images"),
@@ -83,8 +83,6 @@ def test_only_a_function_that_asks_for_images_has_a_batch(folder: Path) -> None:
     cell = ("digits", "resnet20")
     assert [run.own_criterion(*cell, method).batch_size for method in methods] == [0, 16]
     with pytest.raises(SettingsError, match="trace: missing batch_size"):
-        Run(
-            {name: block for name, block in SMALL.items() if name not in ("trace", "curvatures")} | {"methods": methods}
-        )
+        Run({name: block for name, block in SMALL.items() if name != "trace"} | {"curvatures": {}, "methods": methods})
     with pytest.raises(SettingsError, match="rounds must be 1 for criterion mine:score, got 2"):
         Prune(criterion="mine:score", params=0.5, rounds=2)

@@ -16,7 +16,7 @@ FILES = {
     "checkout/ehap/pruning/scores.py": "magnitude = 1\n",
     "checkout/ehap/pruning/other.py": "other = 1\n",
     "checkout/envs/lock.txt": "torch==2.15.0\n",
-    "work/mine.py": "import math\nimport helper\nfrom ehap.pruning import magnitude\ndef score(network):\n    return 1\n",
+    "work/mine.py": "import math, helper\nfrom ehap.pruning import magnitude\ndef score(network):\n    return 1\n",
     "work/helper.py": "from package.deep import one\n",
     "work/package/__init__.py": "START = 1\n",
     "work/package/deep.py": "from . import near\nfrom .two import TWO\none = 1\n",
