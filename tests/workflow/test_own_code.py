@@ -48,27 +48,30 @@ def test_the_files_are_those_that_the_module_imports_from_its_folder(root: Path)
     assert own_files("", root) == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "changes"),
-    [
-        ("work/mine.py", "return 1", "return 2", True),
-        ("work/helper.py", "import one", "import one as two", True),
-        ("work/package/__init__.py", "START = 1", "START = 2", True),
-        ("work/package/near.py", "NEAR = 1", "NEAR = 2", True),
-        ("work/package/two.py", "TWO = 2", "TWO = 3", True),
-        ("checkout/ehap/pruning/scores.py", "1", "2", True),
-        ("checkout/ehap/pruning/other.py", "1", "2", False),
-        ("work/unused.py", "1", "2", False),
-        ("work/mine.py", "return 1", "return  1  # one", False),
-    ],
+EDITS = (
+    "work/mine.py: return 1 -> return 2",
+    "work/helper.py: import one -> import one as two",
+    "work/package/__init__.py: START = 1 -> START = 2",
+    "work/package/near.py: NEAR = 1 -> NEAR = 2",
+    "work/package/two.py: TWO = 2 -> TWO = 3",
+    "checkout/ehap/pruning/scores.py: 1 -> 2",
 )
-def test_an_edit_changes_the_digest_of_methods_that_use_it(
-    root: Path, name: str, old: str, new: str, changes: bool
-) -> None:
+IDLE = (
+    "checkout/ehap/pruning/other.py: 1 -> 2",
+    "work/unused.py: 1 -> 2",
+    "work/mine.py: return 1 -> return  1  # one",
+)
+
+
+@pytest.mark.parametrize("edit", EDITS + IDLE)
+def test_an_edit_changes_the_digest_of_methods_that_use_it(root: Path, edit: str) -> None:
     before, other = _digest(root), _digest(root, "")
+    name, change = edit.split(": ")
+    old, new = change.split(" -> ")
     path = root.parent / name
+    assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    assert (_digest(root) != before) == changes
+    assert (_digest(root) != before) == (edit in EDITS)
     assert _digest(root, "") == other
 
 
