@@ -1,4 +1,4 @@
-"""Whether a network and a Hessian batch go together."""
+"""Check of a network and a Hessian batch, before long work."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from ehap.graph.tracing import check_readable, copied
 
 @torch.no_grad()
 def checked_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the labels in int64, if network and batch go together.
+    """Return the labels in int64, if the network takes the batch.
 
     Images are finite, and each has, alone, one row of logits and one label.
 

@@ -1,7 +1,7 @@
 """Exact channel curvature from first derivatives alone, image by image.
 
-The logits are, almost everywhere, linear in the weights of any one layer while the others stand still (eval-mode
-BatchNorm, piecewise-linear activations). So each layer's diagonal block of the Hessian equals its Gauss–Newton block:
+The logits are, almost everywhere, linear in the weights of one layer while the others are fixed (eval-mode BatchNorm,
+piecewise-linear activations). So each layer's diagonal block of the Hessian equals its Gauss–Newton block:
 with columns s_k of S Sᵀ = diag(p) − p pᵀ, the Hessian of cross-entropy in the logits,
 
     H_cc = (1/N) Σ_n Σ_k g gᵀ,  g = ∂(s_kᵀ z(x_n)) / ∂w_c,
@@ -42,7 +42,7 @@ FP16_SCALE, LOWEST_SCALE, BACK_OFF = 2.0**8, 2.0**-16, 4.0
 
 
 class State(TypedDict):
-    """Where a computation stands: chunks done, and what each has found."""
+    """State of a computation: the chunks that are done, and their results."""
 
     done: int
     rows: dict[str, Tensor]
@@ -60,17 +60,16 @@ class Exact:
         settings: criteria, precision, micro_batch (images a chunk), eigen_tolerance, approximate.
         seed: Of the sketch, where eigen_tolerance leaves something to it.
         shard: Which share of the chunks to compute, and of how many.
-        trusted: Whether the network was compared with what is read off it already.
-        projection: (Q, K), maps the K logits to those of which the loss is taken; where left out, they are.
+        trusted: Whether the network and its traced graph were compared before.
+        projection: (Q, K), maps the K logits to those of the loss; the logits themselves where left out.
 
     Raises:
         ArchitectureError: The network is not linear in each layer's weights, and approximate is "no".
-        MismatchError: What was read off the network is not what it computes.
+        MismatchError: The traced graph and the network give different outputs.
 
     Attributes:
-        reading: How well the network and what was read off it agree on the first images, where they
-            were compared.
-        ends: Path of a layer to that of the BatchNorm at whose output its gates stand; of layers that have one.
+        reading: The agreement of the network and its traced graph on the first images, where compared.
+        ends: Path of a layer to path of the BatchNorm whose output its gates multiply; of layers with one.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class Exact:
             yield
 
     def _add(self, row: int, scale: float) -> bool:
-        """Fill a row, what a chunk of images adds to every channel; return whether it is finite.
+        """Fill a row with the share of a chunk of images in every score; return whether it is finite.
 
         Args:
             row: Among the rows of this shard.
@@ -159,7 +158,7 @@ class Exact:
         images = self._images[chunk]
         modules = {name: layer.module for name, layer in self._layers.items()}
         with torch.enable_grad(), tapped(modules) as taps, precision_context(settings.precision, images.device):
-            logits = self._model(images.clone())  # a network may write over what it is given
+            logits = self._model(images.clone())  # a network may overwrite its input
         if not logits.isfinite().all():
             raise NumericsError("the logits hold NaN or Inf; use precision bf16 or fp32, or check the network.")
         columns = self._columns(logits.detach().to(wide_type(logits)), self._labels[chunk], number)
@@ -187,7 +186,7 @@ class Exact:
     def _add_columns(
         self, row: int, scale: float, taps: Taps, found_gradients: list[Sequence[Tensor]], images: Tensor, last: bool
     ) -> None:
-        """Add to a row what a block of columns says; the last block holds the sketch and the empirical columns."""
+        """Add a block of columns to a row; the last block holds the sketch and the column of the own loss."""
         gradients = iter(found_gradients)
         for name, layer in self._layers.items():
             deltas = [next(gradients) for _ in taps.outputs[name]]  # one for each time that the layer is called
@@ -220,10 +219,10 @@ class Exact:
         self._unused.add(name)
 
     def _columns(self, logits: Tensor, labels: Tensor, number: int) -> Tensor:
-        """Return what to differentiate, (K, N, C).
+        """Return the directions of the logits to differentiate along, (K, N, C).
 
-        Columns of the loss's Hessian in the logits, the last of which may be a sketch of the rest; and then, for
-        empirical scores, the gradient of each image's loss.
+        First come columns of the loss's Hessian in the logits; the last one may be a sketch of the rest. Where
+        wanted, the gradient of each image's own loss follows.
         """
         found = []
         if self._projection is not None:
@@ -243,12 +242,12 @@ class Exact:
     def _seen(
         self, layer: ExactLayer, inputs: list[Tensor], outputs: list[Tensor], deltas: list[Sequence[Tensor]], last: bool
     ) -> LayerPass:
-        """Return what scores of a layer are computed from; the last block of columns ends with that of the own loss."""
+        """Return the tensors behind a layer's scores; the last block of columns ends with that of the own loss."""
         delta = torch.cat([torch.stack([by_position(layer.geometry, one) for one in each]) for each in deltas], dim=3)
         return LayerPass(layer, delta[:-1] if self._own_loss and last else delta, delta[-1:], inputs, outputs)
 
     def state(self) -> State:
-        """Return all that the computation needs to go on from here."""
+        """Return the state from which the computation can continue."""
         return State(done=self._done, rows=self._rows, sketch=self._sketch, seconds=self.seconds)
 
     def restore(self, state: State) -> None:
@@ -260,7 +259,7 @@ class Exact:
         logger.info("going on after %d chunks of images", self._done)
 
     def result(self) -> Partial:
-        """Return what is done."""
+        """Return the finished rows."""
         rows = {name: values.cpu() for name, values in self._rows.items()}
         sketch = {name: values.cpu() for name, values in self._sketch.items()}
         return Partial(self._numbers.start, self.chunks, rows, sketch, seconds=self.seconds)

@@ -30,7 +30,7 @@ def loss_factors(logits: Tensor, tolerance: float = 0.0) -> Tensor:
 
 
 def sketch_of_rest(logits: Tensor, columns: Tensor, signs: Tensor) -> Tensor:
-    """Return S_rest · r for every image: one random column that stands for all that ``columns`` leave out.
+    """Return S_rest · r for every image: one random column in place of all columns that ``columns`` leave out.
 
     With r of random ±1, E[S_rest r rᵀ S_restᵀ] = diag(p) − p pᵀ − columns columnsᵀ. The rest is applied as a
     symmetric square root, so that no eigenvector has to be picked.

@@ -42,7 +42,7 @@ class Frozen:
 def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
     """Return a copy in eval mode and its layers.
 
-    Where each BatchNorm stands directly behind a convolution it becomes a fixed factor on that convolution's weight
+    Where each BatchNorm directly follows a convolution, it becomes a fixed factor on that convolution's weight
     and a bias, in the graph: derivatives in the weights stay the same, feature maps are passed over once less.
     Only channel weights require a gradient.
 
@@ -84,7 +84,7 @@ def frozen_copy(model: nn.Module, channels_last: bool = True) -> Frozen:
 
 
 def _loose_norms(quiet: nn.Module, twin: nn.Module, inside: Collection[str]) -> tuple[str, ...]:
-    """Return the BatchNorms of which a network has anything left, but those that are part of a convolution.
+    """Return the BatchNorms that the network still uses and that are not part of a convolution.
 
     A subclass with a forward pass of its own leaves its parameters in the graph, not its module.
     """

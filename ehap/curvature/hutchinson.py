@@ -28,9 +28,9 @@ Stable = Callable[[Tensor], bool]
 
 
 class State(TypedDict):
-    """Where an estimate stands.
+    """State of an estimate.
 
-    totals: (samples, C) what each sample says about every channel so far. passes: Products done.
+    totals: (samples, C), each sample's value for every channel so far. passes: Products done.
     scale, first, streak, repeated: Of the dynamic scale. seconds: Spent so far.
     """
 
@@ -62,7 +62,7 @@ class Hutchinson:
         loss_factor: Multiplies the loss.
 
     Attributes:
-        reading: How well the network and what was read off it agree on the first images.
+        reading: The agreement of the network and its traced graph on the first images.
 
     Source: Hutchinson 1989, doi:10.1080/03610918908812806.
     """
@@ -131,7 +131,7 @@ class Hutchinson:
                 return
 
     def _product(self, part: int) -> HessianProduct:
-        images, labels = self._parts[part][0].clone(), self._parts[part][1]  # a network may write over them
+        images, labels = self._parts[part][0].clone(), self._parts[part][1]  # a network may overwrite them
         precision = self._settings.precision
         while True:
             product = HessianProduct(self._model, self._weights, images, labels, precision, self._first, self._factor)
@@ -142,7 +142,7 @@ class Hutchinson:
                 raise NumericsError("the gradient of the Hessian batch is not finite at any scale; check the network.")
 
     def _sample(self, product: HessianProduct, row: int, part: int) -> Tensor:
-        """Return what one sample says about every channel, (C,), at the scale that it needs."""
+        """Return one sample's value for every channel, (C,), at a scale at which it is finite."""
         number = self._samples[row]
         vectors = rademacher(self._weights, self._seed, number, part)
         if self._settings.as_published:  # the scale falls inside the loop, and nothing is divided by it
@@ -162,7 +162,7 @@ class Hutchinson:
                 raise NumericsError("a Hutchinson sample is not finite at any scale; use precision bf16 or fp32.")
 
     def state(self) -> State:
-        """Return all that the estimate needs to go on from here."""
+        """Return the state from which the estimate can continue."""
         return State(
             totals=self._totals,
             passes=self._passes,

@@ -1,7 +1,7 @@
 """Scores of the channels of one layer, from its inputs, outputs and output gradients in one pass.
 
 Each function returns (K, N, C) float64: a column of the loss's Hessian in the logits, an image and a channel each. For
-scores of the own loss K is 1. The docstring of ``exact`` says why sums of these are exact.
+scores of the own loss K is 1. The docstring of ``exact`` explains why their sums are exact.
 """
 
 from collections.abc import Sequence

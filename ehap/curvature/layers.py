@@ -14,8 +14,8 @@ from ehap.graph.folding import FoldedConv
 class ExactLayer:
     """A layer of the frozen network.
 
-    module: What is called. geometry: Its convolution or linear layer. weight: (C, D) of the dense network.
-    factor, bias: (C,) what BatchNorm multiplies the weight by, and all that the module adds to its output.
+    module: The called module. geometry: Its convolution or linear layer. weight: (C, D) of the dense network.
+    factor: (C,), factor of BatchNorm on the weight. bias: (C,), sum of all constants in the output.
     """
 
     module: nn.Module
@@ -26,7 +26,7 @@ class ExactLayer:
 
 
 def check_layers(model: nn.Module) -> None:
-    """Raise where a layer's input and output, as hooks see them, do not say all about its weight.
+    """Raise where hooks cannot see the whole effect of a layer's weight.
 
     Raises:
         ArchitectureError: Names the module.
@@ -45,7 +45,7 @@ def check_layers(model: nn.Module) -> None:
 
 
 def exact_layer(module: Layer) -> ExactLayer:
-    """Return what is to be known of a layer."""
+    """Return a layer of a frozen network."""
     if isinstance(module, FoldedConv):
         factor = module.gamma / torch.sqrt(module.variance + module.eps)
         return ExactLayer(module, module.conv, module.conv.weight.flatten(1), factor.double(), module.folded()[1])

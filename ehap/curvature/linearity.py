@@ -1,4 +1,4 @@
-"""Whether the logits are, almost everywhere, linear in the weights of any one layer: what exact traces rest on."""
+"""Check that the logits are, almost everywhere, linear in the weights of each layer, as exact traces need."""
 
 import operator
 
@@ -102,7 +102,7 @@ def check_linear(model: nn.Module) -> fx.GraphModule:
     weight is used once.
 
     Returns:
-        The forward pass of which this was seen.
+        The forward pass that was checked.
 
     Raises:
         ArchitectureError: Names the first module or operation for which this cannot be said.

@@ -11,15 +11,15 @@ from ehap.errors import DataError, NumericsError
 
 @dataclass(frozen=True)
 class Partial:
-    """What a job has found out, in rows that are merged before anything is summed: so sharing changes no bit.
+    """Results of a job, in rows that are merged before they are summed, so that sharing changes no bit.
 
     first: Number of the first row among all rows of the computation; of: how many rows there are.
-    rows: Criterion to (R, C) float64, C channels of all layers in order. hutchinson: what each sample says of every
-        trace; the trace is their mean. exact: what each chunk of images adds to the score; the score is their sum.
+    rows: Criterion to (R, C) float64, C channels of all layers in order. hutchinson: a row for each sample;
+        the trace is their mean. exact: a row for each chunk of images; the score is their sum.
     sketch: Criterion to (R, 2, C) float64, only of exact with a sketch: the sum over images of what the sketch adds,
         and of its square.
     repeated: Products that were not finite and were repeated at a lower scale: one a micro-batch of a sample and try.
-    seconds, peak_memory_bytes: What it cost.
+    seconds, peak_memory_bytes: Its cost.
     proofs: See ChannelTraces.
     """
 
@@ -38,7 +38,7 @@ class Partial:
 
 
 def merge(parts: Sequence[Partial]) -> Partial:
-    """Return the whole of which ``parts`` are the parts; seconds add up, as if one job had done it all.
+    """Return the merged parts; seconds add up, as if one job had done all.
 
     Raises:
         DataError: A part is missing or given twice.

@@ -81,14 +81,14 @@ def check_scores(model: nn.Module, images: Tensor, labels: Tensor, settings: Tra
     try:
         wide = copied(model).double()
         return _Proof(wide, images.double(), labels, settings, seed, WIDE).check()
-    except (RuntimeError, DataError) as error:  # of a network that casts, or calls what has no float64
+    except (RuntimeError, DataError) as error:  # of a network that casts, or calls an operation without float64
         if isinstance(error, torch.OutOfMemoryError):
             raise
         return _Proof(model, images, labels, settings, seed, NARROW).check()
 
 
 class _Proof:
-    """The scores of a network on some images, and what plain autograd says of them."""
+    """The scores of a network on some images, and their values by plain autograd."""
 
     def __init__(
         self, model: nn.Module, images: Tensor, labels: Tensor, settings: Trace, seed: int, tolerance: _Tolerance
@@ -124,7 +124,7 @@ class _Proof:
         }
 
     def check(self) -> ScoreProof:
-        """Compare, and say how far apart the scores are at most."""
+        """Compare the scores, and return the largest difference."""
         for variables, wanted in ((self._weights, self._of_weights), (self._gates, self._of_gates)):
             for variable in variables.values():
                 variable.requires_grad_(wanted)
@@ -163,7 +163,7 @@ class _Proof:
         return logits @ self._projection.T
 
     def _jacobians(self) -> list[Jacobian]:
-        """Return the derivatives of each image's logits in what the scores are about, of the drawn channels."""
+        """Return the derivatives of each image's logits in weights and gates of the drawn channels."""
         every = range(len(self._images))
         gates = self._rows(slice(None), self._gates) if self._of_gates else {}
         weights = [self._rows(slice(n, n + 1), self._weights) if self._of_weights else {} for n in every]
@@ -212,7 +212,7 @@ class _Proof:
         return worst
 
     def _compared_curvature(self, jacobians: Sequence[Jacobian]) -> float:
-        """Compare second derivatives of the first image's loss with what first ones say of them."""
+        """Compare second derivatives of the first image's loss with their values from first derivatives."""
         worst = 0.0
         if self._of_weights:
             lines = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
@@ -255,7 +255,7 @@ class _Proof:
         return worst
 
     def _share(self, difference: float, scale: float, floor: float, what: str) -> float:
-        """Return a difference as a share of a scale, if it is small, or below what can be computed."""
+        """Return a difference as a share of a scale, if it is small, or below rounding errors."""
         if not scale > 0:
             scale = floor
         if not difference <= max(self._tolerance.share * scale, self._tolerance.floor * floor):

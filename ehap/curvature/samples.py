@@ -30,7 +30,7 @@ def tapped(layers: dict[str, nn.Module]) -> Iterator[Taps]:
             kept = output if output.requires_grad else output.detach().requires_grad_()
             taps.inputs[name].append(inputs[0].detach())
             taps.outputs[name].append(kept)
-            return kept.clone()  # an operation in place behind the layer must not reach what is kept
+            return kept.clone()  # an operation in place behind the layer must not change the kept tensor
 
         return layers[name].register_forward_hook(hook)
 
@@ -65,7 +65,7 @@ def output_gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor,
 
 
 def unfolded(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Return what each output position of a layer reads: (N, groups, D, P), D weights of a channel, P positions."""
+    """Return the inputs of each output position of a layer: (N, groups, D, P), D weights of a channel, P positions."""
     if isinstance(layer, nn.Linear):
         return inputs.reshape(len(inputs), 1, -1, inputs.shape[-1]).transpose(2, 3)
     assert isinstance(layer, nn.Conv2d)
@@ -90,8 +90,8 @@ def by_position(layer: nn.Module, values: Tensor) -> Tensor:
 def squared_norms(patches: Tensor, deltas: Tensor) -> Tensor:
     """Return ‖∂/∂w_c‖² of each image, column and channel, from the layer's patches and output gradients.
 
-    ∂/∂w_c = Σ_p δ_c(p) u(p). Where there are fewer positions than weights in a channel, ‖δ_c U‖² is had as
-    δ_c (UᵀU) δ_cᵀ, which never forms the gradients.
+    ∂/∂w_c = Σ_p δ_c(p) u(p). Where there are fewer positions than weights in a channel, ‖δ_c U‖² is computed
+    as δ_c (UᵀU) δ_cᵀ, which never forms the gradients.
 
     Args:
         patches: (N, groups, D, P), u.

@@ -1,4 +1,4 @@
-"""The one door to channel curvature."""
+"""The public functions for scores from derivatives."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,17 +28,17 @@ TracePlanner = Callable[[Mapping[str, Tensor]], Mapping[str, Sequence[int]]]
 
 @dataclass(frozen=True)
 class ChannelTraces:
-    """Trace of the Hessian block of each channel, and what else was asked for.
+    """Trace of the Hessian block of each channel, other wanted scores, and their cost.
 
     scores: Criterion to module path to (C_out,) float64 on the CPU, in loss units (trace: per squared weight unit).
     errors: The standard errors of ``scores``; zero where exact, infinite after a single sample.
     samples: Random vectors used; 0 where exact.
-    seconds, peak_memory_bytes: What it cost; see PeakMemory for what is counted on a CPU.
+    seconds, peak_memory_bytes: The cost; PeakMemory defines the memory on a CPU.
     repeated: Products that overflowed in FP16 and were repeated at a lower scale: one a micro-batch and try.
-    overlap: What the planner's stability came to, where one was asked for.
-    proofs: Shown on the first images: graph_difference, the largest one between the network and what was read off it,
-        as a share of the largest output; of exact scores also score_channels, which were computed by plain autograd,
-        too, and score_difference, the largest one as a share of a layer's largest score.
+    overlap: The stability of the plan, where it was wanted.
+    proofs: Comparisons on the first images. graph_difference: largest difference between the network and its traced
+        graph, as a share of the largest output. Of exact scores also score_channels, the number of channels compared
+        with plain autograd, and score_difference, the largest difference as a share of a layer's largest score.
     """
 
     scores: dict[str, dict[str, Tensor]]
@@ -81,13 +81,13 @@ def channel_traces(
         labels: (N,) int64.
         settings: Estimator, criteria, precision, samples, scale and micro-batch.
         seed: Of the random vectors; the same seed gives the same result on a CPU with the same thread count.
-        checkpointer: Keeps the state when it is due; an estimate that goes on from it is that of an unbroken run.
-        planner: With settings.until, says which channels traces would keep; hutchinson ends when that is stable.
+        checkpointer: Keeps the state when it is due; an estimate that continues from it equals an unbroken run.
+        planner: With settings.until, returns the kept channels for traces; hutchinson ends when they are stable.
 
     Raises:
-        DataError: The batch is empty or holds NaN, or is not what the network takes.
+        DataError: The batch is empty, holds NaN, or does not fit the network.
         ArchitectureError: exact, and the network is not linear in each layer's weights.
-        MismatchError: What was read off the network is not what it computes, or an exact score is not that by autograd.
+        MismatchError: The traced graph and the network differ, or an exact score and its value by autograd.
         NumericsError: A sample holds NaN or Inf, as after FP16 overflow.
         StoppedError: The checkpointer was told to stop; the state is kept.
     """
@@ -145,7 +145,7 @@ def partial_traces(
 
 @contextmanager
 def _overwritten_named() -> Iterator[None]:
-    """Raise ArchitectureError where autograd cannot differentiate a network that overwrites what it needs."""
+    """Raise ArchitectureError where a network overwrites a tensor that autograd needs."""
     try:
         yield
     except RuntimeError as error:
@@ -205,10 +205,10 @@ def channel_scores(
     seed: int = 0,
     approximate: Literal["no", "gauss-newton"] = "no",
 ) -> dict[str, dict[str, Tensor]]:
-    """Compute several scores of every channel, exactly and in one pass; see Curvature for what each is.
+    """Compute several scores of every channel, exactly and in one pass; config/SETTINGS.md lists the criteria.
 
     The short form of ``channel_traces`` with estimator exact, whose settings have all choices. Errors as there, and
-    SettingsError for a criterion that is none of Curvature.
+    SettingsError for a criterion that needs no curvature.
 
     Returns:
         Criterion to module path to (C_out,) float64, in loss units (trace: per squared weight unit).
@@ -226,7 +226,7 @@ def by_layer(model: nn.Module, values: Tensor) -> dict[str, Tensor]:
 
 
 class _WithPeak:
-    """A Checkpointer that keeps the peak memory beside a state, so that a job that goes on near its end knows it."""
+    """A Checkpointer that keeps the peak memory beside a state, for a job that continues."""
 
     def __init__(self, checkpointer: Checkpointer, memory: PeakMemory) -> None:
         self._keeper, self._memory, self.before = checkpointer, memory, 0

@@ -1,4 +1,4 @@
-"""Proof that what was read off a network, made of it or exported from it computes what it should."""
+"""Proof by example that traced, pruned and exported networks compute the right outputs."""
 
 from ehap.graph.reading import (
     answers_of,

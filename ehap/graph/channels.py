@@ -116,7 +116,7 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
 
     Raises:
         ArchitectureError: An operation is met that pruning does not know, with its name, or one that overwrites a
-            tensor which another operation reads afterwards: the graph's edges would not say what that one reads. Or
+            tensor that another operation reads afterwards: the graph's edges would be wrong. Or
             the forward pass is another one in train mode than in eval mode, or has hooks, which no graph shows.
     """
     traced = trace_forward(model)
@@ -172,7 +172,7 @@ def _check(
 def _check_width(
     step: Step, module: nn.Module | None, dense: Mapping[str, int], seen: Sequence[Step], flat: set[str]
 ) -> None:
-    """Raise unless a layer reads what its source gives: so many channels, or so many times as many features."""
+    """Raise unless a layer reads as many channels as its source gives, or a multiple as features."""
     if step.kind not in (*LAYERS, "norm"):
         return
     source = step.sources[0]
@@ -202,7 +202,7 @@ def _writer(name: str, steps: Sequence[Step]) -> Step:
 
 
 def _check_parameters(step: Step, module: nn.Module, owners: dict[int, str]) -> None:
-    """Raise unless a layer has plain parameters, none of which a layer before has; note that they are this one's."""
+    """Raise unless a layer has plain parameters that no earlier layer has; note this layer as their owner."""
     for name in ("weight", "bias"):
         if name not in module._parameters:  # a plain layer has the name even where it has no bias
             raise ArchitectureError(

@@ -15,7 +15,7 @@ from ehap.graph.forward import trace_forward
 
 @dataclass(frozen=True)
 class Size:
-    """What a network is made of and takes.
+    """The parameters and the cost of a network.
 
     parameters: Weights and biases of convolutions, linear layers and BatchNorms.
     flops: Of convolutions and linear layers for one image, 2 a multiply-add.
@@ -56,7 +56,7 @@ class Counter:
                 parameters += 2 * len(carried[step.name])
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
                 rows, per_row = len(carried[step.name]), module.weight[0].numel()
-                if step.kind != "depthwise":  # of which a row reads one channel, whatever is kept
+                if step.kind != "depthwise":  # a row of it reads one channel under any plan
                     source = step.sources[0]
                     per_row = per_row * len(carried[source]) // self._graph.dense[source]
                 parameters += rows * (per_row + (module.bias is not None))
@@ -66,7 +66,7 @@ class Counter:
 
 @torch.no_grad()
 def output_places(model: nn.Module, graph: ChannelGraph, input_shape: Sequence[int]) -> Mapping[str, int]:
-    """Return, for each convolution and linear layer, at how many positions its output stands.
+    """Return the number of output positions of each convolution and linear layer.
 
     Raises:
         PlanError, ArchitectureError: As Counter.

@@ -62,13 +62,13 @@ def fold_norms(model: nn.Module) -> fx.GraphModule:
     Its outputs equal those of ``model`` in eval mode, to float tolerance.
 
     Raises:
-        ArchitectureError: A BatchNorm stands elsewhere than directly behind a convolution, or cannot be read off.
+        ArchitectureError: A BatchNorm is not directly behind a convolution, or cannot be traced.
     """
     return _merge_norms(copied(model), FoldedConv)
 
 
 def fuse_norms(model: nn.Module) -> fx.GraphModule:
-    """Return a copy in eval mode in which one convolution with a bias stands for convolution and BatchNorm.
+    """Return a copy in eval mode in which one convolution with a bias replaces convolution and BatchNorm.
 
     Raises:
         ArchitectureError: As ``fold_norms``.
@@ -80,13 +80,13 @@ def keep_norms(model: nn.Module) -> fx.GraphModule:
     """Return a copy in which every convolution and the BatchNorm behind it, in eval mode, are one Sequential.
 
     Raises:
-        ArchitectureError: As ``fold_norms``; or a BatchNorm has no statistics, or another one stands behind it.
+        ArchitectureError: As ``fold_norms``; or a BatchNorm has no statistics, or another BatchNorm follows it.
     """
     return _merge_norms(copied(model), _side_by_side, one_each=True)
 
 
 def folded_norms(merged: fx.GraphModule) -> dict[str, str]:
-    """Return, of what the functions above have returned, which BatchNorm is part of which convolution: their paths."""
+    """Return the path of each folded BatchNorm to that of its convolution, in a network from the functions above."""
     found: dict[str, str] = merged.meta["folded_norms"]
     return found
 
@@ -137,7 +137,7 @@ def _merge_norms(
 
 @torch.no_grad()
 def _in_one(first: nn.BatchNorm2d, second: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """Return the BatchNorm that does what two in a row do in eval mode."""
+    """Return one BatchNorm that equals two in a row in eval mode."""
     for norm in (first, second):
         _check_statistics(norm)
     assert second.running_mean is not None
@@ -153,7 +153,7 @@ def _in_one(first: nn.BatchNorm2d, second: nn.BatchNorm2d) -> nn.BatchNorm2d:
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return what a BatchNorm multiplies by and adds, behind its statistics."""
+    """Return scale and shift of a BatchNorm, without its statistics."""
     assert norm.running_mean is not None
     if norm.affine:
         return norm.weight, norm.bias

@@ -1,4 +1,4 @@
-"""The forward pass of a network as an fx graph, and what it overwrites on the way."""
+"""The forward pass of a network as an fx graph in one form, and its checks."""
 
 import operator
 from collections.abc import Callable, Collection, Mapping
@@ -21,7 +21,7 @@ METHODS: Mapping[str, Callable[..., Tensor]] = {
 }
 """Methods of a tensor, and the functions that do the same."""
 ALIASING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
-"""What may give the tensor that it reads itself, or a view of it: nn.Dropout does in eval mode."""
+"""Operations that may return their input itself, or a view of it, as nn.Dropout does in eval mode."""
 
 
 class _Tracer(Tracer):
@@ -58,7 +58,7 @@ def _write_methods_as_functions_(graph: fx.Graph) -> None:
                 arguments = node.args if node.target in METHODS else (node.args[0], 1)
                 node.replace_all_uses_with(graph.call_function(target, arguments, node.kwargs))
             graph.erase_node(node)
-    for node in reversed(list(graph.nodes)):  # what asked for the number of images
+    for node in reversed(list(graph.nodes)):  # nodes that asked for the number of images
         if not node.users and asks_for_shape(node):
             graph.erase_node(node)
 
@@ -98,7 +98,7 @@ def _is_shape(item: object) -> bool:
 
 
 def check_same_in_both_modes(model: nn.Module, graph_module: fx.GraphModule) -> None:
-    """Raise if a forward pass asks in which mode it is: pruned, it would stay what it is in the present one."""
+    """Raise if a forward pass depends on the mode: the pruned one would keep the present mode for ever."""
     modules = list(model.modules())
     for module in modules:
         module.training = not module.training

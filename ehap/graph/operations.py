@@ -1,4 +1,4 @@
-"""What an operation of a forward pass does with channels."""
+"""How operations of a forward pass treat channels."""
 
 import operator
 
@@ -42,7 +42,7 @@ KEEPING_FUNCTIONS = (
     nn.functional.avg_pool2d,
     nn.functional.adaptive_avg_pool2d,
 )
-"""What maps zero channels to zero channels and keeps their order."""
+"""Operations that map zero channels to zero channels and keep their order."""
 MAP_AXES = 4  # of a batch of feature maps: images, channels, rows, columns
 
 
@@ -61,7 +61,7 @@ def kind_of(node: fx.Node, module: nn.Module | None) -> str:
     kind = _kind_of_function(node) if module is None else _kind_of_module(node, module)
     if kind is None:
         by_size = asks_for_shape(node)
-        while asks_for_shape(node) and node.users:  # what is done with a shape is what a user has written
+        while asks_for_shape(node) and node.users:  # go to the user's own operation on that shape
             node = next(iter(node.users))
         if by_size and "pool" in str(getattr(node.target, "__name__", node.target)):
             raise ArchitectureError(
@@ -114,5 +114,5 @@ def _kind_of_function(node: fx.Node) -> str | None:
 
 
 def _argument(node: fx.Node, place: int, name: str, default: object) -> object:
-    """Return what a function is given at a place, or by a name."""
+    """Return an argument of a function, by place or by name."""
     return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)

@@ -1,4 +1,4 @@
-"""Whether what was read off a network is what the network computes: shown on examples."""
+"""Comparison of a traced graph with its network, on examples."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +15,7 @@ from ehap.graph.verification import Agreement, check_agreement, tolerance_of
 EXAMPLES = 2
 """Images of an example: with one, mistakes about the batch would not be seen."""
 Call = tuple[Tensor, Tensor]
-"""What a module reads and gives in one call."""
+"""Input and output of a module in one call."""
 
 
 def example_images(model: nn.Module, shape: Sequence[int], count: int = EXAMPLES) -> Tensor:
@@ -30,9 +30,9 @@ def example_images(model: nn.Module, shape: Sequence[int], count: int = EXAMPLES
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a network into eval mode in the block, and floating point into FP32; afterwards it is what it was.
+    """Put a network into eval mode in the block, and floating point into FP32; restore both afterwards.
 
-    Its attributes and buffers, too, whatever its forward pass keeps in them.
+    Attributes and buffers that its forward pass writes are restored, too.
     """
     with unchanged(model), without_tf32():
         yield model.eval()
@@ -55,7 +55,7 @@ def answers_of(model: nn.Module, example: Tensor, name: str = "") -> list[Tensor
     Args:
         model: Gives a tensor, or a dictionary, tuple or list of tensors, with a row for each image.
         example: (N, ...), in its type and on its device.
-        name: What messages call the network; its class where left out.
+        name: Of the network in messages; its class where left out.
 
     Returns:
         Tensors (N, ...).
@@ -70,7 +70,7 @@ def answers_of(model: nn.Module, example: Tensor, name: str = "") -> list[Tensor
     if absent is not None:
         raise ArchitectureError(f"{absent}: has no values, on the meta device; load the network's weights first.")
     try:
-        found = model(example.clone())  # a network may write over what it is given
+        found = model(example.clone())  # a network may overwrite its input
     except (EhapError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the network's own code raises
@@ -129,7 +129,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def check_reading(model: nn.Module, example: Tensor, graph_module: fx.GraphModule | None = None) -> Agreement:
-    """Raise unless a graph that was read off a network computes what the network does, in eval mode.
+    """Raise unless a traced graph gives the outputs of its network, in eval mode.
 
     The graph is executed by reference operations on the modules' parameters, see ``ehap.graph.reference``. The network
     is called with gradients and without, since it may ask.
@@ -137,7 +137,7 @@ def check_reading(model: nn.Module, example: Tensor, graph_module: fx.GraphModul
     Args:
         model: In any mode; it is not changed.
         example: (N, ...), in its type and on its device.
-        graph_module: What was read off it in eval mode; where left out, it is read off now.
+        graph_module: Its graph in eval mode; traced now where left out.
 
     Raises:
         MismatchError: They differ; the message names the first layer at which they do.
@@ -160,7 +160,7 @@ def _checked(model: nn.Module, graph_module: fx.GraphModule, example: Tensor, gr
         except MismatchError as error:
             where = first_difference(model, graph_module, example)
             raise MismatchError(
-                f"what torch.fx read off {type(model).__name__} is not what it computes: {error} {where} {_ADVICE}"
+                f"the graph that torch.fx traced of {type(model).__name__} computes something else: {error} {where} {_ADVICE}"
             ) from None
 
 
@@ -191,12 +191,12 @@ _WHAT = "the graph and the network"
 _TWIN = "the network and its copy"
 _ADVICE = (
     "Such a network may ask for types, attributes, gradients or tracing, have hooks, replaced or random operations, or "
-    "overwrite what it reads later; write it without."
+    "overwrite a tensor that is read later; write it without."
 )
 
 
 def _executed(graph_module: fx.GraphModule, example: Tensor, seen: Seen | None = None) -> list[Tensor]:
-    """Return what a graph gives by reference operations."""
+    """Return the outputs of a graph by reference operations."""
     try:
         found = Reference(graph_module, seen).run(example.clone())
         return _leaves(found, len(example))
@@ -212,7 +212,7 @@ def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Te
 
     Args:
         model: In the mode in which it was read.
-        graph_module: What was read off it.
+        graph_module: Its graph.
         example: (N, ...).
     """
     twice = answers_of(model, example), answers_of(model, example)
@@ -235,7 +235,7 @@ def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Te
         elif not _same(gives, output):
             told.append(f"They differ from {path} ({type(graph_module.get_submodule(path)).__name__}) on.")
 
-    with suppress(MismatchError):  # what was told before it could go on no further counts
+    with suppress(MismatchError):  # the calls before the mismatch count
         _executed(graph_module, example, seen)
     operations = {str(node.target) for node in graph_module.graph.nodes if node.op == "call_module"}
     left = [path for path, each in calls.items() if each and not list(model.get_submodule(path).children())]
@@ -247,7 +247,7 @@ def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Te
 
 @contextmanager
 def _recorded(model: nn.Module, calls: dict[str, list[Call]]) -> Iterator[None]:
-    """Note what each module reads and gives in the block, where both are tensors."""
+    """Note input and output of each module in the block, where both are tensors."""
     handles = []
 
     def note(path: str, module: nn.Module) -> None:

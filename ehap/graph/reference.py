@@ -12,7 +12,7 @@ from torch.nn import functional
 from ehap.errors import ArchitectureError
 
 Seen = Callable[[str, Tensor, Tensor], None]
-"""Is told the path of a module, what it reads and what comes out, where both are tensors."""
+"""Called with the path of a module, its input and its output, where both are tensors."""
 
 
 class Reference(fx.Interpreter):
@@ -20,7 +20,7 @@ class Reference(fx.Interpreter):
 
     Args:
         graph_module: As ``ehap.graph.tracing.traced`` returns it.
-        seen: Is told what each module reads and gives.
+        seen: Called with input and output of each module.
     """
 
     def __init__(self, graph_module: fx.GraphModule, seen: Seen | None = None) -> None:
@@ -28,7 +28,7 @@ class Reference(fx.Interpreter):
         self._seen = seen
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return what the operation of a module gives."""
+        """Return the output of a module's operation."""
         path = str(target)
         module = self.module.get_submodule(path)
         operation = _operation(path, module)

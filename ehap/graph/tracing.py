@@ -1,4 +1,4 @@
-"""The forward pass of a network as an fx graph that does what the network does."""
+"""The forward pass of a network as an fx graph with the same outputs."""
 
 import copy
 import operator
@@ -29,7 +29,7 @@ WRAPPERS = {
 }
 """Classes of torch that hold a network, by name, and the attribute that holds it."""
 PLAIN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-"""Layers of which a subclass without a forward pass of its own is one."""
+"""Layers whose subclasses count as the layer unless they have a forward pass of their own."""
 TABLES = ("_parameters", "_buffers", "_modules")
 FOREIGN = ("torch.ao.nn.", "torch.nn.intrinsic.", "torch.nn.qat.", "torch.nn.quantized.", "torch.nn.quantizable.")
 """Where torch keeps layers that quantize: subclasses of plain ones that compute something else."""
@@ -69,7 +69,7 @@ class Tracer(fx.Tracer):
         return _computes_as_its_base(m) or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """Return what stands for a node's result in the forward pass."""
+        """Return the proxy of a node's result in the forward pass."""
         return _Proxy(node, self)
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
@@ -100,7 +100,7 @@ def traced(model: nn.Module, tracer: fx.Tracer | None = None) -> fx.GraphModule:
     """
     check_readable(model)
     try:
-        with unchanged(model):  # torch.fx puts constants into it, and what a forward pass keeps would be no tensor
+        with unchanged(model):  # torch.fx stores constants in it, and the forward pass would store proxies
             found = fx.GraphModule(model, (tracer or Tracer()).trace(model), type(model).__name__)
     except Exception as error:  # torch.fx raises whatever the code of a network that it cannot trace raises
         raise ArchitectureError(
@@ -159,7 +159,7 @@ _REPLACED = (
 
 
 def check_readable(model: nn.Module) -> None:
-    """Raise ArchitectureError for networks that are known not to be what their modules say.
+    """Raise ArchitectureError for networks that do not compute what their modules say.
 
     Such are networks in a wrapper, scripted or compiled ones, layers that quantize, lazy ones without weights, and
     modules whose forward pass was replaced on the instance, which a copy of the network may share.

@@ -38,9 +38,9 @@ def check_agreement(found: Tensor, wanted: Tensor, tolerance: float, what: str, 
 
     Args:
         found: (N, ...), of the form that is checked.
-        wanted: Of the form that it stands for, the same shape.
+        wanted: Of the reference form, the same shape.
         tolerance: FLOAT or INTEGER, or of ``tolerance_of``.
-        what: The form that is checked and the one that it stands for, e.g. "the pruned network and the masked one".
+        what: The checked form and the reference form, e.g. "the pruned network and the masked one".
         advice: What to do, a sentence or empty.
 
     Raises:

@@ -21,13 +21,13 @@ class Placement:
 
 
 def expanded(model: nn.Module, plan: PruningPlan | Kept, round_to: int = 1) -> dict[str, list[int]]:
-    """Return the plan in which all writers of a stream keep what any of them keeps.
+    """Return the plan in which all writers of a stream keep the union of their channels.
 
     Its network needs no unions, unless the input itself is added to a stream.
 
     Args:
         model: The dense network.
-        plan: The plan, or what it keeps.
+        plan: The plan, or its kept channels.
         round_to: Widths are raised to multiples of it, as far as a layer has channels.
 
     Raises:
@@ -71,8 +71,8 @@ def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[s
 
     Args:
         model: The dense network.
-        plan: What is kept.
-        wide: What is kept at least, as ``expanded`` returns it.
+        plan: The kept channels.
+        wide: The wider plan, as ``expanded`` returns it.
 
     Raises:
         PlanError: A plan is for another network.

@@ -41,16 +41,16 @@ class Planner:
     Args:
         model: The dense network; not changed.
         input_shape: (C, H, W) of an image.
-        example: Images (N, C, H, W), in the network's type and on its device, on which what was read off the network is
-            compared with it; where left out, random ones.
+        example: Images (N, C, H, W), in the network's type and on its device, on which the traced
+            graph is compared with the network; random ones where left out.
 
     Raises:
         ArchitectureError: The network has an operation that pruning does not know.
-        MismatchError: What was read off the network is not what it computes.
+        MismatchError: The traced graph and the network give different outputs.
         PlanError, DataError, NumericsError: The network cannot take such images, or gives NaN or Inf.
 
     Attributes:
-        reading: How well the network and what was read off it agree.
+        reading: The agreement of the network and its traced graph.
     """
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, int, int], example: Tensor | None = None) -> None:
@@ -65,20 +65,20 @@ class Planner:
         Args:
             scores: Layer name to (C_out,).
             settings: The budget and the limits.
-            before: What an earlier round has kept; all else is gone already, whatever its scores.
+            before: Channels that an earlier round has kept; others are removed, whatever their scores.
 
         Raises:
             PlanError, NumericsError: As ``plan``.
         """
         if settings.with_magnitude:
             raise PlanError(
-                "expected settings without with_magnitude, which says how scores are made; give the scores that "
+                "expected settings without with_magnitude, which is about making scores; give the scores that "
                 "geometric_mean makes of yours and of magnitude."
             )
         if settings.rounds > 1:
             raise PlanError(
                 f"expected settings of one round, got rounds {settings.rounds}: scores are computed anew between them; "
-                "plan each round with what the one before has kept, as the workflow's prune stage does."
+                "plan each round with the channels that the round before has kept, as the workflow's prune stage does."
             )
         widths = self._graph.widths()
         values = {layer: _checked(layer, width, scores) for layer, width in widths.items()}
@@ -117,11 +117,10 @@ class Planner:
         return units
 
     def _filled(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
-        """Return what stays when both budgets are used up as nearly as a power of the maps' positions lets them.
+        """Return the kept channels when both budgets are nearly used up by a power of the maps' positions.
 
-        The more the channels of large maps are thinned, the fewer FLOPs stay with the same parameters: the power is
-        searched by bisection. Of the plans at both its ends, and of that without a power, the one that leaves the
-        least of a budget.
+        Removing channels of large maps saves more FLOPs at the same parameters. The power is searched by bisection. Of
+        the plans at both ends of the last interval and the plan without a power, the best used one is returned.
         """
         plain = self._planned(units, settings)
         alone = replace(settings, flops=None, fill="first")
@@ -146,7 +145,7 @@ class Planner:
         return found
 
     def _used(self, size: Size, settings: Prune) -> float:
-        """Return which share of two budgets is used, of the one of which more is left."""
+        """Return the smaller of the used shares of two budgets."""
         assert settings.params is not None  # see Prune
         assert settings.flops is not None
         parameters = size.parameters / (settings.params * self._dense.parameters)
@@ -158,7 +157,7 @@ class Planner:
         ranked = owners[order]
 
         def kept(removed: int) -> dict[str, list[int]]:
-            """Return what stays when the lowest ``removed`` of the ranking go, as far as the limits let them."""
+            """Return the kept channels when the lowest ``removed`` of the ranking go, within the limits."""
             losses = numpy.bincount(ranked[:removed], minlength=len(units))
             found: dict[str, list[int]] = {}
             for unit, loss in zip(units, losses, strict=True):
@@ -217,13 +216,13 @@ def plan(
 ) -> PruningPlan:
     """Choose the channels to keep from one global ranking of all channels.
 
-    The lowest channels of the ranking go: floor(prune_ratio · N) of the N ranked ones, or, for a budget, the
-    fewest that bring parameters and FLOPs to at most the wanted shares of the original. A layer always keeps its
-    max(min_channels, C − floor(prune_ratio_limit · C)) best channels and the final layer all its rows; those count in
-    the ranking but never go. Ties break by layer order, then by channel index. With residual "tied" all writers of a
-    stream stand in the ranking as one layer, whose scores are the sums of theirs. With fill "both" scores are first
-    divided by a power of the positions of their layer's map (negative ones multiplied; a linear layer has one
-    position), searched so that neither budget is left with room while the other is used up.
+    The lowest channels of the ranking are removed: floor(prune_ratio · N) of N, or, for a budget, the fewest that bring
+    parameters and FLOPs to at most the wanted shares of the original. A layer always keeps its
+    max(min_channels, C − floor(prune_ratio_limit · C)) best channels, and the final layer all its rows; these count in
+    the ranking but are never removed. Ties break by layer order, then by channel index. With residual "tied" all
+    writers of a stream count as one layer, whose scores are the sums of theirs. With fill "both" scores are first divided by a
+    power of the positions of their layer's map; negative scores are multiplied, and a linear layer has one position.
+    The power is searched so that neither budget has room left while the other is used up.
 
     Args:
         model: The dense network.
@@ -233,8 +232,8 @@ def plan(
         example: As for Planner.
 
     Raises:
-        PlanError: Scores are missing or of a wrong shape, the budget lies below what the limits let reach, or the
-            settings ask for more than one round or for a mean with magnitudes, which say how scores come about.
+        PlanError: Scores are missing or of a wrong shape, the limits forbid the budget, or the settings
+            ask for more than one round or for with_magnitude.
         NumericsError: A score is NaN or infinite.
         ArchitectureError, MismatchError, DataError: As Planner.
     """
@@ -258,7 +257,7 @@ def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float
 
 
 def _as_published(graph: ChannelGraph, values: Mapping[str, Sequence[float]], settings: Prune) -> dict[str, list[int]]:
-    """Return what the published pruner keeps: by thresholds, which removes int(prune_ratio · N) + 1 channels."""
+    """Return the channels that the published pruner keeps; its threshold removes int(prune_ratio · N) + 1."""
     assert settings.prune_ratio is not None  # see Prune
     ranking = sorted(value for each in values.values() for value in each)
     threshold = ranking[int(settings.prune_ratio * len(ranking))]

@@ -1,4 +1,4 @@
-"""Whether a pruned network computes what the masked original does: shown on examples."""
+"""Comparison of a pruned network with the masked original, on examples."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from ehap.graph.channels import LAYERS, ChannelGraph, Kept
 PARTS = (*LAYERS, "norm")
 """Kinds of steps whose results are masked: those with parameters for each channel."""
 Calls = dict[str, Tensor]
-"""Path of a module to what it has given."""
+"""Path of a module to its output."""
 
 
 @torch.no_grad()
 def check_pruned(model: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept: Kept, example: Tensor) -> Agreement:
-    """Raise unless a pruned network gives what the original gives with the removed channels set to 0.
+    """Raise unless a pruned network gives the outputs of the original with the removed channels set to 0.
 
-    They are set to 0 in what each layer and each BatchNorm of the original gives when it is called, so that neither
-    the graph nor its parameters are trusted. Both networks are called in eval mode.
+    They are set to 0 in the output of each layer and each BatchNorm of the original, so that neither the graph nor its
+    parameters are trusted. Both networks are called in eval mode.
 
     Args:
         model: The original; it is not changed.
-        pruned: What the plan has left of it, unions in sorted order.
+        pruned: The pruned network, unions in sorted order.
         graph: The original's.
         kept: The plan.
         example: (N, C, H, W), in their type and on their device.
@@ -55,7 +55,7 @@ def check_pruned(model: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept:
 def _masked(
     model: nn.Module, channels: Mapping[str, Sequence[int]], widths: Mapping[str, int], calls: Calls
 ) -> Iterator[None]:
-    """Set removed channels to 0 in what modules give in the block, and note what is left."""
+    """Set removed channels to 0 in outputs of modules in the block, and note the kept ones."""
 
     def masker(path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)
         def hook(_: nn.Module, __: object, output: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def _masked(
 
 @contextmanager
 def _noted(pruned: nn.Module, paths: Mapping[str, object], calls: Calls) -> Iterator[None]:
-    """Note what modules give in the block."""
+    """Note the outputs of modules in the block."""
 
     def noter(path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)
         def hook(_: nn.Module, __: object, output: Tensor) -> None:

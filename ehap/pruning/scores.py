@@ -96,7 +96,7 @@ def lamp(scores: Sequence[float]) -> list[float]:
     """Return each score of a layer divided by the sum of the scores in the layer that are no smaller.
 
     So the best channel of every layer has the score 1 and layers are balanced. Negative scores, as noisy traces give,
-    count as 0; 0 / 0 is 0. What is gone already (−inf) stays so.
+    count as 0; 0 / 0 is 0. Removed channels (−inf) stay so.
 
     Raises:
         NumericsError: A score is NaN or infinite above.

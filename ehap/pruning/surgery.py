@@ -28,17 +28,17 @@ def prune(
 
     Args:
         model: The dense network.
-        plan: What ``plan`` has returned, or layer name to sorted kept output channels, for every convolution and linear
+        plan: A plan, or layer name to sorted kept output channels, for every convolution and linear
             layer.
         order: Of the channels in a union; where left out, that of the plan, or sorted.
         example: Images (N, C, H, W), in the network's type and on its device, on which the pruned network is compared
-            with the masked one. Where left out, random ones of the plan's input_shape; a plan that does not say it, as
-            a mapping of layers, then leaves the network unseen.
+            with the masked one. Where left out, random ones of the plan's input_shape. Without that, as
+            in a mapping of layers, nothing is compared.
 
     Raises:
         PlanError: The plan names other layers, or channels that a layer does not have.
         ArchitectureError: The network has an operation that pruning does not know.
-        MismatchError: The pruned network does not compute what the masked one does: the network was misread.
+        MismatchError: The pruned and the masked network give different outputs: the network was misread.
         DataError, NumericsError: The network cannot take the example, or gives NaN or Inf.
     """
     graph = channel_graph(model)
@@ -91,7 +91,7 @@ def same_modes_(network: nn.Module, model: nn.Module) -> None:
 
 
 def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
-    """Zero what a plan removes (weights, biases, BatchNorm scale and shift), in place.
+    """Zero the removed channels of a plan (weights, biases, BatchNorm scale and shift), in place.
 
     Arguments and errors are those of ``prune``.
     """
@@ -109,7 +109,7 @@ def mask_(model: nn.Module, plan: PruningPlan | Kept) -> None:
 
 
 def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
-    """Return what a plan keeps, as lists of plain numbers, after a look at whether it is one for this network."""
+    """Return the kept channels of a plan as lists of plain numbers, if the plan is for this network."""
     layers = graph.widths()
     kept = plan.kept if isinstance(plan, PruningPlan) else plan
     if isinstance(plan, PruningPlan) and set(kept) == set(layers) and plan.widths != layers:

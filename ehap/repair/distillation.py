@@ -26,7 +26,7 @@ def distill(
     checkpointer: Checkpointer = NO_CHECKPOINTS,
     step: Step = "eager",
 ) -> list[Epoch]:
-    """Train ``network`` in place towards what ``dense`` says of the images, cropped and mirrored; return the history.
+    """Train ``network`` in place towards the outputs of ``dense`` for cropped and mirrored images; return the history.
 
     The number of steps is rounded to whole passes over the images, at least one, and so are those of the warm-up.
 
@@ -35,7 +35,7 @@ def distill(
         network: On the same device; in eval mode afterwards.
         images: (N, 3, H, W) uint8, N ≥ 2: raw pixels, which are normalised here.
         info: The dataset's normalisation and whether to mirror.
-        settings: distill_steps, learning_rate, warmup, temperature and what else Training has.
+        settings: distill_steps, learning_rate, warmup, temperature and the fields of Training.
         seed: Of shuffling and augmentation.
         checkpointer: As of ``fit``, but a state is kept only when it is due: passes over few images are short.
         step: How a step is launched; see Machine.
@@ -112,7 +112,7 @@ def passes(settings: Reconstruct, images: int) -> Training:
 
 @torch.no_grad()
 def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
-    """Refuse a pair of networks of which one can't learn from the other, before any step is taken."""
+    """Refuse networks that cannot learn from each other, before the first step."""
     try:
         wanted, found = dense(images.clone()), network(images.clone())  # a network may write over its input
     except torch.OutOfMemoryError:

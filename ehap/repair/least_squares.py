@@ -55,14 +55,14 @@ class Fitter:
     ) -> LayerFit:
         """Fit a layer, in place, to (inputs, wanted outputs of the layer and its BatchNorm) of so many images.
 
-        The BatchNorm is left with what it adds and multiplies; see ``_normalised_`` for its statistics.
+        The BatchNorm keeps scale and shift only; ``_normalised_`` sets its statistics.
         """
         groups = module.groups if isinstance(module, nn.Conv2d) else 1
         trained, shift = _folded(module, norm)
         biased = norm is not None or module.bias is not None
         sums = _sums(self._rows(module, norm, pairs, groups, biased), biased)
         if not (sums.gram.isfinite().all() and sums.right.isfinite().all()):
-            raise NumericsError(f"{name}: its inputs or what they should give hold NaN or Inf; are the networks whole?")
+            raise NumericsError(f"{name}: its inputs or its wanted outputs hold NaN or Inf; check both networks.")
         pull = _pull(sums.diagonal(), self._ridge, biased)
         found = solve_definite(sums.gram, pull, sums.right, torch.finfo(trained.dtype).eps)
         if found is None:
@@ -115,10 +115,10 @@ class Fitter:
 
 @dataclass(frozen=True)
 class _Sums:
-    """What a system is made of, in float64.
+    """A system of equations, in float64.
 
     gram, right: XᵀX and XᵀE of inputs less ``shift``. shift: (groups, 1, unknowns), of the ones 0. squares, wanted:
-    The sums of squares of the errors and of what is wanted. equations: Their number.
+    The sums of squares of the errors and of the wanted outputs. equations: Their number.
     """
 
     gram: Tensor
@@ -170,7 +170,7 @@ def _pull(diagonal: Tensor, ridge: float, biased: bool) -> Tensor:
 
 
 def _windows(module: nn.Conv2d, inputs: Tensor, places: Tensor, groups: int) -> Tensor:
-    """Return what a convolution reads at some places of its output: (groups, N · places, inputs of one output)."""
+    """Return the inputs of a convolution for some places of its output: (groups, N · places, inputs of one output)."""
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     padded = pad(inputs, module._reversed_padding_repeated_twice, mode=mode)  # in the order that pad expects
     across = (padded.shape[3] - module.dilation[1] * (module.kernel_size[1] - 1) - 1) // module.stride[1] + 1
@@ -195,7 +195,7 @@ def _at(values: Tensor, places: Tensor, groups: int) -> Tensor:
 
 
 def _folded(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
-    """Return weight and bias that do what a layer and its BatchNorm do in eval mode."""
+    """Return weight and bias that equal a layer and its BatchNorm in eval mode."""
     bias = module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias.detach()
     if norm is None:
         return module.weight.detach(), bias
@@ -207,9 +207,9 @@ def _folded(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None) -> tuple
 
 
 def _put_back_(module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None, weight: Tensor, bias: Tensor) -> None:
-    """Make a layer and its BatchNorm do what ``weight`` and ``bias`` do, with rows of the norms that they had.
+    """Make a layer and its BatchNorm equal ``weight`` and ``bias``, with rows of their former norms.
 
-    BatchNorm is left with the factor γ and the shift β that stand for ``_normalised_`` to turn into its own.
+    BatchNorm keeps a factor γ and a shift β, from which ``_normalised_`` computes its own.
     """
     if norm is None:
         module.weight.copy_(weight)

@@ -1,4 +1,4 @@
-"""The layers of a pruned network fitted anew to what the dense network computes: least squares, no training."""
+"""Fit of a pruned network's layers to the outputs of the dense network: least squares, no training."""
 
 import math
 from collections import Counter
@@ -28,8 +28,8 @@ from ehap.runtime.device import precision_context
 class Reconstruction:
     """A reconstructed network, how its layers were fitted, in the order in which they were, and the seconds it took.
 
-    reading: How well the dense network and what was read off it agree on the first images.
-    unseen: What that is worth on the images held out; None where none were.
+    reading: The agreement of the dense network and its traced graph on the first images.
+    unseen: The gain on the images held out; None where none were.
     """
 
     network: nn.Module
@@ -51,7 +51,7 @@ def reconstruct(
     checkpointer: Checkpointer = NO_CHECKPOINTS,
     held_out: float = 0.125,
 ) -> Reconstruction:
-    """Fit every layer of a pruned network, in forward order, to what the dense network computes; no labels.
+    """Fit every layer of a pruned network, in forward order, to the outputs of the dense network; no labels.
 
     A layer gets the weights and bias with which, from the inputs that it has in the *pruned* network, it comes nearest
     to the dense network's outputs (BatchNorm included) at its kept channels. The last writer of a residual sum aims at
@@ -64,8 +64,8 @@ def reconstruct(
 
     Args:
         dense: The trained network.
-        pruned: What ``prune(dense, plan)`` has returned, or the same trained on.
-        plan: The plan, or what it keeps.
+        pruned: The result of ``prune(dense, plan)``, or that network after further training.
+        plan: The plan, or its kept channels.
         images: (N, C, H, W), as the networks take them (normalised), float32 or float64, on their device; at least 2
             are fitted.
         ridge: Above 0. Small values fit these images better, but leave cancelling weights, by which later training
@@ -84,12 +84,12 @@ def reconstruct(
 
     Raises:
         DataError: Fewer than two images are left to fit, or they are of another shape, type or device.
-        NumericsError: An image, or what a layer computes from it, holds NaN or Inf; or the images leave weights open
+        NumericsError: An image or a layer's output holds NaN or Inf; or the images leave weights open
             that the ridge does not settle, see ``solve_definite``.
         PlanError: The networks do not fit the plan, or the ridge is not above 0.
         ArchitectureError: The network has an operation that pruning does not know, or an add that stretches one of
             its inputs.
-        MismatchError: What was read off a network is not what it computes.
+        MismatchError: A traced graph and its network give different outputs.
         StoppedError: The checkpointer was told to stop; the state is kept.
 
     Source: He, Zhang, Sun 2017, Channel Pruning for Accelerating Very Deep Neural Networks, arXiv:1707.06168, for

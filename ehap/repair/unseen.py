@@ -1,4 +1,4 @@
-"""What a repair is worth on images that nothing was fitted to."""
+"""Error of a repaired network on images that were held out."""
 
 from dataclasses import dataclass
 
@@ -94,5 +94,5 @@ def warn_if_worse(unseen: Unseen, work: str, advice: str) -> None:
 def _outputs(network: nn.Module, images: Tensor) -> Tensor:
     """Return the outputs for all images, (N, …) in float64."""
     size = max(1, CHUNK_PIXELS // images[0, 0].numel())
-    # a copy: a network may write over what it is given
+    # a copy: a network may overwrite its input
     return torch.cat([network(chunk.clone()).double() for chunk in images.split(size)])

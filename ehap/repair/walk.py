@@ -23,7 +23,7 @@ Chunks = list[Tensor | None]
 
 
 class State(TypedDict):
-    """What a walk needs to go on.
+    """State from which a walk can continue.
 
     fits: Layer to its LayerFit, as a mapping. weights: Layer to the state dicts of it and of its BatchNorm, if it has
     one, as the fit has left them. draws: The state of the fitter's generator. seconds: Spent so far.
@@ -105,7 +105,7 @@ class Walk:
         return self._steps[step.sources[0]] if step.kind == "norm" and step.sources[0] in self._norms else None
 
     def _call(self, step: Step, model: nn.Module) -> Callable[..., Tensor]:
-        """Return what a step does with the results that it reads."""
+        """Return the result of a step from its inputs."""
         if step.module:
             return model.get_submodule(step.module)
         node = self._nodes[step.name]
@@ -150,7 +150,7 @@ class Walk:
         Args:
             layer: The convolution or linear layer.
             end: The step that gives its result: itself or its BatchNorm.
-            wanted: What the dense network has there, all dense channels.
+            wanted: The dense network's values there, all dense channels.
             beside: The step, and its chunks, that will be added to the result; ``wanted`` is then the sum.
         """
         module = self._pruned.get_submodule(layer.module)
@@ -188,7 +188,7 @@ class Walk:
             self._keeper.write(state)
 
     def _put_back(self, layer: str, module: nn.Module, norm: nn.Module | None) -> None:
-        """Give a layer what the state has of it."""
+        """Give a layer its tensors from the state."""
         for part, tensors in zip((module, norm), self._state["weights"][layer], strict=False):
             assert part is not None
             part.load_state_dict(tensors)
@@ -205,7 +205,7 @@ class Walk:
 
 
 class _Results:
-    """What the steps of a network have computed, as long as a step to come reads it."""
+    """Results of a network's steps, kept until the last step that reads them."""
 
     def __init__(self, readers: Mapping[str, int]) -> None:
         self._left = dict(readers)
@@ -220,7 +220,7 @@ class _Results:
         return self._chunks[name]
 
     def mapped(self, call: Callable[..., Tensor], sources: Sequence[str]) -> Chunks:
-        """Return what a reader makes of its sources; those that it reads last are dropped chunk by chunk."""
+        """Return the result of a reader; sources that it reads last are dropped chunk by chunk."""
         lists = [self._chunks[name] for name in sources]
         ended = set()
         for name in set(sources):
@@ -238,7 +238,7 @@ class _Results:
 
 
 def _normalised_(norm: nn.BatchNorm2d, raw: Chunks, name: str) -> Chunks:
-    """Give a BatchNorm, which so far stands for γ · x + β, the statistics of ``raw``; return its results, the same.
+    """Give a BatchNorm that computes γ · x + β the statistics of ``raw``; return its unchanged results.
 
     γ (x - μ) / σ + β with γ' = γ σ and β' = β + γ μ is γ x + β: in eval mode nothing changes.
     """

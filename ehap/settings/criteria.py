@@ -1,4 +1,4 @@
-"""The criteria by which channels are ranked: name, what each needs, and its text."""
+"""The criteria for ranking channels: name, need and text of each."""
 
 from dataclasses import dataclass
 from typing import Literal

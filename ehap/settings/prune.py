@@ -8,7 +8,7 @@ from ehap.settings.checks import count, share
 from ehap.settings.criteria import FROM_CURVATURE, check_criterion
 from ehap.settings.trace import Trace
 
-BUDGETS = ("prune_ratio", "params", "flops")  # the ways to say how much; one kind replaces another
+BUDGETS = ("prune_ratio", "params", "flops")  # how much is removed; one kind replaces another
 HOW_MUCH = (*BUDGETS, "fill")
 
 

@@ -108,7 +108,7 @@ def test_budgets_too_far_apart_are_filled_as_far_as_sensible() -> None:
     first, filled = planner(scores, far), planner(scores, replace(far, fill="both"))
     assert first.parameters < filled.parameters < 0.8 * filled.dense_parameters
     assert 0.14 * filled.dense_flops < filled.flops <= 0.15 * filled.dense_flops
-    with pytest.raises(SettingsError, match=r"about two budgets, got params=None and flops=0\.15; give both"):
+    with pytest.raises(SettingsError, match=r"fill both needs two budgets, got params=None and flops=0\.15; give both"):
         replace(far, params=None, fill="both")
     with pytest.raises(PlanError, match=r"flops 0.001 asks for at most \d+ of"):
         planner(scores, replace(far, flops=0.001, fill="both"))

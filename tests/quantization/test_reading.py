@@ -119,8 +119,8 @@ def _norm_with_relu() -> nn.Module:
     [
         (_norm_with_relu, r"1 \(batch_norm\): aten.batch_norm.default is not an operation that quantization covers"),
         (_replaced, "0: its forward pass was replaced on the instance"),
-        (lambda: _Asks(lambda x: type(x) is Tensor), "read off _Asks is not what it computes: .* before fc"),
-        (lambda: _Asks(lambda x: not torch.is_grad_enabled()), "read off _Asks is not what it computes: .* before fc"),
+        (lambda: _Asks(lambda x: type(x) is Tensor), "traced of _Asks computes something else: .* before fc"),
+        (lambda: _Asks(lambda x: not torch.is_grad_enabled()), "traced of _Asks computes something else: .* before fc"),
         (lambda: _Asks(lambda x: torch.is_grad_enabled()), "second"),
         (_Made, "the forward pass of _Made cannot be traced"),
         (_Values, "the forward pass of _Values cannot be traced"),
