@@ -160,7 +160,8 @@ def _checked(model: nn.Module, graph_module: fx.GraphModule, example: Tensor, gr
         except MismatchError as error:
             where = first_difference(model, graph_module, example)
             raise MismatchError(
-                f"the graph that torch.fx traced of {type(model).__name__} computes something else: {error} {where} {_ADVICE}"
+                f"the graph that torch.fx traced of {type(model).__name__} computes something else: {error} {where} "
+                f"{_ADVICE}"
             ) from None
 
 

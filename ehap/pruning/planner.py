@@ -220,9 +220,9 @@ def plan(
     parameters and FLOPs to at most the wanted shares of the original. A layer always keeps its
     max(min_channels, C − floor(prune_ratio_limit · C)) best channels, and the final layer all its rows; these count in
     the ranking but are never removed. Ties break by layer order, then by channel index. With residual "tied" all
-    writers of a stream count as one layer, whose scores are the sums of theirs. With fill "both" scores are first divided by a
-    power of the positions of their layer's map; negative scores are multiplied, and a linear layer has one position.
-    The power is searched so that neither budget has room left while the other is used up.
+    writers of a stream count as one layer, whose scores are the sums of theirs. With fill "both" scores are first
+    divided by a power of the positions of their layer's map; negative scores are multiplied, and a linear layer has one
+    position. The power is searched so that neither budget has room left while the other is used up.
 
     Args:
         model: The dense network.

@@ -10,16 +10,16 @@ from ehap.quantization.mixed import choose_bits, layer_costs  # noqa: E402
 from ehap.quantization.noise import pack_on_noise  # noqa: E402
 from ehap.quantization.packed_file import from_tensors, to_tensors  # noqa: E402
 from ehap.quantization.packing import Packed, pack, unpack  # noqa: E402
-from ehap.quantization.simulation import SimulatedNetwork, layer_names, layer_weight, prepare_qat  # noqa: E402
+from ehap.quantization.simulation import SimulatedNetwork, called_layers, layer_weight, prepare_qat  # noqa: E402
 
 __all__ = [
     "Packed",
     "SimulatedNetwork",
     "calibrate_",
+    "called_layers",
     "choose_bits",
     "from_tensors",
     "layer_costs",
-    "layer_names",
     "layer_weight",
     "pack",
     "pack_on_noise",

@@ -185,7 +185,7 @@ def _simulated(
     layer_bits: Mapping[str, int] | None,
     example: Tensor | None,
 ) -> SimulatedNetwork:
-    names = layer_names(model)
+    names = called_layers(model)
     if layer_bits is not None and layer_bits.keys() != set(names):
         raise ArchitectureError(f"expected bits for the layers {names}, got some for {sorted(layer_bits)}.")
     widths = None if layer_bits is None else [layer_bits[name] for name in names]
@@ -261,8 +261,10 @@ def _check_layers(names: list[str], calls: int) -> None:
         )
 
 
-def layer_names(model: nn.Module) -> list[str]:
-    """Return the paths of convolutions and linear layers in forward order.
+def called_layers(model: nn.Module) -> list[str]:
+    """Return the module paths of the calls of convolutions and linear layers, in forward order.
+
+    A layer that is called twice stands twice; one that is not called is left out.
 
     Raises:
         ArchitectureError: The network cannot be read off.
