@@ -9,18 +9,18 @@ from torch import nn
 from ehap.artifacts.dense import blank_dense, check_cell, load_weights_
 from ehap.errors import CheckpointError
 from ehap.pruning import prune
-from ehap.records import Job, read_tensors
+from ehap.records import Identity, read_tensors
 
 
-def load_model(path: Path, job: Job) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: Path, identity: Identity) -> tuple[nn.Module, dict[str, Any]]:
     """Build the network that a weights file holds, on the CPU, and return it with the metadata that describe it.
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another cell than the job's.
     """
     tensors, metadata = read_tensors(path)
-    model = blank_model(path, metadata, job)
-    load_weights_(path, model, tensors, job)
+    model = blank_model(path, metadata, identity)
+    load_weights_(path, model, tensors, identity)
     return model, metadata
 
 
@@ -33,13 +33,13 @@ def check_order(path: Path, metadata: Mapping[str, Any]) -> None:
         )
 
 
-def blank_model(path: Path, metadata: Mapping[str, Any], job: Job) -> nn.Module:
+def blank_model(path: Path, metadata: Mapping[str, Any], identity: Identity) -> nn.Module:
     """Build the dense or pruned network that a file's metadata describes, with uninitialised weights.
 
     Raises:
         CheckpointError: The metadata names another cell than the job's.
     """
-    check_cell(path, metadata, job)
-    model = blank_dense(job)
+    check_cell(path, metadata, identity)
+    model = blank_dense(identity)
     kept = metadata["kept"]
     return model if kept is None else prune(model, kept, metadata.get("order", "sorted"))

@@ -9,7 +9,7 @@ from ehap.artifacts.pruned import blank_model
 from ehap.errors import CheckpointError
 from ehap.models import INPUT_SHAPE
 from ehap.quantization import Packed, SimulatedNetwork, from_tensors, layer_names, unpack
-from ehap.records import Job, read_record, read_tensors
+from ehap.records import Identity, read_record, read_tensors
 from ehap.settings import Qat, build
 from ehap.settings.qat import FLOAT
 
@@ -34,25 +34,25 @@ class Quantized:
         return unpack(self.packed, self.compact, self.scheme, INPUT_SHAPE, self.bits)
 
 
-def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
+def load_quantized(path: Path, training: Path, identity: Identity) -> Quantized:
     """Read a packed file, on the CPU; ``training`` is the record of the stage that quantized it.
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another cell or network.
     """
     tensors, metadata = read_tensors(path)
-    compact = blank_model(path, metadata, job)
+    compact = blank_model(path, metadata, identity)
     scheme = build(Qat, read_record(training)["settings"], str(training))
-    found, wanted = (metadata.get("scheme"), metadata.get("bits")), (job.scheme, scheme.bits)
+    found, wanted = (metadata.get("scheme"), metadata.get("bits")), (identity.scheme, scheme.bits)
     if found != wanted or scheme.bits == FLOAT:
         raise CheckpointError(
             f"{path}: expected integers of scheme {wanted[0]}, {wanted[1]} bits, as {training} says, got those of "
             f"scheme {found[0]}, {found[1]} bits; give the file and the record of one scheme that quantizes."
         )
-    if metadata.get("method") != job.method:
+    if metadata.get("method") != identity.method:
         raise CheckpointError(
-            f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give the "
-            "method its own file."
+            f"{path}: expected integers of method {identity.method}, got those of method {metadata.get('method')}; "
+            "give the method its own file."
         )
     bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), scheme.bits)
     packed = from_tensors(tensors, compact, bits)

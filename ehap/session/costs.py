@@ -23,7 +23,7 @@ from ehap.curvature.regular import regular_samples
 from ehap.data import DATASETS, hessian_batch, read_dataset
 from ehap.errors import DataError
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.records import Job, Value, write_record
+from ehap.records import Identity, Value, write_record
 from ehap.runtime.device import choose_device
 from ehap.runtime.files import write_atomically
 from ehap.session.profiles import profiled
@@ -82,7 +82,9 @@ def settings_of(precision: Precision, samples: int) -> dict[str, object]:
 
 def measure(what: Case, form: str, precision: Precision, record: Path, code: str) -> None:
     """Write the record of one form in one precision."""
-    job = Job(stage="cost", dataset=what.pictures, model=what.model, method=form, curvature=precision, code=code)
+    identity = Identity(
+        stage="cost", dataset=what.pictures, model=what.model, method=form, curvature=precision, code=code
+    )
     batch = what.network, what.images, what.labels
     settings = settings_of(precision, what.products)
     if form == "ours":
@@ -98,7 +100,7 @@ def measure(what: Case, form: str, precision: Precision, record: Path, code: str
         "hessian_batch": Value(len(what.images), "images"),
         "peak_memory": Value(cost.peak_memory_bytes, "bytes"),
     }
-    write_record(record, job, values, Trace(batch_size=len(what.images), **settings), what.device)  # type: ignore[arg-type]
+    write_record(record, identity, values, Trace(batch_size=len(what.images), **settings), what.device)  # type: ignore[arg-type]
     print(f"{what.model} {precision} {form}: {1e3 * each:.1f} ms, {cost.peak_memory_bytes / 1e6:.0f} MB", flush=True)
 
 

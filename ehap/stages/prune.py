@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ehap.artifacts.dense import architecture, check_cell, load_dense, save_model
+from ehap.artifacts.job import Job
 from ehap.errors import CheckpointError, SettingsError
 from ehap.graph import example_images
 from ehap.graph.channels import PruningPlan, channel_graph
@@ -18,46 +18,41 @@ from ehap.pruning import Planner, Scores, geometric_mean, layer_weights, magnitu
 from ehap.pruning.criteria import Given, ranking
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept, cut
-from ehap.records import Job, Proof, Value, proof, read_tensors, write_record
-from ehap.runtime.device import choose_device
+from ehap.records import Proof, Value, proof, read_tensors
 from ehap.runtime.files import write_atomically
-from ehap.settings import Machine, Prune
+from ehap.settings import Prune
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Planning:
-    """How a plan is made of the dense network and the scores of its channels, and where that is computed."""
+    """A function from the dense network and the scores of its channels to a plan, and the device that it uses."""
 
     plan: Callable[[nn.Module, Scores], PruningPlan]
     device: torch.device
 
 
-def run(
-    checkpoint: Path,
-    traces: Path | None,
-    plan_file: Path,
-    pruned: Path,
-    record: Path,
-    job: Job,
-    settings: Prune,
-    machine: Machine,
-    planning: Planning | None = None,
-) -> None:
-    """Rank the channels, plan to the budget, write the plan and the pruned weights.
+def run(job: Job[Prune]) -> None:
+    """Rank the channels, plan to the budget, write the plan and the pruned weights."""
+    prune_by_plan(job)
 
-    ``planning`` is given where one ranking is not all, see ``rounds``.
+
+def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
+    """Rank the channels, plan, write the plan and the pruned weights.
+
+    ``planning`` makes the plan; without it one ranking does, see ``prune_rounds``.
     """
-    choose_device("cpu", machine.threads)
-    network = load_dense(checkpoint, job)
-    scores = combined(_of_criterion(network, traces, job, settings), network, settings)
+    settings = job.settings
+    job.device("cpu")
+    network = load_dense(job.input("checkpoint"), job.identity)
+    scores = combined(_of_criterion(network, job), network, settings)
     planner = Planner(network, INPUT_SHAPE)
     chosen = planning.plan(network, scores) if planning else planner(scores, replace(settings, with_magnitude=False))
-    smaller, pruning = _pruned(network, chosen, settings, job)
-    write_atomically(plan_file, (json.dumps(asdict(chosen)) + "\n").encode())
+    smaller, pruning = _pruned(network, chosen, settings, job.identity.seed)
+    write_atomically(job.output("plan"), (json.dumps(asdict(chosen)) + "\n").encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
-    save_model(pruned, smaller, {**architecture(job, chosen.kept), **order})
+    save_model(job.output("pruned"), smaller, {**architecture(job.identity, chosen.kept), **order})
     values = {
         "parameters": Value(chosen.parameters, "parameters"),
         "dense_parameters": Value(chosen.dense_parameters, "parameters"),
@@ -68,15 +63,15 @@ def run(
         **_published_rule(planner, scores, settings, chosen),
     }
     proofs = {"graph": proof(planner.reading), "pruned": pruning, "example": "random images"}
-    write_record(record, job, values, settings, planning.device if planning else CPU, proofs)
+    job.write_record(values, planning.device if planning else CPU, proofs)
 
 
-def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, job: Job) -> tuple[nn.Module, Proof]:
+def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, seed: int) -> tuple[nn.Module, Proof]:
     """Return the pruned network, and how well it agrees with the masked one, where it should."""
     graph = channel_graph(network)
     smaller = cut(network, graph, checked_kept(graph, chosen), chosen.order)
     if settings.weights == "new":
-        reinitialise_(smaller, job.seed)
+        reinitialise_(smaller, seed)
         return smaller, "exempt: weights new"
     if chosen.order != "sorted":
         return smaller, "exempt: rule as_published"
@@ -117,20 +112,22 @@ def combined(scores: Scores, network: nn.Module, settings: Prune) -> Scores:
     return geometric_mean(scores, magnitude(layer_weights(network))) if settings.with_magnitude else scores
 
 
-def _of_criterion(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
+def _of_criterion(network: nn.Module, job: Job[Prune]) -> Scores:
+    settings, identity, traces = job.settings, job.identity, job.optional_input("traces")
     chosen = ranking(settings.criterion)
     if not chosen.needs_curvature:
-        return chosen.scores(network, Given(job.seed))
+        return chosen.scores(network, Given(identity.seed))
     if traces is None:
-        raise CheckpointError(f"criterion {settings.criterion} needs a traces file; give --traces.")
+        raise CheckpointError(f"criterion {settings.criterion} needs a traces file; give --input traces=PATH.")
     tensors, metadata = read_tensors(traces)
-    check_cell(traces, metadata, job)
-    if metadata.get("curvature") != job.curvature:
-        raise CheckpointError(f"{traces}: expected the curvature {job.curvature}, got {metadata.get('curvature')}.")
+    check_cell(traces, metadata, identity)
+    found_curvature = metadata.get("curvature")
+    if found_curvature != identity.curvature:
+        raise CheckpointError(f"{traces}: expected the curvature {identity.curvature}, got {found_curvature}.")
     prefix = f"{settings.criterion}."
     found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if not found:
         raise CheckpointError(
             f"{traces}: holds no scores of criterion {settings.criterion}; name it in the curvature's criteria."
         )
-    return chosen.scores(network, Given(job.seed, found))
+    return chosen.scores(network, Given(identity.seed, found))

@@ -1,4 +1,4 @@
-"""When traces are good enough: the planner that settings.until asks.
+"""Stage trace_until: traces until the channels that would be kept are stable, as settings.until says.
 
 Kept apart from ``trace``: traces without ``until`` do not depend on the planner, so an edit there does not rerun them.
 """
@@ -7,11 +7,17 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ehap.pruning import Planner, layer_weights, sensitivity
-from ehap.curvature.traces import Planner
+from ehap.artifacts.job import Job
+from ehap.curvature.traces import Planner as StablePlanner
 from ehap.models import INPUT_SHAPE
+from ehap.pruning import Planner, layer_weights, sensitivity
 from ehap.settings import Prune, Trace
-from ehap.stages.trace import PlannerOf
+from ehap.stages.trace import PlannerOf, write_traces
+
+
+def run(job: Job[Trace]) -> None:
+    """Write traces and standard errors, as many samples as a stable plan needs."""
+    write_traces(job, planner_of(job.settings))
 
 
 def planner_of(settings: Trace) -> PlannerOf:
@@ -19,7 +25,7 @@ def planner_of(settings: Trace) -> PlannerOf:
     assert settings.until is not None
     budget = Prune(criterion="trace", params=settings.until.params)
 
-    def for_network(network: nn.Module) -> Planner:
+    def for_network(network: nn.Module) -> StablePlanner:
         weights = {name: weight.cpu() for name, weight in layer_weights(network).items()}
         planner = Planner(network, INPUT_SHAPE)
 
