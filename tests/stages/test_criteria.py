@@ -12,12 +12,13 @@ from ehap.errors import SettingsError
 from ehap.models import build_model
 from ehap.pruning import layer_weights, magnitude, random_scores, sensitivity
 from ehap.pruning.criteria import RANKINGS
-from ehap.records import Job, write_tensors
-from ehap.settings import Machine, Prune
+from ehap.records import Identity, write_tensors
+from ehap.settings import Prune
 from ehap.settings.prune import FROM_CURVATURE, Criterion
 from ehap.stages import prune
+from tests.jobs import job_of
 
-JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=3, method="m", curvature="exact")
+CELL = Identity(stage="prune", dataset="digits", model="resnet20", seed=3, method="m", curvature="exact")
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +26,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A dense network, and scores of every criterion that needs a curvature: each prefers other channels."""
     folder = tmp_path_factory.mktemp("criteria")
     network = build_model("resnet20", 10, seed=3)
-    save_model(folder / "dense", network, architecture(JOB, None))
+    save_model(folder / "dense", network, architecture(CELL, None))
     generator = torch.Generator().manual_seed(0)
     scores = {
         f"{criterion}.{layer}.weight": torch.rand(len(weight), generator=generator, dtype=torch.float64)
         for criterion in FROM_CURVATURE
         for layer, weight in layer_weights(network).items()
     }
-    write_tensors(folder / "traces", scores, {**architecture(JOB, None), "curvature": "exact"})
+    write_tensors(folder / "traces", scores, {**architecture(CELL, None), "curvature": "exact"})
     return {name: folder / name for name in ("dense", "traces")}
 
 
 def _kept(files: dict[str, Path], folder: Path, settings: Prune) -> dict[str, list[int]]:
-    outputs = folder / "plan", folder / "pruned", folder / "record"
-    prune.run(files["dense"], files["traces"], *outputs, JOB, settings, Machine(device="cpu"))
+    inputs = {"checkpoint": files["dense"], "traces": files["traces"]}
+    prune.run(job_of(folder, settings, CELL, inputs, "plan pruned record"))
     kept: dict[str, list[int]] = json.loads((folder / "plan").read_text())["kept"]
     return kept
 
@@ -60,7 +61,8 @@ def test_the_scores_are_those_of_the_functions() -> None:
         scores = prune.scores_from(network, criterion, found)
         assert all(torch.equal(values, scores[layer]) for layer, values in expected.items())
     for criterion, expected in {"magnitude": magnitude(weights), "random": random_scores(weights, 3)}.items():
-        scores = prune._of_criterion(network, None, JOB, Prune(criterion=criterion, params=0.5))  # type: ignore[arg-type]
+        settings = Prune(criterion=criterion, params=0.5)  # type: ignore[arg-type]
+        scores = prune._of_criterion(network, job_of(Path(), settings, CELL))
         assert all(torch.equal(values, scores[layer]) for layer, values in expected.items())
 
 
