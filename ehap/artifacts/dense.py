@@ -1,4 +1,4 @@
-"""Weights with what is needed to build their network again, and the dense networks among them.
+"""Files of weights with the architecture of their network, and the dense networks among them.
 
 Kept apart from ``pruned``: pretraining and traces do not depend on the surgery, so an edit there reruns neither.
 """
@@ -16,7 +16,7 @@ from ehap.records import Identity, read_tensors, write_tensors
 
 
 def save_model(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write the weights of a dense or pruned network with what is needed to build it again, see ``architecture``.
+    """Write the weights of a dense or pruned network with its ``architecture`` as metadata.
 
     Raises:
         NumericsError: A weight is NaN or infinite.
@@ -33,10 +33,10 @@ def architecture(identity: Identity, kept: Mapping[str, list[int]] | None) -> di
 
 
 def load_dense(path: Path, identity: Identity) -> nn.Module:
-    """Build the dense network that a weights file holds, on the CPU.
+    """Build the dense network of a weights file, on the CPU.
 
     Raises:
-        CheckpointError: The file is missing, damaged, pruned, or of another cell than the job's.
+        CheckpointError: The file is missing, damaged, pruned, or of another cell.
     """
     tensors, metadata = read_tensors(path)
     check_cell(path, metadata, identity)
@@ -56,7 +56,7 @@ def load_weights_(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], i
     """Put tensors into a network of their architecture.
 
     Raises:
-        CheckpointError: A tensor is missing, too many or of another shape.
+        CheckpointError: A tensor is missing, unknown or of another shape.
     """
     try:
         model.load_state_dict(tensors)
@@ -66,7 +66,7 @@ def load_weights_(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], i
 
 
 def check_cell(path: Path, metadata: Mapping[str, Any], identity: Identity) -> None:
-    """Raise CheckpointError unless a file's metadata names the job's model, dataset and seed."""
+    """Raise CheckpointError unless a file's metadata names the model, dataset and seed of the cell."""
     found = tuple(metadata.get(name) for name in ("model", "dataset", "seed"))
     if found != (identity.model, identity.dataset, identity.seed):
         raise CheckpointError(

@@ -107,7 +107,7 @@ def event_writer(folder: Path | None, identity: Identity) -> Iterator[Callable[[
     """Give a function that adds an epoch to the job's TensorBoard curves; None without a folder.
 
     Raises:
-        SettingsError: Event files are wanted but tensorboard is not installed.
+        SettingsError: There is a folder, but tensorboard is not installed.
     """
     if folder is None:
         yield None
@@ -140,7 +140,7 @@ def _unless_full(folder: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
     before = threading.excepthook
 
     def quiet(args: "threading.ExceptHookArgs") -> None:
-        if not isinstance(args.exc_value, OSError):  # the writer has a thread, whose error comes again in a call
+        if not isinstance(args.exc_value, OSError):  # the writer's thread repeats its error in the next call
             before(args)
 
     def guarded(call: Callable[[], Any]) -> Any:

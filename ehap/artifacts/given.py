@@ -20,10 +20,10 @@ from ehap.errors import CheckpointError
 from ehap.records import Identity
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""What DataParallel, an average of weights, torch.compile and FSDP put into names."""
+"""Parts of names that DataParallel, averages of weights, torch.compile and FSDP add."""
 AVERAGED = "n_averaged"  # a counter beside the weights, of torch.optim.swa_utils
 ALONE = "save its state dict alone: torch.save(network.state_dict(), file)"
-UNPICKLER = "WeightsUnpickler error:"  # behind which torch says why
+UNPICKLER = "WeightsUnpickler error:"  # torch gives the reason behind it
 BLOCKED = re.compile(r"GLOBAL ([\w.]+)")
 COUNTER = "num_batches_tracked"  # files before torch 0.4.1 have none
 
@@ -49,14 +49,14 @@ def load_given_(path: Path, network: nn.Module, identity: Identity) -> None:
 
 
 def read_state(path: Path, wanted: set[str]) -> dict[str, Tensor]:
-    """Return the state dict in a file of safetensors or of torch.save, with the names that the network has.
+    """Return the state dict in a file of safetensors or torch.save, under the names of the network.
 
     Args:
-        path: Of the file. Epoch numbers, optimizers and NumPy values may stand beside the state dict.
-        wanted: Names that the network needs. Of several state dicts the one that has them is taken.
+        path: Path of the file. Epoch numbers, optimizers and NumPy values may stand beside the state dict.
+        wanted: Names that the network needs. They choose among several state dicts.
 
     Raises:
-        CheckpointError: The file is damaged, holds no state dict, several, or what only running code would load.
+        CheckpointError: The file is damaged, holds no state dict or several, or can only be loaded by running code.
     """
     found = _loaded(path)
     states = {key: _unwrapped(state, wanted) for key, state in _states(found)}
@@ -79,12 +79,12 @@ def _loaded(path: Path) -> Any:
     try:
         with safe_globals(_harmless()):
             return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a file of another kind makes torch raise
+    except Exception as error:  # torch raises many kinds for files of other kinds
         said, kind = str(error), type(error).__name__
     blocked = BLOCKED.search(said)
     if blocked:
         raise CheckpointError(
-            f"{path}: loading it could run code, for it holds {blocked[1]}, of a whole network or beside one; {ALONE}."
+            f"{path}: loading it could run code: it holds {blocked[1]}, of a whole network or beside one; {ALONE}."
         )
     if "TorchScript" in said:
         raise CheckpointError(f"{path}: it holds a scripted network; {ALONE}.")
@@ -97,7 +97,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _harmless() -> list[Any]:
-    """Return what others save beside weights and what runs no code; of NumPy under its names of versions 1 and 2."""
+    """Return types that others save beside weights and that run no code; NumPy's under names of versions 1 and 2."""
     number, array = numpy.float64(0).__reduce__()[0], numpy.zeros(1).__reduce__()[0]
     for_numpy = [
         (what, f"numpy.{core}.multiarray.{name}")
@@ -110,7 +110,7 @@ def _harmless() -> list[Any]:
 
 
 def _states(found: Any, where: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the tensors, by name, of each mapping in what was loaded, with the keys that lead to it."""
+    """Yield each mapping of names to tensors in a loaded object, with the keys that lead to it."""
     if not isinstance(found, Mapping):
         return
     tensors = {name: _tensor(value) for name, value in found.items() if isinstance(name, str)}
@@ -128,7 +128,7 @@ def _tensor(value: object) -> Tensor | None:
 
 
 def _unwrapped(state: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """Return a state dict without what wrappers put into its names, and without one prefix that all have."""
+    """Return a state dict without the parts of names that wrappers add, and without a prefix that all names share."""
     own = {part for name in wanted for part in name.split(".")}
     wrappers = set(WRAPPERS) - own
     named = {name: tensor for name, tensor in state.items() if name != AVERAGED or name in wanted}

@@ -51,7 +51,7 @@ class JobCheckpoint:
         """Turn the first SIGTERM or Ctrl-C into a last state and StoppedError; a second one ends the job at once.
 
         Raises:
-            BusyError: Another process is at work on the same job: its states would mix with ours.
+            BusyError: Another process is at work on the same job, so that states would mix.
         """
         with self._alone():
             before = {number: signal.signal(number, self._told) for number in SIGNALS}
@@ -63,7 +63,7 @@ class JobCheckpoint:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the job's folder; the system frees the lock even of a process that is killed."""
+        """Lock the job's folder. The system frees the lock, even if the process is killed."""
         if self._path is None:
             yield
             return
@@ -77,7 +77,7 @@ class JobCheckpoint:
         with lock:
             if not locked(lock, wait=False, against="a second process at the same job"):
                 raise BusyError(
-                    f"another process is at work on this job (it holds {lock.name}), perhaps left over from a run that "
+                    f"another process is at work on this job (it holds {lock.name}), perhaps left from a run that "
                     "was killed; end it or wait for it, then run again."
                 )
             for left_over in self._path.parent.glob(".*.tmp"):
@@ -121,7 +121,7 @@ class JobCheckpoint:
         newest, previous = self._generations()
         following = newest.with_name("next.pt")
         try:
-            write_atomically(following, content.getvalue())  # whole, before the ones before it are touched
+            write_atomically(following, content.getvalue())  # whole, before the older ones are touched
             if self._newest_is_good:
                 newest.replace(previous)
             following.replace(newest)
@@ -160,7 +160,7 @@ def _read(path: Path, owner: str) -> Any | None:
         found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         state = found["state"]
         owned = found["owner"] == owner
-    except Exception as error:  # whatever a truncated file makes torch raise, it is no state
+    except Exception as error:  # torch raises many kinds for a truncated file
         logger.warning("state %s is damaged (%s); it is not used", path, str(error).splitlines()[0][:200])
         return None
     if not owned:

@@ -16,10 +16,10 @@ from ehap.settings.qat import FLOAT
 
 @dataclass(frozen=True)
 class Quantized:
-    """A packed network and what belongs to it.
+    """A packed network with its plan and scheme.
 
-    compact: Its architecture in floating point, weights uninitialised. kept: Its plan; None where nothing is pruned.
-    scheme: The settings that it was quantized with. bits: Layer name to bits of its weights. order: Of unions.
+    compact: Architecture in floating point, with uninitialised weights. kept: Plan; None where nothing is pruned.
+    scheme: Settings of the quantization. bits: Layer name to bits of its weights. order: Order of unions.
     """
 
     packed: Packed
@@ -30,12 +30,12 @@ class Quantized:
     order: str
 
     def simulated(self) -> SimulatedNetwork:
-        """Return the network that the integers stand for, on the device of ``compact``."""
+        """Return the simulated network with these integers, on the device of ``compact``."""
         return unpack(self.packed, self.compact, self.scheme, INPUT_SHAPE, self.bits)
 
 
 def load_quantized(path: Path, training: Path, identity: Identity) -> Quantized:
-    """Read a packed file, on the CPU; ``training`` is the record of the stage that quantized it.
+    """Read a packed file on the CPU; ``training`` is the record of its quantization.
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another cell or network.

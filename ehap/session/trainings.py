@@ -31,7 +31,7 @@ STOPPED = 143  # as a shell reports a job that SIGTERM ended
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run's files lie: results/<run> and state/<run> under ``root``."""
+    """The folders of a run: results/<run> and state/<run> under ``root``."""
 
     root: Path
     run: Run
@@ -52,12 +52,12 @@ class Place:
 
 
 def code_of(stage: str) -> str:
-    """Return the digest that Snakemake's rule has for a stage's script."""
+    """Return the digest of a stage's script, as in Snakemake's rule."""
     return source_digest(ROOT / "workflow_scripts" / f"{stage}.py", ROOT, ROOT / "envs" / "lock.txt")
 
 
 def make_data(place: Place, dataset: str, machine: Machine) -> None:
-    """Read the dataset's archives, where the run has not done so yet."""
+    """Run the stage prepare, if its data is not there yet."""
     path = place.data(dataset)
     if path.is_file():
         return
@@ -76,7 +76,7 @@ def train(place: Place, cell: Cell, machine: Machine) -> None:
     """Go on with a cell's training to its end, or until the process is told to stop.
 
     Raises:
-        CheckpointError: A file that it starts from is missing, or its state would not fit an archive.
+        CheckpointError: A network that it starts from is missing, or its state would not fit into an archive.
         StoppedError: It was told to stop; the state is kept.
     """
     start = start_of(cell, place.run, place.results)
@@ -112,16 +112,16 @@ def _job(place: Place, cell: Cell, machine: Machine, start: Files) -> Job[None]:
 
 
 def _check_size(weight_bytes: int, cell: Cell) -> None:
-    """Raise unless weights and momentum of a network fit an archive: else all would have been in vain."""
+    """Raise unless weights and momentum of a network fit into an archive: the state would be lost."""
     if 2 * weight_bytes > MOST_BYTES:
         raise CheckpointError(
-            f"{cell.name}: its state would have {2 * weight_bytes / 2**20:.0f} MiB, an archive takes "
-            f"{MOST_BYTES / 2**20:.0f}; train it where its files can stay."
+            f"{cell.name}: its state takes {2 * weight_bytes / 2**20:.0f} MiB, an archive at most "
+            f"{MOST_BYTES / 2**20:.0f}; train it on a machine where its files can stay."
         )
 
 
 def machine_of(run: Run, device: Literal["auto", "cpu", "cuda"], threads: int, data: Path | None) -> Machine:
-    """Return the run's machine as it is here."""
+    """Return the run's machine with the device, threads and data of this one."""
     return replace(
         run.machine,
         device=device,

@@ -40,7 +40,7 @@ def planning(job: Job[Rounds]) -> Planning:
     def planned(network: nn.Module, scores: Scores) -> PruningPlan:
         images = load_data(job, device)
         planner = Planner(network, INPUT_SHAPE)
-        planner(scores, part(wanted, wanted.rounds))  # a budget out of reach is said now, by its own number
+        planner(scores, part(wanted, wanted.rounds))  # refuses a budget out of reach before any work
         states = JobCheckpoint(job, device)
         with states.listening():
             state = states.read() or {"done": 1, "plan": asdict(planner(scores, part(wanted, 1)))}

@@ -190,15 +190,15 @@ def _of_fits(fits: Sequence[LayerFit]) -> Values:
     few = [fit for fit in fits if fit.equations < fit.unknowns]
     if few:
         logger.warning(
-            "%d of %d layers have fewer equations than unknowns, and stay near their trained weights by the ridge "
-            "alone (%s); more images would help",
+            "%d of %d layers have fewer equations than unknowns (%s): only the ridge settles them, near their trained "
+            "weights; give more images",
             *(len(few), len(fits), ", ".join(fit.layer for fit in few[:4])),
         )
     alike = [fit for fit in fits if fit.images < fit.unknowns <= fit.equations]
     if alike:
         logger.warning(
-            "%d of %d layers have enough equations, but more unknowns than there are images, whose positions resemble "
-            "each other (%s); more images may help",
+            "%d of %d layers have enough equations, but more unknowns than images (%s): positions of one image "
+            "resemble each other; more images may help",
             *(len(alike), len(fits), ", ".join(fit.layer for fit in alike[:4])),
         )
     return {

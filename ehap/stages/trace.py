@@ -24,7 +24,7 @@ PlannerOf = Callable[[nn.Module], Planner]
 
 @dataclass(frozen=True)
 class Work:
-    """A dense network and its Hessian batch, on the device on which its traces are computed."""
+    """A dense network and its Hessian batch, on the device of the computation."""
 
     network: nn.Module
     images: Tensor
@@ -87,7 +87,7 @@ def hessian_work(job: Job[Trace]) -> Work:
     """Load the dense network and the Hessian batch of a cell.
 
     Raises:
-        DeviceError: The settings ask for FP16 on a CPU without saying that they mean it.
+        DeviceError: The settings ask for FP16 on a CPU and do not accept that it is slow.
         DataError: There are fewer training images than the batch takes.
     """
     settings, identity = job.settings, job.identity
@@ -104,7 +104,7 @@ def hessian_work(job: Job[Trace]) -> Work:
             f"expected at least {settings.batch_size} training images for the Hessian batch, got {count}; lower "
             "trace.batch_size or raise prepare.train_images."
         )
-    # The published loop over the loader never stops, and so takes the last, partial batch.
+    # The published loop over the loader does not stop early: it takes the last, partial batch.
     size = count % settings.batch_size or settings.batch_size if settings.as_published else settings.batch_size
     network = load_dense(job.input("checkpoint"), identity)
     images, labels = hessian_batch(*loaded.train, loaded.info, size, identity.seed)

@@ -16,12 +16,12 @@ from ehap.stages.trace import PlannerOf, write_traces
 
 
 def run(job: Job[Trace]) -> None:
-    """Write traces and standard errors, as many samples as a stable plan needs."""
+    """Write traces and standard errors, with as many samples as a stable plan needs."""
     write_traces(job, planner_of(job.settings))
 
 
 def planner_of(settings: Trace) -> PlannerOf:
-    """Return the function from a network to the function from its traces to the channels that would be kept."""
+    """Return a function from a network to a second one, from its traces to the channels that would be kept."""
     assert settings.until is not None
     budget = Prune(criterion="trace", params=settings.until.params)
 

@@ -152,7 +152,7 @@ def _without(state: State) -> State:
         (lambda state: dict(enumerate(state.values())), "a state dict, name to tensor, got a mapping with the keys 0"),
         (
             lambda state: {"model": state, "history": defaultdict(list, accuracy=[91.2])},
-            "loading it could run code, for it holds collections.defaultdict, of a whole network or beside one; save",
+            "loading it could run code: it holds collections.defaultdict, of a whole network or beside one; save",
         ),
         (lambda _: build_model, "it holds ehap.models.registry.build_model, of a whole network or beside one"),
         (lambda state: {"model": state, "best": Fraction(1, 2)}, "it holds fractions.Fraction, of a whole network"),
