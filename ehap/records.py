@@ -41,10 +41,10 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """Which point of the grid a stage works on, and with which code.
+class Identity:
+    """The stage, the point of the grid and the code of a job.
 
-    code: Digest of the script and the modules it imports; empty when run by hand.
+    code: Digest of the script and the modules it imports; empty in a job that was started by hand.
     """
 
     stage: str
@@ -58,7 +58,7 @@ class Job:
     started: float = field(default_factory=time.monotonic, compare=False)
 
     def title(self) -> str:
-        """Return how pictures name the cell."""
+        """Return the name of the cell in pictures."""
         return f"{self.model} on {self.dataset}, seed {self.seed}"
 
 
@@ -81,7 +81,7 @@ def proof(found: Any) -> Proof:
 
 def write_record(
     path: Path,
-    job: Job,
+    identity: Identity,
     values: Mapping[str, Value],
     settings: Any,
     device: torch.device,
@@ -89,15 +89,15 @@ def write_record(
 ) -> None:
     """Write one JSON record: values with units, settings, seed, code digest, device, versions, duration.
 
-    Of a CPU the instruction sets stand beside its name, which says too little.
+    For a CPU, the record also holds the instruction sets: processors of one name differ in them.
 
     Args:
-        path: Of the file.
-        job: The cell and the code.
-        values: Of the stage.
+        path: Path of the file.
+        identity: Cell, stage and code.
+        values: Results of the stage.
         settings: A dataclass, or None.
-        device: On which the stage computed.
-        proofs: What was compared on the way, by name; see ``ehap.graph``.
+        device: Device of the computation.
+        proofs: Comparisons made on the way, by name; see ``ehap.graph``.
 
     Raises:
         NumericsError: A value is NaN or infinite.
@@ -105,18 +105,18 @@ def write_record(
     for name, item in values.items():
         if not math.isfinite(item.value):
             raise NumericsError(f"{path}: {name} is {item.value}; expected a finite number of {item.unit}.")
-    cell = {key: value for key, value in asdict(job).items() if key not in ("code", "started", "stage")}
+    cell = {key: value for key, value in asdict(identity).items() if key not in ("code", "started", "stage")}
     record = {
-        "stage": job.stage,
+        "stage": identity.stage,
         **{key: value for key, value in cell.items() if value != ""},
         "values": {name: asdict(item) for name, item in values.items()},
         **({"proofs": proofs} if proofs else {}),
         "settings": asdict(settings) if settings is not None else {},
-        "code": job.code,
+        "code": identity.code,
         "device": device_name(device),
         **({"instructions": instruction_sets()} if device.type == "cpu" else {}),
         "versions": _versions((*LIBRARIES, *filter(sys.modules.__contains__, ENGINES))),
-        "duration_s": round(time.monotonic() - job.started, 3),
+        "duration_s": round(time.monotonic() - identity.started, 3),
     }
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
 

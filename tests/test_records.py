@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from ehap.errors import CheckpointError, DeviceError, NumericsError
-from ehap.records import Job, Value, read_tensors, write_record, write_tensors
+from ehap.records import Identity, Value, read_tensors, write_record, write_tensors
 from ehap.runtime.device import INTEGER_SETS, choose_device
 from ehap.runtime.files import write_atomically
 from ehap.settings import Prepare
@@ -20,8 +20,10 @@ CPU = torch.device("cpu")
 
 
 def test_a_record_says_value_unit_settings_seed_code_device_and_versions(tmp_path: Path) -> None:
-    job = Job(stage="prepare", dataset="digits", seed=3, code="abc")
-    write_record(tmp_path / "deep" / "record.json", job, {"size": Value(5, "images")}, Prepare(train_images=5), CPU)
+    identity = Identity(stage="prepare", dataset="digits", seed=3, code="abc")
+    write_record(
+        tmp_path / "deep" / "record.json", identity, {"size": Value(5, "images")}, Prepare(train_images=5), CPU
+    )
     record = json.loads((tmp_path / "deep" / "record.json").read_text())
     assert record["values"] == {"size": {"value": 5, "unit": "images"}}
     assert record["settings"] == {"train_images": 5, "test_images": None}
@@ -35,7 +37,7 @@ def test_a_record_says_value_unit_settings_seed_code_device_and_versions(tmp_pat
 
 def test_a_job_that_has_loaded_an_engine_says_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> dict[str, str]:
-        write_record(tmp_path / "record.json", Job(stage="deploy", dataset="digits"), {}, None, CPU)
+        write_record(tmp_path / "record.json", Identity(stage="deploy", dataset="digits"), {}, None, CPU)
         versions: dict[str, str] = json.loads((tmp_path / "record.json").read_text())["versions"]
         return versions
 
@@ -46,9 +48,9 @@ def test_a_job_that_has_loaded_an_engine_says_its_version(tmp_path: Path, monkey
 
 
 def test_a_value_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    job = Job(stage="prepare", dataset="digits")
+    identity = Identity(stage="prepare", dataset="digits")
     with pytest.raises(NumericsError, match=r"accuracy is nan; expected a finite number of percent"):
-        write_record(tmp_path / "record.json", job, {"accuracy": Value(float("nan"), "percent")}, None, CPU)
+        write_record(tmp_path / "record.json", identity, {"accuracy": Value(float("nan"), "percent")}, None, CPU)
     assert not (tmp_path / "record.json").exists()
 
 

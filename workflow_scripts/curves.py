@@ -1,15 +1,14 @@
 """Draw the learning curves of one cell from the histories of its trainings."""
 
+from ehap.artifacts.job import Job
 from ehap.settings.names import Order
-from ehap.workflow.script import arguments, execute
-
-args = arguments(writes=("picture", "sources"), settings=Order, several=("histories",))
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import curves  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Order]) -> None:
+    from ehap.stages.curves import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    curves.run(args.histories, args.picture, args.job.title())
+    run(job)
 
 
-execute(args, _work)
+execute(_work, settings=Order, inputs="dense finetuned* quantized*", outputs="picture sources")

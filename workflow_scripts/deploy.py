@@ -1,24 +1,14 @@
 """Write one quantized network as an ONNX file and test it in ONNX Runtime."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Deploy
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "weights", "training", writes=("onnx", "record"), settings=Deploy)
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import deploy  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Deploy]) -> None:
+    from ehap.stages.deploy import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    deploy.run(
-        args.data,
-        args.weights,
-        args.training,
-        args.onnx,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-    )
+    run(job)
 
 
-execute(args, _work)
+execute(_work, settings=Deploy, inputs="data weights training", outputs="onnx record")

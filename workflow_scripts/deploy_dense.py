@@ -1,14 +1,13 @@
 """Write the dense network as ONNX files, in FP32 and in INT8, to time others beside it."""
 
-from ehap.workflow.script import arguments, execute
-
-args = arguments("checkpoint", writes=("fp32", "int8", "sources"))
-
-
-def _work() -> None:
-    from ehap.stages import deploy_dense  # only now: torchao starts CUDA, which settles what GPU it sees
-
-    deploy_dense.run(args.checkpoint, args.fp32, args.int8, job=args.job, machine=args.machine)
+from ehap.artifacts.job import Job
+from ehap.workflow.runner import execute
 
 
-execute(args, _work)
+def _work(job: Job[None]) -> None:
+    from ehap.stages.deploy_dense import run  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    run(job)
+
+
+execute(_work, inputs="checkpoint", outputs="fp32 int8 sources")

@@ -1,14 +1,13 @@
 """Measure accuracy and size of one network."""
 
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "weights", "training", writes=("record",))
-
-
-def _work() -> None:
-    from ehap.stages import evaluate  # only now: torchao starts CUDA, which settles what GPU it sees
-
-    evaluate.run(args.data, args.weights, args.training, args.record, job=args.job, machine=args.machine)
+from ehap.artifacts.job import Job
+from ehap.workflow.runner import execute
 
 
-execute(args, _work)
+def _work(job: Job[None]) -> None:
+    from ehap.stages.evaluate import run  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    run(job)
+
+
+execute(_work, inputs="data weights training", outputs="record")

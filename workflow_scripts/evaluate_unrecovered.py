@@ -1,14 +1,13 @@
 """Measure one pruned network before it is trained on."""
 
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "pruned", writes=("record",))
-
-
-def _work() -> None:
-    from ehap.stages import evaluate_unrecovered  # only now: torchao starts CUDA, which settles what GPU it sees
-
-    evaluate_unrecovered.run(args.data, args.pruned, args.record, job=args.job, machine=args.machine)
+from ehap.artifacts.job import Job
+from ehap.workflow.runner import execute
 
 
-execute(args, _work)
+def _work(job: Job[None]) -> None:
+    from ehap.stages.evaluate_unrecovered import run  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    run(job)
+
+
+execute(_work, inputs="data pruned", outputs="record")

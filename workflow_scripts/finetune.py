@@ -1,27 +1,14 @@
 """Train one pruned network on."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Finetune
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "pruned", writes=("checkpoint", "history", "record"), settings=Finetune, optional=("teacher",))
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import finetune  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Finetune]) -> None:
+    from ehap.stages.finetune import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    finetune.run(
-        args.data,
-        args.pruned,
-        args.checkpoint,
-        args.history,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-        states=args.states,
-        events=args.events,
-        teacher=args.teacher,
-    )
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Finetune, inputs="data pruned teacher?", outputs="checkpoint history record", keep=True)

@@ -1,4 +1,4 @@
-"""What one GPU does in a few minutes: costs, GPU tests, trainings; see docs/gpu_session.md."""
+"""Run costs, GPU tests and trainings on one GPU in a few minutes; see docs/gpu_session.md."""
 
 import runpy
 import sys

@@ -60,5 +60,5 @@ for run, count in copied.items():
 records = sorted(path for run in copied for path in run.rglob("record.json"))
 if any(json.loads(path.read_text())["stage"] == "evaluate" for path in records):
     largest = max(copied, key=copied.__getitem__)
-    tables.run(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", largest / "tables")
+    tables.write_tables(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", largest / "tables")
     print(f"tables of all of them in {largest / 'tables'}")

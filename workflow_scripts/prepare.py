@@ -1,21 +1,14 @@
 """Check a dataset and write it as one file of tensors."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Prepare
-from ehap.workflow.script import arguments, execute
-
-args = arguments(writes=("data", "record"), settings=Prepare)
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import prepare  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Prepare]) -> None:
+    from ehap.stages.prepare import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    prepare.run(
-        args.data,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-    )
+    run(job)
 
 
-execute(args, _work)
+execute(_work, settings=Prepare, outputs="data record")

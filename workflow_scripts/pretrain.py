@@ -1,26 +1,14 @@
 """Train one dense network."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Pretrain
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", writes=("checkpoint", "history", "record"), settings=Pretrain, optional=("weights",))
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import pretrain  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Pretrain]) -> None:
+    from ehap.stages.pretrain import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    pretrain.run(
-        args.data,
-        args.checkpoint,
-        args.history,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-        states=args.states,
-        events=args.events,
-        weights=args.weights,
-    )
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Pretrain, inputs="data weights?", outputs="checkpoint history record", keep=True)

@@ -1,24 +1,14 @@
 """Rank channels, plan to the budget, and cut one network down."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Prune
-from ehap.workflow.script import arguments, execute
-
-args = arguments("checkpoint", writes=("plan", "pruned", "record"), settings=Prune, optional=("traces",))
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import prune  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Prune]) -> None:
+    from ehap.stages.prune import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    prune.run(
-        args.checkpoint,
-        args.traces,
-        args.plan,
-        args.pruned,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-    )
+    run(job)
 
 
-execute(args, _work)
+execute(_work, settings=Prune, inputs="checkpoint traces?", outputs="plan pruned record")

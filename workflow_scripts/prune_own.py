@@ -1,29 +1,14 @@
 """Prune one network by the scores of a function of the user's."""
 
-from dataclasses import replace
-
+from ehap.artifacts.job import Job
 from ehap.settings.prune import OwnCriterion
-from ehap.workflow.script import arguments, execute
-
-args = arguments("checkpoint", writes=("plan", "pruned", "record"), settings=OwnCriterion, optional=("data",))
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import prune  # only now: torchao starts CUDA, which settles what GPU it sees
-    from ehap.stages import prune_own as own
+def _work(job: Job[OwnCriterion]) -> None:
+    from ehap.stages.prune_own import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    job = replace(args.job, stage="prune")
-    prune.run(
-        args.checkpoint,
-        None,
-        args.plan,
-        args.pruned,
-        args.record,
-        job=job,
-        settings=args.settings.prune,
-        machine=args.machine,
-        planning=own.planning(args.data, job, args.settings),
-    )
+    run(job)
 
 
-execute(args, _work)
+execute(_work, settings=OwnCriterion, inputs="checkpoint data?", outputs="plan pruned record", stage="prune")

@@ -1,35 +1,14 @@
-"""Prune one network in several rounds, with the scores of what is left computed anew in each."""
+"""Prune one network in several rounds; each scores the remaining channels anew."""
 
-from dataclasses import replace
-
+from ehap.artifacts.job import Job
 from ehap.settings.prune import Rounds
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "checkpoint", "traces", writes=("plan", "pruned", "record"), settings=Rounds)
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import (
-        prune,
-    )  # only now: torchao starts CUDA, which settles what GPU it sees
-    from ehap.stages import (
-        prune_rounds as rounds,
-    )
+def _work(job: Job[Rounds]) -> None:
+    from ehap.stages.prune_rounds import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    job = replace(args.job, stage="prune")
-    prune.run(
-        args.checkpoint,
-        args.traces,
-        args.plan,
-        args.pruned,
-        args.record,
-        job=job,
-        settings=args.settings.prune,
-        machine=args.machine,
-        planning=rounds.planning(
-            args.data, [args.checkpoint, args.traces], job, args.settings, args.machine, args.states
-        ),
-    )
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Rounds, inputs="data checkpoint traces", outputs="plan pruned record", stage="prune", keep=True)

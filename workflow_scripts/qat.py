@@ -1,26 +1,14 @@
 """Train one pruned network under quantization and pack it as integers."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Qat
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "checkpoint", writes=("weights", "history", "record"), settings=Qat)
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import qat  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Qat]) -> None:
+    from ehap.stages.qat import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    qat.run(
-        args.data,
-        args.checkpoint,
-        args.weights,
-        args.history,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-        states=args.states,
-        events=args.events,
-    )
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Qat, inputs="data checkpoint", outputs="weights history record", keep=True)

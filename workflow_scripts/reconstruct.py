@@ -1,26 +1,14 @@
 """Bring one pruned network near to the dense one on some images, without labels."""
 
+from ehap.artifacts.job import Job
 from ehap.settings import Reconstruct
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "teacher", "pruned", writes=("checkpoint", "history", "record"), settings=Reconstruct)
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import reconstruct  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Reconstruct]) -> None:
+    from ehap.stages.reconstruct import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    reconstruct.run(
-        args.data,
-        args.teacher,
-        args.pruned,
-        args.checkpoint,
-        args.history,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-        states=args.states,
-    )
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Reconstruct, inputs="data teacher pruned", outputs="checkpoint history record", keep=True)

@@ -1,32 +1,31 @@
 """Make the page of results of a run."""
 
-import sys
-from argparse import ArgumentParser
+from pathlib import Path
 
+from ehap.artifacts.job import Job
 from ehap.settings import Tables
 from ehap.workflow.cells import page_files, page_records
-from ehap.workflow.script import arguments, execute
+from ehap.workflow.runner import execute
 
-own = ArgumentParser(add_help=False, allow_abbrev=False)  # a word that no other stage takes
-own.add_argument("--options", default="", help="of the commands that the page prints, e.g. --configfile FILE")
-options, sys.argv[1:] = own.parse_known_args()
-args = arguments(
-    "paper",
-    "paper_settings",
-    writes=("page", "sources"),
+
+def _work(job: Job[Tables]) -> None:
+    from ehap.stages.report import run  # only now: torchao starts CUDA, which settles what GPU it sees
+
+    run(job)
+
+
+def files(job: Job[Tables]) -> dict[str, list[Path]]:
+    """Return what the page is made from; the page names the files that are missing."""
+    results = Path(job.option("results"))
+    return {"records": page_records(results, job.settings), "beside": page_files(results, job.settings)}
+
+
+execute(
+    _work,
     settings=Tables,
-    several=("further_inputs",),
-    beside=("results", "measurements"),
+    inputs="paper paper_settings benchmarks* assets*",
+    outputs="page sources",
+    options="results measurements options",
+    derived=files,
+    incomplete=True,
 )
-args.inputs += [path for path in page_files(args.results, args.settings) if path.exists()]  # it says what is missing
-
-
-def _work() -> None:
-    from ehap.stages import report  # only now: torchao starts CUDA, which settles what GPU it sees
-
-    records = page_records(args.results, args.settings)
-    inputs = (args.paper, args.paper_settings, args.measurements)
-    report.run(args.results, records, *inputs, args.page, args.settings, options.options, args.results.name)
-
-
-execute(args, _work)

@@ -36,7 +36,7 @@ try:
         parser.exit(0, f"{page}\n")
     wrong = {Path(path).parent for path in (*found.wrong, *found.behind)}
     records = [path for path in page_records(results, run.tables()) if path.parent not in wrong]
-    report.run(results, records, *inputs, page, run.tables(), options, run.name)
+    report.write_page(results, records, *inputs, page, run.tables(), options, run.name)
 except EhapError as error:
     parser.exit(1, f"error: {error}\n")
 print(page)

@@ -1,15 +1,14 @@
 """Draw which share of every layer the methods of one cell keep."""
 
+from ehap.artifacts.job import Job
 from ehap.settings.names import Order
-from ehap.workflow.script import arguments, execute
-
-args = arguments("dense", writes=("picture", "sources"), settings=Order, several=("plans",))
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import curves
+def _work(job: Job[Order]) -> None:
+    from ehap.stages.shapes import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    curves.run_shapes(args.plans, args.dense, args.picture, args.job.title())
+    run(job)
 
 
-execute(args, _work)
+execute(_work, settings=Order, inputs="dense plans*", outputs="picture sources")

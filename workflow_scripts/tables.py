@@ -1,18 +1,24 @@
 """Make every table of a run from its records."""
 
+from pathlib import Path
+
+from ehap.artifacts.job import Job
 from ehap.settings import Tables
 from ehap.workflow.cells import record_paths
-from ehap.workflow.script import arguments, execute
-
-args = arguments("paper", "paper_settings", writes=("sources",), settings=Tables, beside=("results", "folder"))
-records = record_paths(args.results, args.settings)
-args.inputs += records
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import tables  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Tables]) -> None:
+    from ehap.stages.tables import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    tables.run(records, args.paper, args.paper_settings, args.folder)
+    run(job)
 
 
-execute(args, _work)
+execute(
+    _work,
+    settings=Tables,
+    inputs="paper paper_settings",
+    outputs="csv* markdown* picture further* further_markdown* further_pictures* summary sources",
+    options="results",
+    derived=lambda job: {"records": record_paths(Path(job.option("results")), job.settings)},
+)

@@ -1,30 +1,16 @@
 """Compute the Hessian trace of every channel, or merge the parts of it that several jobs have computed."""
 
-from pathlib import Path
-
+from ehap.artifacts.job import Job
 from ehap.settings import Trace
-from ehap.workflow.script import arguments, execute
-from ehap.workflow.sources import beside, check_made_from
-
-args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Trace, several=("parts",))
-args.inputs += [Path(beside(part)) for part in args.parts]
+from ehap.workflow.runner import execute
+from ehap.workflow.sources import check_made_from
 
 
-def _work() -> None:
-    from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
+def _work(job: Job[Trace]) -> None:
+    from ehap.stages.trace import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    check_made_from(args.parts, [args.data, args.checkpoint])
-    trace.run(
-        args.data,
-        args.checkpoint,
-        args.traces,
-        args.record,
-        job=args.job,
-        settings=args.settings,
-        machine=args.machine,
-        states=args.states,
-        parts=args.parts[0].parent if args.parts else None,
-    )
+    check_made_from(job.input_list("parts"), [job.input("data"), job.input("checkpoint")])
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Trace, inputs="data checkpoint parts* notes*", outputs="traces record", keep=True)

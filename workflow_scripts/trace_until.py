@@ -1,28 +1,14 @@
 """Compute the Hessian trace of every channel until the channels that would be kept are stable."""
 
-from dataclasses import replace
-
+from ehap.artifacts.job import Job
 from ehap.settings import Trace
-from ehap.workflow.script import arguments, execute
-
-args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Trace)
+from ehap.workflow.runner import execute
 
 
-def _work() -> None:
-    from ehap.stages import trace  # only now: torchao starts CUDA, which settles what GPU it sees
-    from ehap.stages.trace_until import planner_of
+def _work(job: Job[Trace]) -> None:
+    from ehap.stages.trace_until import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    trace.run(
-        args.data,
-        args.checkpoint,
-        args.traces,
-        args.record,
-        job=replace(args.job, stage="trace"),
-        settings=args.settings,
-        machine=args.machine,
-        states=args.states,
-        planner=planner_of(args.settings),
-    )
+    run(job)
 
 
-execute(args, _work, keep=True)
+execute(_work, settings=Trace, inputs="data checkpoint", outputs="traces record", stage="trace", keep=True)

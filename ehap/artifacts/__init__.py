@@ -1,1 +1,1 @@
-"""Files of a run as objects, and back: networks, quantized networks, datasets, states."""
+"""Jobs, and the files of a run as objects: networks, quantized networks, datasets, states."""

@@ -1,13 +1,14 @@
 """The prepared dataset of a run, read from its file."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 
+from ehap.artifacts.job import Job
 from ehap.data import DATASETS, DatasetInfo, Split
 from ehap.errors import DataError
-from ehap.records import Job, read_tensors
+from ehap.records import read_tensors
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,17 @@ class Data:
     info: DatasetInfo
 
 
-def load_data(path: Path, job: Job, device: torch.device) -> Data:
-    """Read what the prepare stage wrote.
+def load_data(job: Job[Any], device: torch.device) -> Data:
+    """Read the input ``data`` of a job, which the prepare stage wrote.
 
     Raises:
         CheckpointError: The file is missing or damaged.
-        DataError: It holds another dataset than the job's.
+        DataError: The file holds another dataset than the job's.
     """
+    path, wanted = job.input("data"), job.identity.dataset
     tensors, metadata = read_tensors(path)
-    if metadata.get("dataset") != job.dataset:
-        raise DataError(f"{path}: expected the dataset {job.dataset}, got {metadata.get('dataset')}.")
+    if metadata.get("dataset") != wanted:
+        raise DataError(f"{path}: expected the dataset {wanted}, got {metadata.get('dataset')}.")
     on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
     train = on_device["train_images"], on_device["train_labels"]
-    return Data(train, (on_device["test_images"], on_device["test_labels"]), DATASETS[job.dataset])
+    return Data(train, (on_device["test_images"], on_device["test_labels"]), DATASETS[wanted])

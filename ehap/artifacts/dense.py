@@ -1,4 +1,4 @@
-"""Weights with what is needed to build their network again, and the dense networks among them.
+"""Files of weights with the architecture of their network, and the dense networks among them.
 
 Kept apart from ``pruned``: pretraining and traces do not depend on the surgery, so an edit there reruns neither.
 """
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ehap.data import DATASETS
 from ehap.errors import CheckpointError, NumericsError
 from ehap.models import build_model
-from ehap.records import Job, read_tensors, write_tensors
+from ehap.records import Identity, read_tensors, write_tensors
 
 
 def save_model(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write the weights of a dense or pruned network with what is needed to build it again, see ``architecture``.
+    """Write the weights of a dense or pruned network with its ``architecture`` as metadata.
 
     Raises:
         NumericsError: A weight is NaN or infinite.
@@ -27,49 +27,50 @@ def save_model(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> Non
     write_tensors(path, model.state_dict(), metadata)
 
 
-def architecture(job: Job, kept: Mapping[str, list[int]] | None) -> dict[str, Any]:
+def architecture(identity: Identity, kept: Mapping[str, list[int]] | None) -> dict[str, Any]:
     """Return the metadata from which a network is built again; ``kept`` is None for a dense one."""
-    return {"model": job.model, "dataset": job.dataset, "seed": job.seed, "kept": kept}
+    return {"model": identity.model, "dataset": identity.dataset, "seed": identity.seed, "kept": kept}
 
 
-def load_dense(path: Path, job: Job) -> nn.Module:
-    """Build the dense network that a weights file holds, on the CPU.
+def load_dense(path: Path, identity: Identity) -> nn.Module:
+    """Build the dense network of a weights file, on the CPU.
 
     Raises:
-        CheckpointError: The file is missing, damaged, pruned, or of another cell than the job's.
+        CheckpointError: The file is missing, damaged, pruned, or of another cell.
     """
     tensors, metadata = read_tensors(path)
-    check_cell(path, metadata, job)
+    check_cell(path, metadata, identity)
     if metadata["kept"] is not None:
         raise CheckpointError(f"{path}: expected a dense network, got a pruned one; give the one from pretrain.")
-    model = blank_dense(job)
-    load_weights_(path, model, tensors, job)
+    model = blank_dense(identity)
+    load_weights_(path, model, tensors, identity)
     return model
 
 
-def blank_dense(job: Job) -> nn.Module:
+def blank_dense(identity: Identity) -> nn.Module:
     """Build the dense network of a cell with uninitialised weights."""
-    return build_model(job.model, DATASETS[job.dataset].classes)
+    return build_model(identity.model, DATASETS[identity.dataset].classes)
 
 
-def load_weights_(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], job: Job) -> None:
+def load_weights_(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], identity: Identity) -> None:
     """Put tensors into a network of their architecture.
 
     Raises:
-        CheckpointError: A tensor is missing, too many or of another shape.
+        CheckpointError: A tensor is missing, unknown or of another shape.
     """
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         first = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: its tensors do not fit {job.model} ({first}).") from None
+        raise CheckpointError(f"{path}: its tensors do not fit {identity.model} ({first}).") from None
 
 
-def check_cell(path: Path, metadata: Mapping[str, Any], job: Job) -> None:
-    """Raise CheckpointError unless a file's metadata names the job's model, dataset and seed."""
+def check_cell(path: Path, metadata: Mapping[str, Any], identity: Identity) -> None:
+    """Raise CheckpointError unless a file's metadata names the model, dataset and seed of the cell."""
     found = tuple(metadata.get(name) for name in ("model", "dataset", "seed"))
-    if found != (job.model, job.dataset, job.seed):
+    if found != (identity.model, identity.dataset, identity.seed):
         raise CheckpointError(
-            f"{path}: expected weights of {job.model} on {job.dataset}, seed {job.seed}, got weights of {found[0]} on "
-            f"{found[1]}, seed {found[2]}; give the file of that cell, or delete this one and run the workflow again."
+            f"{path}: expected weights of {identity.model} on {identity.dataset}, seed {identity.seed}, got weights of "
+            f"{found[0]} on {found[1]}, seed {found[2]}; give the file of that cell, or delete this one and run the "
+            "workflow again."
         )

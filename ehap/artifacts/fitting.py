@@ -1,4 +1,4 @@
-"""What the three training stages share: fit, then write the history and the record."""
+"""Training as a job: fit, then write the history and the record."""
 
 import csv
 import io
@@ -15,72 +15,67 @@ import torch
 from torch import nn
 
 from ehap.artifacts.datasets import Data
+from ehap.artifacts.job import Job
 from ehap.artifacts.job_checkpoint import JobCheckpoint, job_folder
 from ehap.errors import SettingsError
 from ehap.evaluation import accuracy
 from ehap.graph.layout import channels_last_
-from ehap.records import Job, Proof, Value, write_record
+from ehap.records import Identity, Proof, Value
 from ehap.runtime.files import write_atomically
 from ehap.runtime.memory import keep_freed_memory
 from ehap.runtime.progress import logger
-from ehap.settings import Machine, Qat, Training
+from ehap.settings import Qat
 from ehap.settings.machine import Step
 from ehap.training import Epoch, Objective, fit, true_labels
 
 
 def fit_and_record(
+    job: Job[Any],
     network: nn.Module,
     data: Data,
-    job: Job,
-    settings: Training,
     device: torch.device,
-    history: Path,
-    record: Path,
-    states: Path | None,
-    machine: Machine,
-    events: Path | None,
-    inputs: Sequence[Path],
     objective: Objective = true_labels,
     further: Mapping[str, Value] | None = None,
     proofs: Mapping[str, Proof] | None = None,
 ) -> JobCheckpoint:
-    """Train ``network`` in place; write one CSV row an epoch and the record of the last and the best epoch.
+    """Train ``network`` in place; write the outputs ``history`` and ``record``.
 
-    A job that was cut off goes on from its last state in the folder ``states``; ``inputs`` are the files that the
-    job starts from; ``further`` and ``proofs`` are values and proofs that the record holds as well. The caller removes
-    the state once its own files are written.
+    The history has one CSV row an epoch. The record has the last and the best epoch.
+
+    Args:
+        job: The job; a job that was cut off goes on from its last state.
+        network: On the device.
+        data: On the device.
+        device: Device of the training.
+        objective: The loss.
+        further: Values that the record holds as well.
+        proofs: Proofs that the record holds.
+
+    Returns:
+        The state of the job; the caller removes it after its own files are written.
     """
-    seconds = machine.seconds_between_states
-    known = {name: item.value for name, item in (further or {}).items()}
-    states_of_job = JobCheckpoint(states, job, settings, inputs, device, seconds, known)
+    settings, identity = job.settings, job.identity
+    states = JobCheckpoint(job, device, {name: item.value for name, item in (further or {}).items()})
     if device.type == "cuda":  # on a CPU the index operations of a simulated pruned network are slower with it
         channels_last_(network)
     else:
         keep_freed_memory()
     test = partial(accuracy, test=data.test, info=data.info)
-    step: Step = "eager" if machine.step == "graphs" and isinstance(settings, Qat) else machine.step
-    if step != machine.step:
-        logger.info("quantization-aware steps are launched eagerly: their observers look at values on the host")
-    with states_of_job.listening(), event_writer(events, job) as report:
-        epochs = fit(
-            *(
-                network,
-                data.train,
-                data.info,
-                settings,
-                job.seed,
-                test,
-                job.stage,
-                states_of_job,
-                step,
-                report,
-                objective,
-            )
-        )
-    write_history(history, epochs)
+    with states.listening(), event_writer(job.events, identity) as report:
+        training = network, data.train, data.info, settings, identity.seed
+        epochs = fit(*training, test, identity.stage, states, _step(job), report, objective)
+    write_history(job.output("history"), epochs)
     values = _values(epochs) if epochs else _untrained(test(network))
-    write_record(record, job, {**values, **(further or {})}, settings, device, proofs)
-    return states_of_job
+    job.write_record({**values, **(further or {})}, device, proofs)
+    return states
+
+
+def _step(job: Job[Any]) -> Step:
+    """Return how training steps are launched."""
+    if job.machine.step == "graphs" and isinstance(job.settings, Qat):
+        logger.info("quantization-aware steps are launched eagerly: their observers look at values on the host")
+        return "eager"
+    return job.machine.step
 
 
 def _values(epochs: Sequence[Epoch]) -> dict[str, Value]:
@@ -94,7 +89,7 @@ def _values(epochs: Sequence[Epoch]) -> dict[str, Value]:
 
 
 def _untrained(accuracy: float) -> dict[str, Value]:
-    """Return the values of a training of no epoch; its seconds are not given: nothing can be judged by them."""
+    """Return the values of a training of no epoch. It has no seconds: they would say nothing about a training."""
     return {"accuracy": Value(accuracy, "percent"), "best_accuracy": Value(accuracy, "percent")}
 
 
@@ -108,11 +103,11 @@ def write_history(path: Path, history: list[Epoch]) -> None:
 
 
 @contextmanager
-def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], None] | None]:
+def event_writer(folder: Path | None, identity: Identity) -> Iterator[Callable[[Epoch], None] | None]:
     """Give a function that adds an epoch to the job's TensorBoard curves; None without a folder.
 
     Raises:
-        SettingsError: Event files are wanted but tensorboard is not installed.
+        SettingsError: There is a folder, but tensorboard is not installed.
     """
     if folder is None:
         yield None
@@ -121,9 +116,9 @@ def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], No
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise SettingsError(
-            "machine.tensorboard: expected the package tensorboard, which is not installed; pip install tensorboard."
+            "machine.tensorboard needs the package tensorboard, which is not installed; pip install tensorboard."
         ) from None
-    own = job_folder(folder, job)
+    own = job_folder(folder, identity)
     shutil.rmtree(own, ignore_errors=True)  # a job that goes on reports its first epochs again
     with _unless_full(own) as guarded:
         writer = guarded(lambda: SummaryWriter(str(own)))
@@ -140,12 +135,12 @@ def event_writer(folder: Path | None, job: Job) -> Iterator[Callable[[Epoch], No
 
 @contextmanager
 def _unless_full(folder: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
-    """Give a function that calls another until the system refuses to write; a training goes on without its curves."""
+    """Give a function that calls others until the system refuses to write; the training goes on without curves."""
     failed = False
     before = threading.excepthook
 
     def quiet(args: "threading.ExceptHookArgs") -> None:
-        if not isinstance(args.exc_value, OSError):  # the writer has a thread, whose error comes again in a call
+        if not isinstance(args.exc_value, OSError):  # the writer's thread repeats its error in the next call
             before(args)
 
     def guarded(call: Callable[[], Any]) -> Any:

@@ -1,13 +1,13 @@
-"""State of a job that was cut off, so that the next try goes on where it was.
+"""State of a job that was cut off, from which its next try goes on.
 
-The state lies outside the rule's outputs, which Snakemake deletes when a job fails, and goes when the job is done.
+The state lies outside the rule's outputs, since Snakemake deletes those of a failed job. A finished job removes it.
 """
 
 import io
 import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from ehap.artifacts.job import Job
 from ehap.errors import BusyError, StoppedError
-from ehap.records import Job
+from ehap.records import Identity
 from ehap.runtime.device import device_name
 from ehap.runtime.files import locked, remove_folder, sha256_of, write_atomically
 from ehap.runtime.progress import logger
@@ -29,27 +30,20 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class JobCheckpoint:
     """The Checkpointer of one job: its state file, and the one before it.
 
+    A state belongs to the job's identity, settings and input files by content, to the device and to ``found``. A state
+    of anything else is not used.
+
     Args:
-        folder: Where states of the run lie; None keeps no state.
-        job, settings, inputs, device, found: Whose state it is. A state of other settings, another seed, other code,
-            other contents of the input files, another device, or where the job has found something else before (which
-            JSON can hold) is not used.
-        seconds: A state is due when the last one is so old.
+        job: The job. Without a folder for states, none is kept. A state is due when the last one is as old as the
+            machine's ``seconds_between_states``.
+        device: Device of the computation.
+        found: Further results on which the computation depends, as JSON can hold them.
     """
 
-    def __init__(
-        self,
-        folder: Path | None,
-        job: Job,
-        settings: Any,
-        inputs: Sequence[Path] = (),
-        device: torch.device = CPU,
-        seconds: float = 60.0,
-        found: Any = None,
-    ) -> None:
-        self._owner = "" if folder is None else _owner(job, settings, inputs, device, found)
-        self._path = None if folder is None else job_folder(folder, job) / "state.pt"
-        self._seconds, self._last, self._stop = seconds, time.monotonic(), ""
+    def __init__(self, job: Job[Any], device: torch.device = CPU, found: Any = None) -> None:
+        self._owner = "" if job.states is None else _owner(job, device, found)
+        self._path = None if job.states is None else job_folder(job.states, job.identity) / "state.pt"
+        self._seconds, self._last, self._stop = job.machine.seconds_between_states, time.monotonic(), ""
         self._newest_is_good = False
 
     @contextmanager
@@ -57,7 +51,7 @@ class JobCheckpoint:
         """Turn the first SIGTERM or Ctrl-C into a last state and StoppedError; a second one ends the job at once.
 
         Raises:
-            BusyError: Another process is at work on the same job: its states would mix with ours.
+            BusyError: Another process is at work on the same job, so that states would mix.
         """
         with self._alone():
             before = {number: signal.signal(number, self._told) for number in SIGNALS}
@@ -69,7 +63,7 @@ class JobCheckpoint:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the job's folder; the system frees the lock even of a process that is killed."""
+        """Lock the job's folder. The system frees the lock, even if the process is killed."""
         if self._path is None:
             yield
             return
@@ -83,7 +77,7 @@ class JobCheckpoint:
         with lock:
             if not locked(lock, wait=False, against="a second process at the same job"):
                 raise BusyError(
-                    f"another process is at work on this job (it holds {lock.name}), perhaps left over from a run that "
+                    f"another process is at work on this job (it holds {lock.name}), perhaps left from a run that "
                     "was killed; end it or wait for it, then run again."
                 )
             for left_over in self._path.parent.glob(".*.tmp"):
@@ -101,7 +95,7 @@ class JobCheckpoint:
         return bool(self._stop) or time.monotonic() - self._last >= self._seconds
 
     def read(self) -> Any | None:
-        """Return the newest usable state; None to start anew. What is not usable is said in the log."""
+        """Return the newest usable state; None to start anew. The log names states that cannot be used."""
         for path in self._generations():
             state = _read(path, self._owner)
             if state is not None:
@@ -110,7 +104,7 @@ class JobCheckpoint:
         return None
 
     def write(self, state: Any) -> None:
-        """Keep ``state``, and the one before it; where that fails the job goes on, and the log says so.
+        """Keep ``state`` and the one before it. If that fails, the log says so and the job goes on.
 
         Raises:
             StoppedError: A signal has told the job to stop.
@@ -127,7 +121,7 @@ class JobCheckpoint:
         newest, previous = self._generations()
         following = newest.with_name("next.pt")
         try:
-            write_atomically(following, content.getvalue())  # whole, before the ones before it are touched
+            write_atomically(following, content.getvalue())  # whole, before the older ones are touched
             if self._newest_is_good:
                 newest.replace(previous)
             following.replace(newest)
@@ -146,16 +140,17 @@ class JobCheckpoint:
         return [] if self._path is None else [self._path, self._path.with_name("previous.pt")]
 
 
-def job_folder(root: Path, job: Job) -> Path:
+def job_folder(root: Path, identity: Identity) -> Path:
     """Return the folder under ``root`` that belongs to one job."""
-    parts = (job.stage, job.dataset, job.model, f"seed{job.seed}", job.method, job.curvature, job.scheme)
-    return root.joinpath(*filter(None, parts))
+    seed = f"seed{identity.seed}"
+    parts = (identity.stage, identity.dataset, identity.model, seed)
+    return root.joinpath(*filter(None, (*parts, identity.method, identity.curvature, identity.scheme)))
 
 
-def _owner(job: Job, settings: Any, inputs: Sequence[Path], device: torch.device, found: Any) -> str:
-    identity = {name: value for name, value in asdict(job).items() if name != "started"}
-    contents = [sha256_of(path) for path in inputs]
-    return json.dumps([identity, asdict(settings), contents, device_name(device), found], sort_keys=True)
+def _owner(job: Job[Any], device: torch.device, found: Any) -> str:
+    identity = {name: value for name, value in asdict(job.identity).items() if name != "started"}
+    contents = {name: [sha256_of(path) for path in job.input_list(name)] for name in job.inputs}
+    return json.dumps([identity, asdict(job.settings), contents, device_name(device), found], sort_keys=True)
 
 
 def _read(path: Path, owner: str) -> Any | None:
@@ -165,7 +160,7 @@ def _read(path: Path, owner: str) -> Any | None:
         found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         state = found["state"]
         owned = found["owner"] == owner
-    except Exception as error:  # whatever a truncated file makes torch raise, it is no state
+    except Exception as error:  # torch raises many kinds for a truncated file
         logger.warning("state %s is damaged (%s); it is not used", path, str(error).splitlines()[0][:200])
         return None
     if not owned:

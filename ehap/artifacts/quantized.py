@@ -9,17 +9,17 @@ from ehap.artifacts.pruned import blank_model
 from ehap.errors import CheckpointError
 from ehap.models import INPUT_SHAPE
 from ehap.quantization import Packed, SimulatedNetwork, called_layers, from_tensors, unpack
-from ehap.records import Job, read_record, read_tensors
+from ehap.records import Identity, read_record, read_tensors
 from ehap.settings import Qat, build
 from ehap.settings.qat import FLOAT
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A packed network and what belongs to it.
+    """A packed network with its plan and scheme.
 
-    compact: Its architecture in floating point, weights uninitialised. kept: Its plan; None where nothing is pruned.
-    scheme: The settings that it was quantized with. bits: Layer name to bits of its weights. order: Of unions.
+    compact: Architecture in floating point, with uninitialised weights. kept: Plan; None where nothing is pruned.
+    scheme: Settings of the quantization. bits: Layer name to bits of its weights. order: Order of unions.
     """
 
     packed: Packed
@@ -30,29 +30,29 @@ class Quantized:
     order: str
 
     def simulated(self) -> SimulatedNetwork:
-        """Return the network that the integers stand for, on the device of ``compact``."""
+        """Return the simulated network with these integers, on the device of ``compact``."""
         return unpack(self.packed, self.compact, self.scheme, INPUT_SHAPE, self.bits)
 
 
-def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
-    """Read a packed file, on the CPU; ``training`` is the record of the stage that quantized it.
+def load_quantized(path: Path, training: Path, identity: Identity) -> Quantized:
+    """Read a packed file on the CPU; ``training`` is the record of its quantization.
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another cell or network.
     """
     tensors, metadata = read_tensors(path)
-    compact = blank_model(path, metadata, job)
+    compact = blank_model(path, metadata, identity)
     scheme = build(Qat, read_record(training)["settings"], str(training))
-    found, wanted = (metadata.get("scheme"), metadata.get("bits")), (job.scheme, scheme.bits)
+    found, wanted = (metadata.get("scheme"), metadata.get("bits")), (identity.scheme, scheme.bits)
     if found != wanted or scheme.bits == FLOAT:
         raise CheckpointError(
             f"{path}: expected integers of scheme {wanted[0]}, {wanted[1]} bits, as {training} says, got those of "
             f"scheme {found[0]}, {found[1]} bits; give the file and the record of one scheme that quantizes."
         )
-    if metadata.get("method") != job.method:
+    if metadata.get("method") != identity.method:
         raise CheckpointError(
-            f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give the "
-            "method its own file."
+            f"{path}: expected integers of method {identity.method}, got those of method {metadata.get('method')}; "
+            "give the method its own file."
         )
     bits = metadata.get("layer_bits") or dict.fromkeys(called_layers(compact), scheme.bits)
     packed = from_tensors(tensors, compact, bits)

@@ -6,21 +6,21 @@ from torch import Tensor
 
 from ehap.artifacts.dense import check_cell
 from ehap.errors import CheckpointError
-from ehap.records import Job, read_tensors
+from ehap.records import Identity, read_tensors
 
 FORMER_ENDING = ".weight"  # files once named the parameter, not the layer
 
 
-def read_scores(path: Path, job: Job, criterion: str) -> dict[str, Tensor]:
+def read_scores(path: Path, identity: Identity, criterion: str) -> dict[str, Tensor]:
     """Return what a traces file holds for a criterion: layer to (C_out,).
 
     Raises:
         CheckpointError: The file is damaged, is of another cell or curvature, or lacks the criterion.
     """
     tensors, metadata = read_tensors(path)
-    check_cell(path, metadata, job)
-    if metadata.get("curvature") != job.curvature:
-        raise CheckpointError(f"{path}: expected the curvature {job.curvature}, got {metadata.get('curvature')}.")
+    check_cell(path, metadata, identity)
+    if metadata.get("curvature") != identity.curvature:
+        raise CheckpointError(f"{path}: expected the curvature {identity.curvature}, got {metadata.get('curvature')}.")
     prefix = f"{criterion}."
     found = {
         name.removeprefix(prefix).removesuffix(FORMER_ENDING): tensor

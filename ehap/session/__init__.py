@@ -1,1 +1,1 @@
-"""A short session on a machine with a GPU, torch and little else: no Snakemake, no DVC, and a clock that runs."""
+"""A short session on a machine with a GPU and torch, without Snakemake and DVC, in limited time."""

@@ -1,4 +1,4 @@
-"""``python -m ehap.session``: what one GPU does in a few minutes, each part packed as it ends."""
+"""``python -m ehap.session``: costs, GPU tests and trainings in a few minutes; each part is packed when it ends."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ STOPPED = 143  # as a shell reports a job that SIGTERM ended
 
 
 class Session:
-    """What has been done so far, and what of it is packed.
+    """The steps of a session so far, and their archives.
 
     Args:
         out: Folder of the archives and the summary.
@@ -44,7 +44,7 @@ class Session:
         return any(step.state == "failed" for steps in self._steps.values() for step in steps)
 
     def run(self, name: str, make: Callable[[], Part], environment: Mapping[str, str]) -> None:
-        """Run one part; whatever happens to it, the next one can begin."""
+        """Run one part; if it fails, the next one can begin all the same."""
         began = time.monotonic()
         print(f"{name}: {self._clock.left():.0f} s left", flush=True)
         try:
@@ -53,7 +53,7 @@ class Session:
             keep = _Keeping(part, self._pack)
             run_steps(part.steps, self._clock, environment, keep, part.side_by_side)
             self._pack(part)
-        except Exception as error:  # its traceback comes home, and the others are worth having
+        except Exception as error:  # its traceback is packed, and the next parts run
             seconds = time.monotonic() - began
             note = " ".join(str(error).split())[:200]
             failed = Step(
@@ -68,7 +68,7 @@ class Session:
             self._steps[name] = [*self._steps.get(name, ()), failed]
             failed.log.parent.mkdir(parents=True, exist_ok=True)
             failed.log.write_text(traceback.format_exc())
-            # One archive for all: at most eight files come back.
+            # One archive for all failures, to keep the number of files low.
             self._pack(Part("failed", self._scratch, [], lambda: sorted(self._scratch.glob("*/failed.txt"))), name)
         for step in self._steps[name]:
             print(f"  {step.name}: {step.state}, {step.seconds:.0f} s {step.note}".rstrip(), flush=True)
@@ -108,7 +108,7 @@ class _Keeping:
 
 
 def _seen(part: Part) -> list[tuple[Path, int]]:
-    """Return the part's files with their times; of a log every line would be news, and it goes with the next record."""
+    """Return the part's files with their times, without logs: these change with every line."""
     return [(path, path.stat().st_mtime_ns) for path in part.files() if path.suffix != ".txt" and path.exists()]
 
 
@@ -116,20 +116,22 @@ def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="gpu_session.py", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("gpu_session"), help="folder of archives and summary: empty")
-    parser.add_argument("--seconds", type=float, default=840.0, help="the whole session, from here to the summary")
+    parser.add_argument("--seconds", type=float, default=840.0, help="length of the whole session, summary included")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="in this order")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install first, for this session only")
-    parser.add_argument("--data", type=Path, help="as machine.data_folder: holds cifar-10-batches-py and the like")
-    parser.add_argument("--models", nargs="+", choices=BATCHES, default=list(OF_THE_PAPER), help="of the costs")
-    parser.add_argument("--products", type=int, default=20, help="of each form and precision")
+    parser.add_argument("--data", type=Path, help="folder of datasets, as machine.data_folder")
+    parser.add_argument("--models", nargs="+", choices=BATCHES, default=list(OF_THE_PAPER), help="models of the costs")
+    parser.add_argument("--products", type=int, default=20, help="Hessian-vector products of each form and precision")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "fp16", "bf16"], default=["fp32", "fp16", "bf16"])
-    parser.add_argument("--config", type=Path, help="of the run whose trainings go on; without it there are none")
-    parser.add_argument("--root", type=Path, default=Path(), help="where its results/ and state/ lie")
+    parser.add_argument(
+        "--config", type=Path, help="configuration of the run whose trainings go on; without it there are none"
+    )
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of its results/ and state/")
     parser.add_argument("--cells", nargs="+", help="e.g. finetune/cifar10/resnet56/seed0/hap; all if left out")
     parser.add_argument("--side-by-side", type=int, help="trainings at a time; machine.cells_per_gpu if left out")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="cuda; to rehearse, auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process")
-    parser.add_argument("--rehearse", action="store_true", help="small numbers, to see it work, also without a GPU")
+    parser.add_argument("--rehearse", action="store_true", help="small numbers, to try it, also without a GPU")
     args = parser.parse_args()
     if args.side_by_side is not None and args.side_by_side < 1:
         parser.error(f"argument --side-by-side: expected at least 1, got {args.side_by_side}")
@@ -141,7 +143,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the parts; return 1 where one failed, 143 where it was told to stop."""
+    """Run the parts; return 1 if one failed, 143 if the session was told to stop."""
     clock, args = Clock(0), read_arguments()
     clock.budget = args.seconds
     if not empty(args.out):
@@ -174,7 +176,7 @@ def _run_parts(session: Session, args: argparse.Namespace, scratch: Path, clock:
 
 
 def _search_path(wheels: Path | None, scratch: Path) -> list[str]:
-    """Return where Python looks first: this project, then the wheels that were carried along, unpacked here."""
+    """Return the first folders of Python's search path: this project, then the given wheels, unpacked."""
     found = [str(ROOT)]
     if wheels is not None:
         files = [str(path) for path in sorted(wheels.glob("*.whl"))]

@@ -1,4 +1,4 @@
-"""What a session brings home: few archives of limited size, each whole at any moment."""
+"""The archives of a session: few, of limited size, each whole at any moment."""
 
 import os
 import shutil
@@ -9,14 +9,14 @@ from pathlib import Path
 
 MOST_BYTES = 16 * 2**20
 END_OF_TAR = 20 * 512  # tarfile fills the last record
-SPARE = 64 * 1024  # gzip's own bytes, should nothing shrink
+SPARE = 64 * 1024  # for gzip's own bytes, where nothing shrinks
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What became of some files.
+    """The result of packing.
 
-    archives: Written, each at most MOST_BYTES. left_out: Names of files that no archive had room for.
+    archives: Written archives, each at most MOST_BYTES. left_out: Names of files that no archive had room for.
     """
 
     archives: tuple[Path, ...]
@@ -26,15 +26,15 @@ class Packed:
 def pack(out: Path, stem: str, root: Path, files: Sequence[Path], scratch: Path, most: int = 1) -> Packed:
     """Write ``files`` as ``stem.tar.gz``, or as ``stem-1.tar.gz`` and so on where there may be several.
 
-    Each archive takes the place of the older one in a single step. A file that has gone meanwhile is passed over.
+    Each archive replaces the older one in a single step. A file that is gone by now is passed over.
 
     Args:
         out: Folder of the archives. Nothing else is written there.
         stem: First part of their names.
         root: Names in the archives are relative to it.
-        files: In order of worth: a file goes to the first archive with room for it.
-        scratch: Folder for what is not whole yet, best on the file system of ``out``.
-        most: Archives at most.
+        files: The most important first: a file goes to the first archive with room for it.
+        scratch: Folder for unfinished archives, best on the file system of ``out``.
+        most: Largest number of archives.
     """
     contents, left_out = _shared_out(root, files, most)
     done = []
@@ -52,7 +52,7 @@ def pack(out: Path, stem: str, root: Path, files: Sequence[Path], scratch: Path,
 
 
 def place(written: Path, target: Path) -> None:
-    """Move a whole file to its place, in one step also where that is on another file system."""
+    """Move a whole file to its place in one step, also to another file system."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         written.replace(target)
@@ -93,7 +93,7 @@ def _shared_out(root: Path, files: Sequence[Path], most: int) -> tuple[list[list
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add a file as it is now; a state may be replaced by a newer one, or go, while it is read."""
+    """Add a file as it is now; a job may replace or remove it meanwhile."""
     try:
         with path.open("rb") as file:
             member = archive.gettarinfo(arcname=name, fileobj=file)

@@ -1,4 +1,4 @@
-"""Which trainings a session goes on with, by the names of their folders in results/<run>."""
+"""The trainings of a run that a session can go on with, by the names of their folders in results/<run>."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its folder, e.g. ``finetune/cifar10/resnet56/seed0/hap``."""
+        """Folder of the training, e.g. ``finetune/cifar10/resnet56/seed0/hap``."""
         return "/".join(filter(None, (self.stage, self.dataset, self.model, f"seed{self.seed}", self.method)))
 
 

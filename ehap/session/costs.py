@@ -1,7 +1,7 @@
 """``python -m ehap.session.costs``: time and memory of Hessian-vector products of one model (Tables III and IV).
 
-The published form stands beside ours in each precision, and ours with convolutions whose second derivatives are regular
-ones. Beside each lies a profile of its double backward.
+Three forms are measured in each precision: the published one, ours, and ours with regular convolutions in the double
+backward. Each has a profile of its double backward.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from ehap.data import DATASETS, hessian_batch, read_dataset
 from ehap.errors import DataError
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.records import Job, Value, write_record
+from ehap.records import Identity, Value, write_record
 from ehap.runtime.device import choose_device
 from ehap.runtime.files import write_atomically
 from ehap.session.profiles import profiled
@@ -33,12 +33,12 @@ from ehap.settings.checks import Precision
 FORMS = ("ours", "published", "regular")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 DATASET = "cifar100"
-SCALE = 256.0  # of the paper's Algorithm 2
+SCALE = 256.0  # of the loss, in the paper's Algorithm 2
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network with its Hessian batch on a device, and how many products are wanted of it."""
+    """A network with its Hessian batch on a device, and the number of products to measure."""
 
     model: str
     network: nn.Module
@@ -49,14 +49,15 @@ class Case:
 
     @property
     def device(self) -> torch.device:
-        """Where all of it is."""
+        """Device of the images and the network."""
         return self.images.device
 
 
 def case(model: str, batch: int, products: int, device: torch.device, data: Path | None) -> Case:
-    """Return new weights whose BatchNorm has statistics of its own: else activations grow from block to block.
+    """Return a network with new weights and BatchNorm statistics of its own, and a Hessian batch.
 
-    Images are CIFAR-100's where ``data`` holds them, else random ones of its shape: time and memory are the same.
+    Without these statistics activations would grow from block to block. The images are those of CIFAR-100 if ``data``
+    holds them, else random ones of the same shape: time and memory are the same.
     """
     info = DATASETS[DATASET]
     generator = torch.Generator().manual_seed(0)
@@ -76,13 +77,15 @@ def case(model: str, batch: int, products: int, device: torch.device, data: Path
 
 
 def settings_of(precision: Precision, samples: int) -> dict[str, object]:
-    """Return how our traces are computed, as fields of Trace: Algorithm 1 in FP32, Algorithm 2 in half precision."""
+    """Return fields of Trace for our traces: Algorithm 1 in FP32, Algorithm 2 in half precision."""
     return {"samples": samples, "precision": precision, "scale": 1.0 if precision == "fp32" else SCALE}
 
 
 def measure(what: Case, form: str, precision: Precision, record: Path, code: str) -> None:
     """Write the record of one form in one precision."""
-    job = Job(stage="cost", dataset=what.pictures, model=what.model, method=form, curvature=precision, code=code)
+    identity = Identity(
+        stage="cost", dataset=what.pictures, model=what.model, method=form, curvature=precision, code=code
+    )
     batch = what.network, what.images, what.labels
     settings = settings_of(precision, what.products)
     if form == "ours":
@@ -98,12 +101,12 @@ def measure(what: Case, form: str, precision: Precision, record: Path, code: str
         "hessian_batch": Value(len(what.images), "images"),
         "peak_memory": Value(cost.peak_memory_bytes, "bytes"),
     }
-    write_record(record, job, values, Trace(batch_size=len(what.images), **settings), what.device)  # type: ignore[arg-type]
+    write_record(record, identity, values, Trace(batch_size=len(what.images), **settings), what.device)  # type: ignore[arg-type]
     print(f"{what.model} {precision} {form}: {1e3 * each:.1f} ms, {cost.peak_memory_bytes / 1e6:.0f} MB", flush=True)
 
 
 def products_of(what: Case, form: str, precision: Precision, samples: int) -> Iterator[None]:
-    """Return steps of one form: at the latest with the second, each is one product and nothing else."""
+    """Return steps of one form; from the second on, each is exactly one product."""
     if form != "ours":
         sampler = benchmark.published_samples if form == "published" else regular_samples
         weights = layer_weights(what.network)
@@ -118,14 +121,14 @@ def products_of(what: Case, form: str, precision: Precision, samples: int) -> It
 
 
 def profile(what: Case, form: str, precision: Precision, folder: Path) -> None:
-    """Write what a product consists of, operator by operator and kernel by kernel."""
+    """Write the profile of a product, by operator and by kernel."""
     found = profiled(lambda samples: products_of(what, form, precision, samples), what.device)
     for ending, text in found.items():
         write_atomically(folder / f"{form}_{ending}", text.encode())
 
 
 def run(what: Case, precisions: Sequence[Precision], folder: Path, code: str) -> list[str]:
-    """Measure, then profile; return which parts failed. A failure leaves its traceback beside the records."""
+    """Measure, then profile; return the failed parts. A failure leaves its traceback beside the records."""
     failed = []
     for task in (measure, profile):
         for precision in precisions:
@@ -136,7 +139,7 @@ def run(what: Case, precisions: Sequence[Precision], folder: Path, code: str) ->
                         measure(what, form, precision, place / f"{form}.json", code)
                     else:
                         profile(what, form, precision, place)
-                except Exception as error:  # the other measurements are worth having
+                except Exception as error:  # the other measurements go on
                     failed.append(f"{task.__name__} {precision} {form}: {error}")
                     write_atomically(place / f"{form}_{task.__name__}_failed.txt", traceback.format_exc().encode())
                 if what.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The parts of a session, in order of worth, and the steps of each."""
+"""The parts of a session, the most important first, and the steps of each."""
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from ehap.workflow.digest import source_digest
 
 ROOT = Path(__file__).parents[2]
 LEAST_COSTS, LEAST_TESTS, LEAST_TRAINING, LEAST_PREPARE = 60.0, 45.0, 60.0, 30.0
-"""Seconds below which a step brings nothing home: most of a short one is the start of torch and of the GPU."""
+"""Seconds below which a step is not begun: torch and the GPU take most of them to start."""
 BATCHES = {"resnet20": 512, "resnet32": 512, "resnet56": 512, "wrn28_8": 256}
 OF_THE_PAPER = ("resnet32", "resnet56", "wrn28_8")
 SMALL_BATCH, SMALL_PRODUCTS = 8, 2
@@ -31,9 +31,9 @@ SMALL_RUN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A part: its steps, which files it leaves, and into how many archives they go.
+    """A part of a session: its steps, its files and the number of its archives.
 
-    root: Names in the archives are relative to it. files: In order of worth, whenever it is asked.
+    root: Names in the archives are relative to it. files: Returns the files at the time, the most important first.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Part:
 
 
 def costs(args: Namespace, scratch: Path) -> Part:
-    """Tables III and IV: one step a model, all precisions and both forms in it, then profiles."""
+    """Return the part for Tables III and IV: one step a model, with all precisions and forms, then profiles."""
     root = scratch / "costs"
     code = source_digest(ROOT / "ehap/session/costs.py", ROOT, ROOT / "envs/lock.txt")
     batches = dict.fromkeys(args.models, SMALL_BATCH) if args.rehearse else BATCHES
@@ -59,7 +59,7 @@ def costs(args: Namespace, scratch: Path) -> Part:
 
 
 def tests(args: Namespace, scratch: Path) -> Part:
-    """All tests marked ``gpu``; only files that have some are read: the others want more packages."""
+    """Return the part with all tests marked ``gpu``; other test files are not read, since they need more packages."""
     root = scratch / "tests"
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if MARK in path.read_text()]
     command = ["-m", "pytest", "-m", "gpu", "-v", "-ra", "-p", "no:cacheprovider", "-W", "default"]
@@ -69,13 +69,13 @@ def tests(args: Namespace, scratch: Path) -> Part:
 
 
 def trainings(args: Namespace, scratch: Path) -> Part:
-    """Trainings of a run from where they stand; a dataset is read first where the run has not done so.
+    """Return the part that goes on with the trainings of a run; a dataset that is not prepared yet is read first.
 
     Raises:
-        SettingsError: The configuration is wrong, or a cell is none of its trainings.
+        SettingsError: The configuration is wrong, or has no such training.
     """
     from ehap.session.cells import every_cell, read_cells, start_of
-    from ehap.workflow.configuration import read_run  # needs PyYAML, which the other parts do without
+    from ehap.workflow.configuration import read_run  # needs PyYAML; the other parts do not
 
     run = read_run(args.config)
     results, states = args.root / "results" / run.name, args.root / "state" / run.name

@@ -1,4 +1,4 @@
-"""What a Hessian-vector product consists of: operators with their shapes, kernels, and how busy the device is."""
+"""Profiles of a Hessian-vector product: operators with their shapes, kernels, and the load of the device."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ WARM_UP, TIMED, PROFILED = 2, 2, 2
 ROWS = 40
 LONGEST_NAME = 100
 Steps = Callable[[int], Iterator[None]]
-"""From a number of steps to an iterator that does one at a time."""
+"""Function from a number of steps to an iterator that does one step at a time."""
 
 
 def profiled(steps: Steps, device: torch.device) -> dict[str, str]:
@@ -81,7 +81,7 @@ def _operators(profiler: profile, device: torch.device) -> str:
 
 
 def _kernels(profiler: profile, on_gpu: bool) -> list[dict[str, Any]]:
-    """Return what ran on the device, longest first; on a CPU operators by the time that is their own."""
+    """Return the kernels of the device, longest first; on a CPU the operators, by their own time."""
     wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
     rows = []
     for event in profiler.key_averages():

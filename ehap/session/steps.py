@@ -24,11 +24,11 @@ State = Literal["waiting", "running", "ended", "failed", "cut off", "skipped"]
 
 @dataclass
 class Step:
-    """One process, and what became of it.
+    """One process and its outcome.
 
-    name: In the summary. command: Its arguments behind the interpreter; empty where nothing is to be done.
-    log: Takes both its outputs. least: Seconds below which it is not begun. alone: Whether no other step may run.
-    tells: Whether the last line of the log is worth a note.
+    name: Name in the summary. command: Arguments of the interpreter; empty if there is nothing to do. log: File for
+    both outputs. least: Seconds below which the step is not begun. alone: Whether no other step may run beside it.
+    tells: Whether the last line of the log becomes a note.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Step:
 
 @dataclass
 class Clock:
-    """The session's time: until when steps may run, and whether somebody has told it to stop."""
+    """The time of a session, and whether somebody has told it to stop."""
 
     budget: float
     began: float = field(default_factory=time.monotonic)
@@ -66,16 +66,16 @@ class Clock:
 def run_steps(
     steps: Sequence[Step], clock: Clock, environment: Mapping[str, str], keep: Callable[[], None], side_by_side: int = 1
 ) -> None:
-    """Run steps, so many at a time, until all are done or the time is over; their fields say what became of them.
+    """Run steps, ``side_by_side`` at a time, until all are done or the time is over; set their outcome.
 
-    ``keep`` is called again and again, and after each step: it packs what is new.
+    ``keep`` is called repeatedly, and after each step: it packs new files.
     """
     waiting = [step for step in steps if step.command]
     running: list[_Running] = []
     try:
         _run(waiting, running, clock, environment, keep, side_by_side)
     finally:
-        _end([one.process for one in running])  # an error of ours must not leave them to the next part
+        _end([one.process for one in running])  # after an error, they must not run on beside the next part
 
 
 def _run(
@@ -134,19 +134,19 @@ def _started(step: Step, environment: Mapping[str, str]) -> "subprocess.Popen[by
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment},
-            start_new_session=True,  # Ctrl-C reaches the session only, which tells its processes
+            start_new_session=True,  # Ctrl-C reaches the session only; it stops its processes
             preexec_fn=_die_with_parent,  # noqa: PLW1509 (no threads here)
         )
 
 
 def _die_with_parent() -> None:
-    """Have the system end this process when the session is killed, so that it does not go on alone on the GPU."""
+    """Have the system end this process if the session is killed, so that it does not stay on the GPU."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Tell processes to stop, and end those that have not after GRACE seconds."""
+    """Tell processes to stop; kill those that still run after GRACE seconds."""
     for process in processes:
         process.terminate()
     until = time.monotonic() + GRACE

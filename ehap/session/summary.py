@@ -1,4 +1,4 @@
-"""The page that a session leaves: each step with its time and its end, and the costs that were measured."""
+"""The summary of a session: each step with its time and outcome, and the measured costs."""
 
 import json
 import shlex
@@ -31,14 +31,14 @@ def page(steps: Mapping[str, Sequence[Step]], archives: Mapping[str, Sequence[st
 
 
 def costs(folder: Path) -> str:
-    """Return what the records under ``folder`` say of Hessian-vector products, as Markdown; empty without any."""
+    """Return the measured Hessian-vector products of the records under ``folder`` as Markdown; empty without any."""
     found = {_key(record): record for record in map(_read, sorted(folder.rglob("*.json"))) if _is_cost(record)}
     rows = []
     for (model, precision, form), record in found.items():
         each = _value(record, "time_per_product")
         base = found.get((model, "fp32", "published"))
         ratio = "" if base is None else f"{_value(base, 'time_per_product') / each:.2f}"
-        on_cpu = "instructions" in record  # whose memory is the process's: only its first measurement means something
+        on_cpu = "instructions" in record  # memory of the whole process: only its first measurement is meaningful
         memory = "" if on_cpu else f"{_value(record, 'peak_memory') / 1e6:.0f}"
         rows.append((model, precision, form, f"{1e3 * each:.2f}", memory, ratio))
     if not rows:

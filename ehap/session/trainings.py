@@ -1,7 +1,7 @@
 """``python -m ehap.session.trainings``: go on with one training of a run, without Snakemake.
 
-The stage is called as the workflow's script calls it, with the same digest of its code: a state that Snakemake's job
-has left is taken up, and Snakemake's job takes up what is left here.
+The job is that of the workflow's script, with the same digest of the code. So each of them goes on from a state that
+the other has left.
 """
 
 import argparse
@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ehap.artifacts.job import Files, Job
 from ehap.data import DATASETS
 from ehap.errors import CheckpointError, EhapError, StoppedError
 from ehap.evaluation import parameters
 from ehap.models import build_model
-from ehap.records import Job
+from ehap.records import Identity
 from ehap.session.archive import MOST_BYTES
 from ehap.session.cells import Cell, read_cells, start_of
 from ehap.settings import Machine, Run
@@ -30,7 +31,7 @@ STOPPED = 143  # as a shell reports a job that SIGTERM ended
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run's files lie: results/<run> and state/<run> under ``root``."""
+    """The folders of a run: results/<run> and state/<run> under ``root``."""
 
     root: Path
     run: Run
@@ -51,18 +52,23 @@ class Place:
 
 
 def code_of(stage: str) -> str:
-    """Return the digest that Snakemake's rule has for a stage's script."""
+    """Return the digest of a stage's script, as in Snakemake's rule."""
     return source_digest(ROOT / "workflow_scripts" / f"{stage}.py", ROOT, ROOT / "envs" / "lock.txt")
 
 
 def make_data(place: Place, dataset: str, machine: Machine) -> None:
-    """Read the dataset's archives, where the run has not done so yet."""
+    """Run the stage prepare, if its data is not there yet."""
     path = place.data(dataset)
     if path.is_file():
         return
-    job = Job(stage="prepare", dataset=dataset, code=code_of("prepare"))
     written = path.with_name("unfinished.safetensors")
-    prepare.run(written, path.with_name("record.json"), job, place.run.prepare(dataset), machine)
+    job = Job(
+        identity=Identity(stage="prepare", dataset=dataset, code=code_of("prepare")),
+        settings=place.run.prepare(dataset),
+        outputs={"data": written, "record": path.with_name("record.json")},
+        machine=machine,
+    )
+    prepare.run(job)
     written.replace(path)
 
 
@@ -70,43 +76,52 @@ def train(place: Place, cell: Cell, machine: Machine) -> None:
     """Go on with a cell's training to its end, or until the process is told to stop.
 
     Raises:
-        CheckpointError: A file that it starts from is missing, or its state would not fit an archive.
+        CheckpointError: A network that it starts from is missing, or its state would not fit into an archive.
         StoppedError: It was told to stop; the state is kept.
     """
-    run, folder = place.run, place.results / cell.name
-    job = Job(
-        stage=cell.stage, dataset=cell.dataset, model=cell.model, seed=cell.seed, method=cell.method,
-        code=code_of(cell.stage),
-    )  # fmt: skip
-    checkpoint, history, record = (folder / name for name in ("model.safetensors", "history.csv", "record.json"))
-    start = start_of(cell, run, place.results)
+    start = start_of(cell, place.run, place.results)
     for path in start:
         if not path.is_file():
             raise CheckpointError(f"{cell.name}: it starts from {path}, which is not here; carry that file along.")
-    data = place.data(cell.dataset)
     if cell.stage == "pretrain":
         _check_size(4 * parameters(build_model(cell.model, DATASETS[cell.dataset].classes)), cell)
-        settings = run.pretrain(cell.dataset, cell.model)
-        given = start[0] if start else None
-        pretrain.run(data, checkpoint, history, record, job, settings, machine, place.states, weights=given)
+        dense = _job(place, cell, machine, dict(zip(("weights",), start, strict=False)))
+        pretrain.run(dense.with_settings(place.run.pretrain(cell.dataset, cell.model)))
         return
     _check_size(start[0].stat().st_size, cell)
-    tuning = run.finetune(cell.dataset, cell.model, cell.method)
-    teacher = start[1] if tuning.distill else None
-    finetune.run(data, start[0], checkpoint, history, record, job, tuning, machine, place.states, teacher=teacher)
+    pruned = _job(place, cell, machine, dict(zip(("pruned", "teacher"), start, strict=False)))
+    finetune.run(pruned.with_settings(place.run.finetune(cell.dataset, cell.model, cell.method)))
+
+
+def _job(place: Place, cell: Cell, machine: Machine, start: Files) -> Job[None]:
+    """Return a cell's job as the workflow's script makes it, without settings; ``start`` are its networks by name."""
+    folder, names = place.results / cell.name, ("dataset", "model", "seed", "method")
+    identity = Identity(stage=cell.stage, code=code_of(cell.stage), **{name: getattr(cell, name) for name in names})
+    return Job(
+        identity=identity,
+        settings=None,
+        inputs={"data": place.data(cell.dataset), **start},
+        outputs={
+            "checkpoint": folder / "model.safetensors",
+            "history": folder / "history.csv",
+            "record": folder / "record.json",
+        },
+        machine=machine,
+        states=place.states,
+    )
 
 
 def _check_size(weight_bytes: int, cell: Cell) -> None:
-    """Raise unless weights and momentum of a network fit an archive: else all would have been in vain."""
+    """Raise unless weights and momentum of a network fit into an archive: the state would be lost."""
     if 2 * weight_bytes > MOST_BYTES:
         raise CheckpointError(
-            f"{cell.name}: its state would have {2 * weight_bytes / 2**20:.0f} MiB, an archive takes "
-            f"{MOST_BYTES / 2**20:.0f}; train it where its files can stay."
+            f"{cell.name}: its state takes {2 * weight_bytes / 2**20:.0f} MiB, an archive at most "
+            f"{MOST_BYTES / 2**20:.0f}; train it on a machine where its files can stay."
         )
 
 
 def machine_of(run: Run, device: Literal["auto", "cpu", "cuda"], threads: int, data: Path | None) -> Machine:
-    """Return the run's machine as it is here."""
+    """Return the run's machine with the device, threads and data of this one."""
     return replace(
         run.machine,
         device=device,

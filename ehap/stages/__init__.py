@@ -1,1 +1,1 @@
-"""One run() a stage: read files, compute, write files. The only code that knows what lies in a run's folder."""
+"""Stages: each module has the run() of one script, which reads the job's files, computes and writes."""

@@ -1,13 +1,13 @@
 """Stage deploy: a quantized network as an ONNX file, executed with integer kernels over the whole test set."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ehap.artifacts.datasets import Data, load_data
 from ehap.artifacts.dense import blank_dense
+from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order
 from ehap.artifacts.quantized import Quantized, load_quantized
 from ehap.data import plain_batches
@@ -22,27 +22,17 @@ from ehap.models import INPUT_SHAPE
 from ehap.pruning import prune
 from ehap.pruning.padding import expanded, placements
 from ehap.quantization import SimulatedNetwork, unpack
-from ehap.records import Job, Value, write_record
-from ehap.runtime.device import choose_device
+from ehap.records import Value
 from ehap.runtime.files import write_atomically
 from ehap.runtime.progress import logger
-from ehap.settings import Deploy, Machine
+from ehap.settings import Deploy
 from ehap.settings.deploy import ENGINE_BITS
 
 SHOWN = 64
 """Test images on which an engine's logits are compared with those of the simulation."""
 
 
-def run(
-    data: Path,
-    weights: Path,
-    training: Path,
-    onnx: Path,
-    record: Path,
-    job: Job,
-    settings: Deploy,
-    machine: Machine,
-) -> None:
+def run(job: Job[Deploy]) -> None:
     """Write the network in the packed file ``weights`` as ONNX, and test it as ONNX Runtime executes it on the CPU.
 
     ``training`` is the record of the stage that quantized it.
@@ -52,9 +42,10 @@ def run(
             round; it is named.
         MismatchError: An engine gives other logits than the simulated network.
     """
-    device = choose_device("cpu", machine.threads)
-    images = load_data(data, job, device)
-    quantized = load_quantized(weights, training, job)
+    settings, machine, weights = job.settings, job.machine, job.input("weights")
+    device = job.device("cpu")
+    images = load_data(job, device)
+    quantized = load_quantized(weights, job.input("training"), job.identity)
     width = quantized.scheme.width_of_activations
     if width != ENGINE_BITS:
         raise CheckpointError(
@@ -62,7 +53,7 @@ def run(
         )
     check_order(weights, {"order": quantized.order})
     simulated = _logits(quantized.simulated(), images)
-    widened = _Widened(quantized, blank_dense(job))
+    widened = _Widened(quantized, blank_dense(job.identity))
     content = to_onnx(widened.network(settings.round_to), INPUT_SHAPE)
     operators = audit(content)
     logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
@@ -86,8 +77,8 @@ def run(
     }
     if settings.inductor:
         values |= _in_inductor(widened.network(1), images, simulated)  # padding brings it nothing
-    write_atomically(onnx, content)
-    write_record(record, job, values, settings, device)
+    write_atomically(job.output("onnx"), content)
+    job.write_record(values, device)
 
 
 @dataclass(frozen=True)

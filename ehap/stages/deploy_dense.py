@@ -1,20 +1,16 @@
 """Stage deploy_dense: the dense network as ONNX files, beside which every pruned one of its cell is timed."""
 
-from pathlib import Path
-
 from ehap.artifacts.dense import load_dense
+from ehap.artifacts.job import Job
 from ehap.data import DATASETS
 from ehap.engines.onnxruntime import audit, check_declared, floats_to_onnx, left_in_float, to_onnx
 from ehap.graph.folding import fuse_norms
 from ehap.models import INPUT_SHAPE
 from ehap.quantization import pack_on_noise, unpack
-from ehap.records import Job
-from ehap.runtime.device import choose_device
 from ehap.runtime.files import write_atomically
-from ehap.settings import Machine
 
 
-def run(checkpoint: Path, fp32: Path, int8: Path, job: Job, machine: Machine) -> None:
+def run(job: Job[None]) -> None:
     """Write the dense network as an ONNX file in FP32 and as one in INT8.
 
     The integers are calibrated on noise: their time does not depend on their values, so this is no file to deploy.
@@ -23,11 +19,11 @@ def run(checkpoint: Path, fp32: Path, int8: Path, job: Job, machine: Machine) ->
         ArchitectureError: An operator would be executed in floating point.
         MismatchError: A file gives other outputs than the network that it stands for.
     """
-    choose_device("cpu", machine.threads)
-    network = load_dense(checkpoint, job).eval()
+    job.device("cpu")
+    network = load_dense(job.input("checkpoint"), job.identity).eval()
     in_floats = floats_to_onnx(fuse_norms(network), INPUT_SHAPE, stands_for=network)
-    packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.dataset])
+    packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.identity.dataset])
     in_integers = to_onnx(unpack(packed, network, settings, INPUT_SHAPE), INPUT_SHAPE)
     check_declared(left_in_float(audit(in_integers)), declared=())
-    write_atomically(fp32, in_floats)
-    write_atomically(int8, in_integers)
+    write_atomically(job.output("fp32"), in_floats)
+    write_atomically(job.output("int8"), in_integers)

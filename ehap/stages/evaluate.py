@@ -1,43 +1,42 @@
 """Stage evaluate: accuracy, parameters, FLOPs and file size of one network, from its file."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ehap.artifacts.datasets import load_data
 from ehap.artifacts.dense import load_weights_
+from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import blank_model
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE
-from ehap.records import Job, Value, read_record, read_tensors, write_record
-from ehap.runtime.device import choose_device
-from ehap.settings import Machine
+from ehap.records import Value, read_record, read_tensors
 from ehap.settings.qat import FLOAT
 
 FLOAT_BYTES = 4
 
 
-def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machine: Machine) -> None:
+def run(job: Job[None]) -> None:
     """Measure the network in ``weights``; ``training`` is the record of the stage that trained it."""
-    device = choose_device(machine.device, machine.threads)
-    images = load_data(data, job, device)
+    identity, weights, training = job.identity, job.input("weights"), job.input("training")
+    device = job.device()
+    images = load_data(job, device)
     trained = read_record(training)
     tensors, metadata = read_tensors(weights)
-    network = blank_model(weights, metadata, job)
+    network = blank_model(weights, metadata, identity)
     size = {
         "flops": Value(flops(network, INPUT_SHAPE), "flop"),
         "parameters": Value(parameters(network), "parameters"),
     }
-    if job.scheme and metadata.get("bits") != FLOAT:
+    if identity.scheme and metadata.get("bits") != FLOAT:
         from ehap.artifacts.quantized import load_quantized  # imports torchao, which the other jobs need not wait for
 
-        quantized = load_quantized(weights, training, job)
+        quantized = load_quantized(weights, training, identity)
         numbers = sum(tensor.numel() for tensor in quantized.packed.values())
         quantized.compact.to(device)
         network = quantized.simulated()
     else:
         numbers = sum(tensor.numel() for tensor in tensors.values()) + parameters(network)
-        load_weights_(weights, network, tensors, job)
+        load_weights_(weights, network, tensors, identity)
         network.to(device)
     measured = accuracy(network, images.test, images.info)
     values = {
@@ -48,7 +47,7 @@ def run(data: Path, weights: Path, training: Path, record: Path, job: Job, machi
         # With the optimizer's momentum beside the parameters, and integers as float32.
         "published_size": Value(FLOAT_BYTES * numbers, "bytes"),
     }
-    write_record(record, job, values, None, device)
+    job.write_record(values, device)
 
 
 def _best(trained: Mapping[str, Any], measured: float) -> float:

@@ -1,26 +1,23 @@
 """Stage evaluate_unrecovered: accuracy right after pruning, and with BatchNorm recalibrated."""
 
-from pathlib import Path
-
 from ehap.artifacts.datasets import load_data
+from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import load_model
 from ehap.evaluation import accuracy
-from ehap.records import Job, Value, write_record
-from ehap.runtime.device import choose_device
-from ehap.settings import Machine
+from ehap.records import Value
 from ehap.training import RECALIBRATION_IMAGES, recalibrate_
 
 
-def run(data: Path, pruned: Path, record: Path, job: Job, machine: Machine) -> None:
-    """Measure the pruned network as it is, and after its BatchNorms have seen training images, without labels."""
-    device = choose_device(machine.device, machine.threads)
-    images = load_data(data, job, device)
-    network, _ = load_model(pruned, job)
+def run(job: Job[None]) -> None:
+    """Measure the pruned network, then again after its BatchNorms have seen training images, without labels."""
+    device = job.device()
+    data = load_data(job, device)
+    network, _ = load_model(job.input("pruned"), job.identity)
     network.to(device)
-    as_it_is = accuracy(network, images.test, images.info)
-    recalibrate_(network, images.train[0], images.info, RECALIBRATION_IMAGES, job.seed)
+    before = accuracy(network, data.test, data.info)
+    recalibrate_(network, data.train[0], data.info, RECALIBRATION_IMAGES, job.identity.seed)
     values = {
-        "pruned_accuracy": Value(as_it_is, "percent"),
-        "recalibrated_accuracy": Value(accuracy(network, images.test, images.info), "percent"),
+        "pruned_accuracy": Value(before, "percent"),
+        "recalibrated_accuracy": Value(accuracy(network, data.test, data.info), "percent"),
     }
-    write_record(record, job, values, None, device)
+    job.write_record(values, device)

@@ -1,11 +1,11 @@
 """Stage latency: a deployed network and the dense one in ONNX Runtime, in FP32 and in INT8, in turns."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
 from ehap.artifacts.dense import blank_dense
+from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order, load_model
 from ehap.engines.exact_sums import recorded
 from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
@@ -16,51 +16,41 @@ from ehap.latency.turns import in_turns
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import prune
 from ehap.pruning.padding import expanded, lay_into_, placements
-from ehap.records import Job, Value, read_record, write_record
-from ehap.runtime.device import choose_device
+from ehap.records import Value, read_record
 from ehap.runtime.progress import logger
-from ehap.settings import Latency, Machine
+from ehap.settings import Latency
 
 Key = tuple[str, str]
 DENSE, PRUNED, FP32, INT8 = "dense", "pruned", "FP32", "INT8"
 
 
-def run(
-    dense_fp32: Path,
-    dense_int8: Path,
-    checkpoint: Path,
-    onnx: Path,
-    deployed: Path,
-    record: Path,
-    job: Job,
-    settings: Latency,
-    machine: Machine,
-) -> None:
+def run(job: Job[Latency]) -> None:
     """Time {dense, pruned} × {FP32, INT8} in ONNX Runtime on the CPU.
 
     In FP32 the pruned network has the same form as its integers in the file ``onnx``: plain sums, and the widths of
     ``deployed``, the record of that file. The files of the dense network are those of the stage ``deploy_dense``.
     """
-    device = choose_device("cpu", machine.threads)
-    compact, metadata = load_model(checkpoint, job)
+    settings, checkpoint = job.settings, job.input("checkpoint")
+    device = job.device("cpu")
+    compact, metadata = load_model(checkpoint, job.identity)
     check_order(checkpoint, metadata)
-    dense = blank_dense(job).eval()
+    dense = blank_dense(job.identity).eval()
     kept = metadata["kept"] or {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
-    wide = expanded(dense, kept, read_record(deployed)["settings"]["round_to"])
+    wide = expanded(dense, kept, read_record(job.input("deployed"))["settings"]["round_to"])
     laid = fuse_norms(prune(dense, wide))
     lay_into_(laid, fuse_norms(compact), placements(dense, kept, wide))
     contents = {
-        (DENSE, FP32): dense_fp32.read_bytes(),
-        (DENSE, INT8): dense_int8.read_bytes(),
+        (DENSE, FP32): job.input("dense_fp32").read_bytes(),
+        (DENSE, INT8): job.input("dense_int8").read_bytes(),
         (PRUNED, FP32): floats_to_onnx(laid, INPUT_SHAPE, stands_for=compact),
-        (PRUNED, INT8): onnx.read_bytes(),
+        (PRUNED, INT8): job.input("onnx").read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
     values = {"executed_parameters": Value(parameters(prune(dense, wide)), "parameters"), **recorded()}
     for batch in settings.batches:
-        images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.seed))
+        images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.identity.seed))
         values |= _values(in_turns(calls, images, settings.rounds), batch)
-    write_record(record, job, values, settings, device)
+    job.write_record(values, device)
 
 
 def _values(times: Mapping[Key, float], batch: int) -> dict[str, Value]:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from ehap.artifacts.dense import architecture, load_dense, save_model
+from ehap.artifacts.job import Job
 from ehap.artifacts.traces import read_scores
 from ehap.errors import CheckpointError, SettingsError
 from ehap.graph import example_images
@@ -21,10 +21,9 @@ from ehap.pruning.criteria import OF_CURVATURE, scores_from, scores_of
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept, cut
-from ehap.records import Job, Proof, Value, proof, write_record
-from ehap.runtime.device import choose_device
+from ehap.records import Proof, Value, proof
 from ehap.runtime.files import write_atomically
-from ehap.settings import Machine, Prune
+from ehap.settings import Prune
 
 CPU = torch.device("cpu")
 
@@ -42,34 +41,29 @@ class Planning:
     device: torch.device = CPU
 
 
-def run(
-    checkpoint: Path,
-    traces: Path | None,
-    plan_file: Path,
-    pruned: Path,
-    record: Path,
-    job: Job,
-    settings: Prune,
-    machine: Machine,
-    planning: Planning | None = None,
-) -> None:
-    """Rank the channels, plan to the budget, write the plan and the pruned weights.
+def run(job: Job[Prune]) -> None:
+    """Rank the channels, plan to the budget, write the plan and the pruned weights."""
+    prune_by_plan(job)
+
+
+def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
+    """Rank the channels, plan, write the plan and the pruned weights.
 
     ``planning`` replaces the ranking or the plan; see ``prune_rounds`` and ``prune_own``.
     """
-    choose_device("cpu", machine.threads)
-    network = load_dense(checkpoint, job)
-    planning = planning or Planning()
-    found = planning.scores(network) if planning.scores else _of_criterion(network, traces, job, settings)
+    settings, planning = job.settings, planning or Planning()
+    job.device("cpu")
+    network = load_dense(job.input("checkpoint"), job.identity)
+    found = planning.scores(network) if planning.scores else _of_criterion(network, job)
     scores = combined(found, network, settings)
     planner = Planner(network, INPUT_SHAPE)
     chosen = (
         planning.plan(network, scores) if planning.plan else planner(scores, replace(settings, with_magnitude=False))
     )
-    smaller, pruning = _pruned(network, chosen, settings, job)
-    write_atomically(plan_file, (json.dumps(asdict(chosen)) + "\n").encode())
+    smaller, pruning = _pruned(network, chosen, settings, job.identity.seed)
+    write_atomically(job.output("plan"), (json.dumps(asdict(chosen)) + "\n").encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
-    save_model(pruned, smaller, {**architecture(job, chosen.kept), **order})
+    save_model(job.output("pruned"), smaller, {**architecture(job.identity, chosen.kept), **order})
     values = {
         "parameters": Value(chosen.parameters, "parameters"),
         "dense_parameters": Value(chosen.dense_parameters, "parameters"),
@@ -80,15 +74,15 @@ def run(
         **_published_rule(planner, scores, settings, chosen),
     }
     proofs = {"graph": proof(planner.reading), "pruned": pruning, "example": "random images"}
-    write_record(record, job, values, settings, planning.device, proofs)
+    job.write_record(values, planning.device, proofs)
 
 
-def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, job: Job) -> tuple[nn.Module, Proof]:
+def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, seed: int) -> tuple[nn.Module, Proof]:
     """Return the pruned network, and its agreement with the masked one or why there is none."""
     graph = channel_graph(network)
     smaller = cut(network, graph, checked_kept(graph, chosen), chosen.order)
     if settings.reinitialize:
-        reinitialise_(smaller, job.seed)
+        reinitialise_(smaller, seed)
         return smaller, "exempt: reinitialized"
     if chosen.order != "sorted":
         return smaller, "exempt: rule as_published"
@@ -120,9 +114,10 @@ def combined(scores: Scores, network: nn.Module, settings: Prune) -> Scores:
     return geometric_mean(scores, magnitude(layer_weights(network))) if settings.with_magnitude else scores
 
 
-def _of_criterion(network: nn.Module, traces: Path | None, job: Job, settings: Prune) -> Scores:
-    if settings.criterion not in OF_CURVATURE:
-        return scores_of(network, settings.criterion, job.seed)
+def _of_criterion(network: nn.Module, job: Job[Prune]) -> Scores:
+    criterion, traces = job.settings.criterion, job.optional_input("traces")
+    if criterion not in OF_CURVATURE:
+        return scores_of(network, criterion, job.identity.seed)
     if traces is None:
-        raise CheckpointError(f"criterion {settings.criterion} needs a traces file; give --traces.")
-    return scores_from(network, settings.criterion, read_scores(traces, job, settings.criterion))
+        raise CheckpointError(f"criterion {criterion} needs a traces file; give --input traces=PATH.")
+    return scores_from(network, criterion, read_scores(traces, job.identity, criterion))

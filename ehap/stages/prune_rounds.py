@@ -1,16 +1,15 @@
-"""Pruning in rounds: a part of the channels goes, what is left is scored anew, the next part goes.
+"""Stage prune_rounds: a part of the channels goes, the others are scored anew, the next part goes.
 
 Kept apart from ``prune``: methods of one round depend neither on curvature nor on images.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.job import Job
 from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import channel_traces
 from ehap.data import hessian_batch
@@ -19,50 +18,40 @@ from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, Scores, prune
 from ehap.pruning.criteria import scores_from
 from ehap.pruning.plan import PruningPlan
-from ehap.records import Job
-from ehap.runtime.device import choose_device
 from ehap.runtime.progress import logger
-from ehap.settings import Machine, Prune
+from ehap.settings import Prune
 from ehap.settings.prune import Rounds
-from ehap.stages.prune import Planning, combined
+from ehap.stages.prune import Planning, combined, prune_by_plan
 from ehap.training import RECALIBRATION_IMAGES, recalibrate_
 
 
-def planning(
-    data: Path, inputs: Sequence[Path], job: Job, settings: Rounds, machine: Machine, states: Path | None = None
-) -> Planning:
-    """Return the planning of ``settings.prune.rounds`` rounds; each that is done is kept as a state.
+def run(job: Job[Rounds]) -> None:
+    """Prune the dense network in ``settings.prune.rounds`` rounds; outputs are those of the stage prune."""
+    prune_by_plan(job.with_settings(job.settings.prune), planning(job))
 
-    Each round leaves the same share of what the round before has left. Before it is scored anew, what is left gets
-    the BatchNorm statistics that it has; its weights stay the trained ones.
 
-    Args:
-        data: The prepared dataset, from which the Hessian batch is drawn as in the trace stage.
-        inputs: The other files that the plan depends on, by whose contents a state is known.
-        job: The cell.
-        settings: The budget, which the last round meets, and how the scores of each round are computed.
-        machine: Where.
-        states: Where states of the run lie; None keeps none.
+def planning(job: Job[Rounds]) -> Planning:
+    """Return the planning of ``settings.prune.rounds`` rounds; the state after each round is kept.
+
+    Each round leaves the same share of the channels that the round before has left. Before the remaining channels are
+    scored anew, BatchNorm gets the statistics of the smaller network; its weights stay the trained ones.
     """
-    device = choose_device(machine.device, machine.threads)
-    wanted = settings.prune
+    device, wanted = job.device(), job.settings.prune
 
     def planned(network: nn.Module, scores: Scores) -> PruningPlan:
-        images = load_data(data, job, device)
+        images = load_data(job, device)
         planner = Planner(network, INPUT_SHAPE)
-        planner(scores, part(wanted, wanted.rounds))  # a budget out of reach is said now, by its own number
-        states_of_job = JobCheckpoint(states, job, settings, [data, *inputs], device, machine.seconds_between_states)
-        with states_of_job.listening():
-            state = states_of_job.read() or {"done": 1, "plan": asdict(planner(scores, part(wanted, 1)))}
+        planner(scores, part(wanted, wanted.rounds))  # refuses a budget out of reach before any work
+        states = JobCheckpoint(job, device)
+        with states.listening():
+            state = states.read() or {"done": 1, "plan": asdict(planner(scores, part(wanted, 1)))}
             chosen = PruningPlan(**state["plan"])
             for number in range(state["done"] + 1, wanted.rounds + 1):
-                logger.info(
-                    "round %d: %.2f %% of the parameters", number, 100 * chosen.parameters / chosen.dense_parameters
-                )
-                found = scored(network, chosen, images, job, settings, device)
-                chosen = planner(found, part(wanted, number), chosen.kept)
-                states_of_job.write({"done": number, "plan": asdict(chosen)})
-        states_of_job.remove()
+                left = 100 * chosen.parameters / chosen.dense_parameters
+                logger.info("round %d: %.2f %% of the parameters", number, left)
+                chosen = planner(scored(network, chosen, images, job, device), part(wanted, number), chosen.kept)
+                states.write({"done": number, "plan": asdict(chosen)})
+        states.remove()
         return chosen
 
     return Planning(plan=planned, device=device)
@@ -83,18 +72,17 @@ def part(settings: Prune, number: int) -> Prune:
     )
 
 
-def scored(
-    network: nn.Module, chosen: PruningPlan, images: Data, job: Job, settings: Rounds, device: torch.device
-) -> Scores:
-    """Return new scores of all channels of the dense network; those that are gone have 0."""
+def scored(network: nn.Module, chosen: PruningPlan, images: Data, job: Job[Rounds], device: torch.device) -> Scores:
+    """Return new scores of all channels of the dense network; pruned channels have 0."""
+    settings, seed = job.settings, job.identity.seed
     smaller = prune(network, chosen.kept).to(device)
-    recalibrate_(smaller, images.train[0], images.info, RECALIBRATION_IMAGES, job.seed)
+    recalibrate_(smaller, images.train[0], images.info, RECALIBRATION_IMAGES, seed)
     trace, criterion = settings.trace, settings.prune.criterion
     if trace.batch_size > len(images.train[0]):
         raise DataError(f"expected at least {trace.batch_size} training images, got {len(images.train[0])}.")
-    batch = hessian_batch(*images.train, images.info, trace.batch_size, job.seed)
+    batch = hessian_batch(*images.train, images.info, trace.batch_size, seed)
     asked = replace(trace, criteria=(criterion,), shards=1)
-    found = channel_traces(smaller, *batch, asked, job.seed).scores[asked.criteria[0]]
+    found = channel_traces(smaller, *batch, asked, seed).scores[asked.criteria[0]]
     scores = {}
     new = combined(scores_from(smaller.cpu(), criterion, found), smaller, settings.prune)
     for layer, values in new.items():

@@ -1,13 +1,13 @@
 """Stage qat: the fine-tuned network trained with simulated quantization, then packed as integers."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from ehap.artifacts.datasets import Data, load_data
 from ehap.artifacts.fitting import fit_and_record
+from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import load_model
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch, normalise
@@ -25,35 +25,24 @@ from ehap.quantization import (
     prepare_qat,
     to_tensors,
 )
-from ehap.records import Job, Proof, Value, proof, write_tensors
-from ehap.runtime.device import choose_device
+from ehap.records import Proof, Value, proof, write_tensors
 from ehap.runtime.progress import logger
-from ehap.settings import Machine, Qat
+from ehap.settings import Qat
 from ehap.settings.qat import FLOAT
 from ehap.training import FrozenNorms
 
 
-def run(
-    data: Path,
-    checkpoint: Path,
-    weights: Path,
-    history: Path,
-    record: Path,
-    job: Job,
-    settings: Qat,
-    machine: Machine,
-    states: Path | None = None,
-    events: Path | None = None,
-) -> None:
-    """Train the cell's fine-tuned network under quantization; its integer weights, history and record are written.
+def run(job: Job[Qat]) -> None:
+    """Train the cell's fine-tuned network under quantization; write its integer weights, history and record.
 
-    With settings.bits 32 it is trained as long without quantization, and its weights are written as they are.
+    With settings.bits 32, the training is as long but without quantization, and the weights stay floats.
     """
-    device = choose_device(machine.device, machine.threads)
-    images = load_data(data, job, device)
-    network, structure = load_model(checkpoint, job)
+    settings, identity = job.settings, job.identity
+    device = job.device()
+    images = load_data(job, device)
+    network, structure = load_model(job.input("checkpoint"), identity)
     network.to(device)
-    metadata = {**structure, "bits": settings.bits, "method": job.method, "scheme": job.scheme}
+    metadata = {**structure, "bits": settings.bits, "method": identity.method, "scheme": identity.scheme}
     further: dict[str, Value] = {}
     proofs: dict[str, Proof] = {}
     bits = dict.fromkeys(called_layers(network), settings.bits)
@@ -61,32 +50,28 @@ def run(
         trained: nn.Module = FrozenNorms(network) if settings.norms == "frozen" else network
     else:
         if settings.mix:
-            metadata["layer_bits"] = bits = _layer_bits(network, images, job, settings)
+            metadata["layer_bits"] = bits = _layer_bits(network, images, job)
             further = _bits_as_values(network, bits)
         example = normalise(images.train[0][:EXAMPLES], images.info)
         trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example)
         proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
-            calibrate_(simulated, images.train[0], images.info, settings.calibration_images, job.seed)
-    states_of_job = fit_and_record(
-        *(trained, images, job, settings, device, history, record, states, machine, events, [data, checkpoint]),
-        further=further,
-        proofs=proofs,
-    )
+            calibrate_(simulated, images.train[0], images.info, settings.calibration_images, identity.seed)
+    states = fit_and_record(job, trained, images, device, further=further, proofs=proofs)
     tensors = network.state_dict() if settings.bits == FLOAT else to_tensors(pack(simulated, network), bits)
-    write_tensors(weights, tensors, metadata)
-    states_of_job.remove()
+    write_tensors(job.output("weights"), tensors, metadata)
+    states.remove()
 
 
-def _layer_bits(network: nn.Module, images: Data, job: Job, settings: Qat) -> dict[str, int]:
+def _layer_bits(network: nn.Module, images: Data, job: Job[Qat]) -> dict[str, int]:
     """Return layer → bits of its weights, by exact traces of the network that is to be quantized."""
-    count = len(images.train[0])
+    settings, count = job.settings, len(images.train[0])
     if settings.hessian_images > count:
         raise DataError(
             f"qat.hessian_images: expected at most the {count} training images, got {settings.hessian_images}."
         )
     folded = fuse_norms(network)
-    inputs, labels = hessian_batch(*images.train, images.info, settings.hessian_images, job.seed)
+    inputs, labels = hessian_batch(*images.train, images.info, settings.hessian_images, job.identity.seed)
     traces = channel_scores(folded, inputs, labels, "trace")["trace"]
     bits = choose_bits(layer_costs(folded, traces, settings.mix, INPUT_SHAPE), settings)
     logger.info("bits of the weights: %s", ", ".join(f"{name} {width}" for name, width in bits.items()))

@@ -10,6 +10,7 @@ import pandas
 import torch
 
 from ehap import results as tables
+from ehap.artifacts.job import Job
 from ehap.data import DATASETS
 from ehap.errors import DataError
 from ehap.graph.channels import ChannelGraph, channel_graph
@@ -51,7 +52,19 @@ BENCHES = ("bench_trace*.csv", "bench_latency*.csv")
 LIMIT_MODEL = "resnet20"
 
 
-def run(
+def run(job: Job[Tables]) -> None:
+    """Write the page of results of a run as the output ``page``.
+
+    The input ``records`` has all that the run makes; some may be missing. The options are ``results``, the folder of
+    the run; ``measurements``, the folder of benchmarks; and ``options``, of the commands that the page prints.
+    """
+    results = Path(job.option("results"))
+    inputs = job.input("paper"), job.input("paper_settings"), Path(job.option("measurements"))
+    records, target = job.input_list("records"), job.output("page")
+    write_page(results, records, *inputs, target, job.settings, job.option("options"), results.name)
+
+
+def write_page(
     results: Path,
     records: Sequence[Path],
     paper: Path,

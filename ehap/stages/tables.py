@@ -8,7 +8,9 @@ from typing import Any
 import pandas
 
 from ehap import results as tables
+from ehap.artifacts.job import Job
 from ehap.runtime.files import write_atomically
+from ehap.settings import Tables
 
 ACCURACY_NOTE = (
     "The number that counts is the last epoch's. The paper picks the epoch by its test accuracy; that number stands "
@@ -29,7 +31,13 @@ SIZE_NOTE = (
 )
 
 
-def run(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path) -> None:
+def run(job: Job[Tables]) -> None:
+    """Write every table of the run into the folder of the output ``summary``."""
+    folder = job.output("summary").parent
+    write_tables(job.input_list("records"), job.input("paper"), job.input("paper_settings"), folder)
+
+
+def write_tables(records: Sequence[Path], paper: Path, paper_settings: Path, folder: Path) -> None:
     """Write every table as CSV and Markdown, the overview and summary.json into ``folder``.
 
     Tables of stages that not every run has go into the folder ``further`` beside it.

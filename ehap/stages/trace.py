@@ -1,6 +1,6 @@
 """Stage trace: the Hessian trace of every channel of a dense network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 from ehap.artifacts.datasets import load_data
 from ehap.artifacts.dense import architecture, check_cell, load_dense
+from ehap.artifacts.job import Job
 from ehap.artifacts.job_checkpoint import JobCheckpoint
-from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces, partial_traces
+from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces
 from ehap.curvature.traces import TracePlanner
 from ehap.data import hessian_batch
-from ehap.errors import DataError, DeviceError
-from ehap.records import Job, Value, read_tensors, write_record, write_tensors
-from ehap.runtime.device import choose_device
-from ehap.settings import Machine, Trace
+from ehap.errors import CheckpointError, DataError, DeviceError
+from ehap.records import Identity, Value, read_tensors, write_tensors
+from ehap.settings import Trace
 
 PlannerOf = Callable[[nn.Module], TracePlanner]
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What traces are computed of: a dense network and its Hessian batch, on a device."""
+class Work:
+    """A dense network and its Hessian batch, on the device of the computation."""
 
     network: nn.Module
     images: Tensor
@@ -32,98 +32,88 @@ class _Work:
     device: torch.device
 
 
-def run(
-    data: Path,
-    checkpoint: Path,
-    traces: Path,
-    record: Path,
-    job: Job,
-    settings: Trace,
-    machine: Machine,
-    states: Path | None = None,
-    parts: Path | None = None,
-    planner: PlannerOf | None = None,
-) -> None:
+def run(job: Job[Trace]) -> None:
     """Write traces and standard errors of the cell's dense network on its Hessian batch.
 
-    Where the work was shared out, ``parts`` is the folder in which ``run_part`` has left its results; ``planner``
-    is what settings.until asks, and needed only with it.
+    The input ``parts`` has the results of the stage trace_part, where the work was shared out.
     """
-    work, inputs = _work(data, checkpoint, job, settings, machine), [data, checkpoint]
-    with JobCheckpoint(
-        states, job, settings, inputs, work.device, machine.seconds_between_states
-    ).listening() as states_of_job:
-        if parts is not None:
-            found = [_read_part(part_path(parts, shard, settings.shards), job) for shard in range(settings.shards)]
+    write_traces(job)
+
+
+def write_traces(job: Job[Trace], planner: PlannerOf | None = None) -> None:
+    """Write traces and their record; ``planner`` decides when the traces are good enough, see ``trace_until``."""
+    settings, seed = job.settings, job.identity.seed
+    work, parts = hessian_work(job), job.input_list("parts")
+    with JobCheckpoint(job, work.device).listening() as states:
+        if parts:
+            found = [_read_part(path, job.identity) for path in _in_order(parts, settings.shards)]
             result = merged_traces(work.network, found, settings, len(work.images))
         else:
             plan = planner(work.network) if planner else None
-            result = channel_traces(work.network, work.images, work.labels, settings, job.seed, states_of_job, plan)
+            result = channel_traces(work.network, work.images, work.labels, settings, seed, states, plan)
     tensors = {
         f"{prefix}{criterion}.{name}": values
         for prefix, scores in (("", result.scores), ("standard_error.", result.errors))
         for criterion, by_layer in scores.items()
         for name, values in by_layer.items()
     }
-    write_tensors(traces, tensors, {**architecture(job, None), "curvature": job.curvature})
-    values, proofs = _values(result, len(work.images)), {"curvature": dict(result.proofs)}
-    write_record(record, job, values, settings, work.device, proofs)
-    states_of_job.remove()
+    write_tensors(job.output("traces"), tensors, metadata_of(job.identity))
+    job.write_record(_values(result, len(work.images)), work.device, {"curvature": dict(result.proofs)})
+    states.remove()
 
 
-def run_part(
-    data: Path,
-    checkpoint: Path,
-    part: Path,
-    shard: int,
-    job: Job,
-    settings: Trace,
-    machine: Machine,
-    states: Path | None = None,
-) -> None:
-    """Write one of settings.shards parts of the work; ``run`` makes traces of all of them."""
-    work = _work(data, checkpoint, job, settings, machine)
-    folder = None if states is None else states / f"shard{shard}"
-    with JobCheckpoint(
-        folder, job, settings, [data, checkpoint], work.device, machine.seconds_between_states
-    ).listening() as states_of_job:
-        found = partial_traces(work.network, work.images, work.labels, settings, job.seed, states_of_job, shard=shard)
-    tensors = {f"rows.{name}": rows for name, rows in found.rows.items()}
-    tensors |= {f"sketch.{name}": sketch for name, sketch in found.sketch.items()}
-    numbers = {name: value for name, value in vars(found).items() if name not in ("rows", "sketch")}
-    write_tensors(part, tensors, {**architecture(job, None), "curvature": job.curvature, "part": numbers})
-    states_of_job.remove()
+def metadata_of(identity: Identity) -> dict[str, Any]:
+    """Return the metadata of a file of traces, or of a part of them."""
+    return {**architecture(identity, None), "curvature": identity.curvature}
 
 
-def part_path(folder: Path, shard: int, shards: int) -> Path:
-    """Return where a part of the work lies."""
-    return folder / f"{shard}-of-{shards}.safetensors"
+def part_name(shard: int, shards: int) -> str:
+    """Return the name of the file with a part of the work."""
+    return f"{shard}-of-{shards}.safetensors"
 
 
-def _work(data: Path, checkpoint: Path, job: Job, settings: Trace, machine: Machine) -> _Work:
-    device = choose_device(machine.device, machine.threads)
+def _in_order(parts: Sequence[Path], shards: int) -> list[Path]:
+    """Return the files of all parts in the order of the shards."""
+    by_name = {path.name: path for path in parts}
+    wanted = [part_name(shard, shards) for shard in range(shards)]
+    if sorted(by_name) != sorted(wanted):
+        raise CheckpointError(
+            f"trace.shards is {shards}: expected the parts {', '.join(wanted)}, got {', '.join(by_name)}."
+        )
+    return [by_name[name] for name in wanted]
+
+
+def hessian_work(job: Job[Trace]) -> Work:
+    """Load the dense network and the Hessian batch of a cell.
+
+    Raises:
+        DeviceError: The settings ask for FP16 on a CPU and do not accept that it is slow.
+        DataError: There are fewer training images than the batch takes.
+    """
+    settings, identity = job.settings, job.identity
+    device = job.device()
     if settings.precision == "fp16" and device.type == "cpu" and not settings.allow_cpu_fp16:
         raise DeviceError(
-            f"curvature {job.curvature}: FP16 is about 80 times slower on a CPU; use precision bf16 or estimator "
+            f"curvature {identity.curvature}: FP16 is about 80 times slower on a CPU; use precision bf16 or estimator "
             "exact, run on a GPU, or write allow_cpu_fp16: true."
         )
-    loaded = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
+    loaded = load_data(job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
     count = len(loaded.train[0])
     if settings.batch_size > count:
         raise DataError(
             f"expected at least {settings.batch_size} training images for the Hessian batch, got {count}; lower "
             "trace.batch_size or raise prepare.train_images."
         )
-    # The published loop over the loader never stops, and so takes the last, partial batch.
+    # The published loop over the loader does not stop early: it takes the last, partial batch.
     size = count % settings.batch_size or settings.batch_size if settings.as_published else settings.batch_size
-    network = load_dense(checkpoint, job)
-    images, labels = hessian_batch(*loaded.train, loaded.info, size, job.seed)
-    return _Work(network.to(device), images.to(device), labels.to(device), device)
+    network = load_dense(job.input("checkpoint"), identity)
+    images, labels = hessian_batch(*loaded.train, loaded.info, size, identity.seed)
+    return Work(network.to(device), images.to(device), labels.to(device), device)
 
 
-def _read_part(path: Path, job: Job) -> Partial:
+def _read_part(path: Path, identity: Identity) -> Partial:
     tensors, metadata = read_tensors(path)
-    check_cell(path, metadata, job)
+    check_cell(path, metadata, identity)
     kinds: dict[str, dict[Any, Tensor]] = {"rows": {}, "sketch": {}}
     for name, tensor in tensors.items():
         kind, criterion = name.split(".")

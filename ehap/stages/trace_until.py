@@ -1,4 +1,4 @@
-"""The planner that settings.until needs.
+"""Stage trace_until: traces until the channels that would be kept are stable, as settings.until says.
 
 It is apart from ``trace``: an edit of the planner does not rerun traces without ``until``.
 """
@@ -7,16 +7,22 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ehap.artifacts.job import Job
 from ehap.curvature.traces import TracePlanner
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, sensitivity
 from ehap.settings import Prune, Trace
-from ehap.stages.trace import PlannerOf
+from ehap.stages.trace import PlannerOf, write_traces
+
+
+def run(job: Job[Trace]) -> None:
+    """Write traces and standard errors, with as many samples as a stable plan needs."""
+    write_traces(job, planner_of(job.settings))
 
 
 def planner_of(settings: Trace) -> PlannerOf:
-    """Return the function from a network to the function from its traces to the channels that would be kept."""
+    """Return a function from a network to a second one, from its traces to the channels that would be kept."""
     assert settings.until is not None
     budget = Prune(criterion="trace", params=settings.until.params)
 

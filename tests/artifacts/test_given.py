@@ -20,13 +20,13 @@ from ehap.artifacts.dense import load_dense
 from ehap.errors import CheckpointError
 from ehap.evaluation import accuracy
 from ehap.models import build_model
-from ehap.records import Job
-from ehap.settings import Machine, Pretrain
+from ehap.records import Identity
+from ehap.settings import Pretrain
 from ehap.stages import pretrain
-from tests.stages.conftest import write_images
+from tests.jobs import job_of, recorded, write_images
 
-JOB = Job(stage="pretrain", dataset="digits", model="resnet20", seed=0)
-OUTPUTS = ("checkpoint", "history", "record")
+CELL = Identity(stage="pretrain", dataset="digits", model="resnet20", seed=0)
+OUTPUTS = "checkpoint history record"
 State = dict[str, Tensor]
 BESIDE = (
     numpy.float64(91.2),
@@ -57,8 +57,8 @@ def _run(folder: Path, weights: Path, epochs: int = 0) -> None:
     if not (folder / "data").exists():
         write_images(folder / "data", 20, 20)
     settings = Pretrain(epochs=epochs, learning_rate=0.1, batch_size=10, weights=str(weights))
-    files = {name: folder / name for name in OUTPUTS}
-    pretrain.run(folder / "data", **files, job=JOB, settings=settings, machine=Machine(device="cpu"), weights=weights)
+    inputs = {"data": folder / "data", "weights": weights}
+    pretrain.run(job_of(folder, settings, CELL, inputs, OUTPUTS))
 
 
 @pytest.fixture
@@ -102,21 +102,21 @@ def test_weights_of_every_form_become_the_dense_network_as_they_are(
 ) -> None:
     save(dict(network.state_dict()), tmp_path / "mine")
     _run(tmp_path, tmp_path / "mine")
-    found = load_dense(tmp_path / "checkpoint", JOB).state_dict()
+    found = load_dense(tmp_path / "checkpoint", CELL).state_dict()
     assert all(
         torch.equal(tensor, found[name]) for name, tensor in network.state_dict().items() if "num_batches" not in name
     )
     record = json.loads((tmp_path / "record").read_text())
     assert record["settings"]["weights"] == str(tmp_path / "mine")
-    data = load_data(tmp_path / "data", JOB, torch.device("cpu"))
-    assert record["values"]["accuracy"]["value"] == accuracy(network, data.test, data.info)
+    data = load_data(job_of(tmp_path, None, CELL, "data"), torch.device("cpu"))
+    assert recorded(tmp_path / "record")["accuracy"] == accuracy(network, data.test, data.info)
     assert len((tmp_path / "history").read_text().splitlines()) == 1
 
 
 def test_training_goes_on_from_them(tmp_path: Path, network: nn.Module) -> None:
     torch.save(network.state_dict(), tmp_path / "mine")
     _run(tmp_path, tmp_path / "mine", epochs=1)
-    trained = load_dense(tmp_path / "checkpoint", JOB).fc.weight
+    trained = load_dense(tmp_path / "checkpoint", CELL).fc.weight
     new = build_model("resnet20", 10, seed=0).fc.weight
     assert 0 < (trained - network.fc.weight).norm() < (trained - new).norm()
 
@@ -152,7 +152,7 @@ def _without(state: State) -> State:
         (lambda state: dict(enumerate(state.values())), "a state dict, name to tensor, got a mapping with the keys 0"),
         (
             lambda state: {"model": state, "history": defaultdict(list, accuracy=[91.2])},
-            "loading it could run code, for it holds collections.defaultdict, of a whole network or beside one; save",
+            "loading it could run code: it holds collections.defaultdict, of a whole network or beside one; save",
         ),
         (lambda _: build_model, "it holds ehap.models.registry.build_model, of a whole network or beside one"),
         (lambda state: {"model": state, "best": Fraction(1, 2)}, "it holds fractions.Fraction, of a whole network"),
@@ -187,7 +187,7 @@ def test_a_file_of_another_version_of_numpy_loads(tmp_path: Path, network: nn.Mo
             assert not name.endswith("data.pkl") or b"numpy._core.multiarray" in content
             mine.writestr(name, content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     _run(tmp_path, tmp_path / "mine")
-    assert load_dense(tmp_path / "checkpoint", JOB).fc.weight.equal(network.fc.weight)
+    assert load_dense(tmp_path / "checkpoint", CELL).fc.weight.equal(network.fc.weight)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -197,7 +197,6 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_weights_that_the_settings_name_are_not_left_out(tmp_path: Path) -> None:
     write_images(tmp_path / "data", 20, 20)
-    files = {name: tmp_path / name for name in OUTPUTS}
     settings = Pretrain(epochs=1, learning_rate=0.1, weights="mine.pth")
-    with pytest.raises(CheckpointError, match=r"pretrain.weights says mine.pth; give --weights, too"):
-        pretrain.run(tmp_path / "data", **files, job=JOB, settings=settings, machine=Machine(device="cpu"))
+    with pytest.raises(CheckpointError, match=r"pretrain.weights says mine.pth; give --input weights=PATH, too"):
+        pretrain.run(job_of(tmp_path, settings, CELL, "data", OUTPUTS))

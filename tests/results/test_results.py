@@ -9,7 +9,7 @@ from ehap.data import DATASETS
 from ehap.errors import DataError
 from ehap.evaluation import parameters
 from ehap.models import build_model
-from ehap.stages.tables import run
+from ehap.stages.tables import write_tables
 from ehap.results.render import number
 from tests.results.conftest import evaluated, only_row, record
 
@@ -213,7 +213,7 @@ def test_a_run_of_which_nothing_is_evaluated_yet_has_tables_of_what_there_is(tmp
     assessed = record(tmp_path, "a", {"pruned_accuracy": (12.0, "percent")}, stage="evaluate_unrecovered", **where)
     trained = record(tmp_path, "t", {"accuracy": (90.0, "percent")}, stage="finetune", **where)
     folder = tmp_path / "tables"
-    run([assessed, trained], CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", folder)
+    write_tables([assessed, trained], CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", folder)
     assert "No network has been evaluated yet" in (folder / "overview.md").read_text()
     assert "| hap      | 12.00 %" in (folder / "comparison.md").read_text()
     assert json.loads((folder / "summary.json").read_text()) == {}

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ehap.records import Job
+from ehap.records import Identity
 from ehap.settings import Machine, Run
 from ehap.stages import prepare, prune
 from ehap.workflow.configuration import read_run
+from tests.jobs import job_of
 
 ROOT = Path(__file__).parents[2]
 CELL = "digits/resnet20/seed0"
@@ -67,17 +68,20 @@ class Place:
         self._prepare(read_run(self.config))
 
     def _prepare(self, run: Run) -> None:
-        data = self.folder / "results/small/prepare/digits/data.safetensors"
-        job = Job(stage="prepare", dataset="digits")
-        prepare.run(data, data.with_name("record.json"), job, run.prepare("digits"), Machine())
+        folder = self.folder / "results/small/prepare/digits"
+        outputs = {"data": folder / "data.safetensors", "record": folder / "record.json"}
+        cell = Identity(stage="prepare", dataset="digits")
+        prepare.run(job_of(folder, run.prepare("digits"), cell, outputs=outputs, machine=Machine()))
 
     def make_pruned(self) -> None:
         """Prune the dense network, so that fine-tuning can begin."""
-        results, job = self.folder / "results/small", Job(stage="prune", dataset="digits", model="resnet20")
+        results, cell = self.folder / "results/small", Identity(stage="prune", dataset="digits", model="resnet20")
         settings = read_run(self.config).prune("digits", "resnet20", "random")
-        pruned = results / "prune" / CELL / "random"
-        files = pruned / "plan.json", pruned / "model.safetensors", pruned / "record.json"
-        prune.run(results / "pretrain" / CELL / "model.safetensors", None, *files, job, settings, Machine())
+        folder = results / "prune" / CELL / "random"
+        files = {"plan": "plan.json", "pruned": "model.safetensors", "record": "record.json"}
+        outputs = {name: folder / file for name, file in files.items()}
+        inputs = {"checkpoint": results / "pretrain" / CELL / "model.safetensors"}
+        prune.run(job_of(folder, settings, cell, inputs, outputs, machine=Machine()))
 
     def start(self, *options: str) -> "subprocess.Popen[str]":
         """Start a session in the folder."""

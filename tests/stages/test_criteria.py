@@ -14,12 +14,13 @@ from ehap.graph.layers import layer_weights
 from ehap.models import build_model
 from ehap.pruning import magnitude, random_scores, sensitivity
 from ehap.pruning.criteria import OF_CURVATURE, OF_NETWORK, scores_from
-from ehap.records import Job, write_tensors
-from ehap.settings import Machine, Prune
+from ehap.records import Identity, write_tensors
+from ehap.settings import Prune
 from ehap.settings.criteria import CRITERIA, FROM_CURVATURE, Criterion
 from ehap.stages import prune
+from tests.jobs import job_of
 
-JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=3, method="m", curvature="exact")
+CELL = Identity(stage="prune", dataset="digits", model="resnet20", seed=3, method="m", curvature="exact")
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +28,22 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A dense network, and scores of every criterion that needs a curvature: each prefers other channels."""
     folder = tmp_path_factory.mktemp("criteria")
     network = build_model("resnet20", 10, seed=3)
-    save_model(folder / "dense", network, architecture(JOB, None))
+    save_model(folder / "dense", network, architecture(CELL, None))
     generator = torch.Generator().manual_seed(0)
     scores = {
         f"{criterion}.{layer}": torch.rand(len(weight), generator=generator, dtype=torch.float64)
         for criterion in FROM_CURVATURE
         for layer, weight in layer_weights(network).items()
     }
-    write_tensors(folder / "traces", scores, {**architecture(JOB, None), "curvature": "exact"})
+    write_tensors(folder / "traces", scores, {**architecture(CELL, None), "curvature": "exact"})
     former = {f"{name}.weight": tensor for name, tensor in scores.items()}
-    write_tensors(folder / "former", former, {**architecture(JOB, None), "curvature": "exact"})
+    write_tensors(folder / "former", former, {**architecture(CELL, None), "curvature": "exact"})
     return {name: folder / name for name in ("dense", "traces", "former")}
 
 
 def _kept(files: dict[str, Path], folder: Path, settings: Prune) -> dict[str, list[int]]:
-    outputs = folder / "plan", folder / "pruned", folder / "record"
-    prune.run(files["dense"], files["traces"], *outputs, JOB, settings, Machine(device="cpu"))
+    inputs = {"checkpoint": files["dense"], "traces": files["traces"]}
+    prune.run(job_of(folder, settings, CELL, inputs, "plan pruned record"))
     kept: dict[str, list[int]] = json.loads((folder / "plan").read_text())["kept"]
     return kept
 
@@ -66,7 +67,8 @@ def test_the_scores_are_those_of_the_functions() -> None:
         scores = scores_from(network, criterion, found)
         assert all(torch.equal(values, scores[layer]) for layer, values in expected.items())
     for criterion, expected in {"magnitude": magnitude(weights), "random": random_scores(weights, 3)}.items():
-        scores = prune._of_criterion(network, None, JOB, Prune(criterion=criterion, params=0.5))
+        settings = Prune(criterion=criterion, params=0.5)
+        scores = prune._of_criterion(network, job_of(Path(), settings, CELL))
         assert all(torch.equal(values, scores[layer]) for layer, values in expected.items())
 
 
@@ -85,9 +87,9 @@ def test_a_criterion_without_a_function_is_refused_by_its_name(
 
 
 def test_traces_are_read_by_layer_whichever_names_a_file_has(files: dict[str, Path]) -> None:
-    now, former = (read_scores(files[name], JOB, "gate") for name in ("traces", "former"))
+    now, former = (read_scores(files[name], CELL, "gate") for name in ("traces", "former"))
     assert list(now) == list(former)
     assert set(now) == set(layer_weights(build_model("resnet20", 10, seed=3)))
     assert all(torch.equal(now[layer], former[layer]) for layer in now)
     with pytest.raises(CheckpointError, match="there are no scores of criterion other; add it to the criteria"):
-        read_scores(files["traces"], JOB, "other")
+        read_scores(files["traces"], CELL, "other")

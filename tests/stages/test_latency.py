@@ -17,16 +17,15 @@ from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import prune
 from ehap.pruning.padding import expanded, lay_into_, placements
-from ehap.records import Job
+from ehap.records import Identity
 from ehap.results.collect import COLUMNS, collect
 from ehap.results.latency import timed, timed_markdown
-from ehap.settings import Deploy, Latency, Machine, Qat
+from ehap.settings import Deploy, Latency, Qat
 from ehap.stages import deploy, deploy_dense, latency, qat
 from tests.conftest import enliven_
-from tests.stages.conftest import write_images
+from tests.jobs import job_of, write_images
 
-MACHINE = Machine(device="cpu")
-JOB = Job(stage="latency", dataset="digits", model="resnet20", seed=0, method="quarter", scheme="ptq8")
+CELL = Identity(stage="latency", dataset="digits", model="resnet20", seed=0, method="quarter", scheme="ptq8")
 
 
 def _quarter(dense: torch.nn.Module) -> dict[str, list[int]]:
@@ -53,19 +52,22 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
     dense = build_model("resnet20", 10, seed=0)
     enliven_(dense)
     kept = _quarter(dense)
-    save_model(tmp_path / "dense", dense, architecture(JOB, None))
-    save_model(tmp_path / "pruned", prune(dense, kept), architecture(JOB, kept))
+    save_model(tmp_path / "dense", dense, architecture(CELL, None))
+    save_model(tmp_path / "checkpoint", prune(dense, kept), architecture(CELL, kept))
     settings = Qat(epochs=0, learning_rate=0.1, calibration_images=32)
-    outputs = [tmp_path / name for name in ("weights", "history", "trained")]
-    qat.run(tmp_path / "data", tmp_path / "pruned", *outputs, replace(JOB, stage="qat"), settings, MACHINE)
-    files = [tmp_path / name for name in ("data", "weights", "trained", "model.onnx", "deployed")]
-    deploy.run(*files, replace(JOB, stage="deploy"), Deploy(round_to=16), MACHINE)
-    deploy_dense.run(tmp_path / "dense", tmp_path / "fp32", tmp_path / "int8", JOB, MACHINE)
+    start = {name: tmp_path / name for name in ("data", "checkpoint")}
+    trained = {name: tmp_path / name for name in ("weights", "history")} | {"record": tmp_path / "training"}
+    qat.run(job_of(tmp_path, settings, replace(CELL, stage="qat"), start, trained))
+    outputs = {"onnx": tmp_path / "onnx", "record": tmp_path / "deployed"}
+    deploy.run(job_of(tmp_path, Deploy(round_to=16), replace(CELL, stage="deploy"), "data weights training", outputs))
+    deploy_dense.run(job_of(tmp_path, None, CELL, {"checkpoint": tmp_path / "dense"}, "fp32 int8"))
     for name, in_float in (("fp32", True), ("int8", False)):
         operators = audit((tmp_path / name).read_bytes())
         assert bool(left_in_float(operators)) == in_float
-    names = ("fp32", "int8", "pruned", "model.onnx", "deployed", "record")
-    latency.run(*(tmp_path / name for name in names), JOB, Latency(batches=(1, 3), rounds=3), MACHINE)
+    inputs = {"dense_fp32": tmp_path / "fp32", "dense_int8": tmp_path / "int8"}
+    inputs |= {name: tmp_path / name for name in ("checkpoint", "onnx", "deployed")}
+    job = job_of(tmp_path, Latency(batches=(1, 3), rounds=3), CELL, inputs, "record")
+    latency.run(job)
     record = json.loads((tmp_path / "record").read_text())
     assert record["settings"] == {"batches": [1, 3], "rounds": 3, "threads": 1}
     assert record["device"]
@@ -88,9 +90,8 @@ def test_four_networks_are_timed_and_the_table_says_what_is_slower(tmp_path: Pat
     assert table["accuracy"].notna().all()
     assert table["over_dense_FP32"].tolist() == [values[f"times_as_fast_{batch}.dense_FP32"] for batch in (1, 3)]
 
-    other = replace(JOB, seed=1)
     with pytest.raises(CheckpointError, match="expected weights of resnet20 on digits, seed 1"):
-        latency.run(*(tmp_path / name for name in names), other, Latency(), MACHINE)
+        latency.run(replace(job, identity=replace(CELL, seed=1)))
 
 
 def _timed(runs: list[tuple[int, str, float]], options: dict[int, int] | None = None) -> pandas.DataFrame:

@@ -11,20 +11,20 @@ from ehap.graph import FLOAT
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import magnitude, plan
-from ehap.records import Job
-from ehap.settings import Machine, Prune
+from ehap.records import Identity
+from ehap.settings import Prune
 from ehap.stages import prune
+from tests.jobs import job_of
 
-JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=0, method="l2")
+CELL = Identity(stage="prune", dataset="digits", model="resnet20", seed=0, method="l2")
 
 
 @pytest.mark.parametrize("rule", ["exact", "as_published"])
 def test_the_record_counts_the_channels_in_which_the_two_rules_differ(tmp_path: Path, rule: str) -> None:
     network = build_model("resnet20", 10, seed=0)
-    save_model(tmp_path / "dense", network, architecture(JOB, None))
+    save_model(tmp_path / "checkpoint", network, architecture(CELL, None))
     settings = Prune(criterion="magnitude", prune_ratio=0.8, rule=rule)  # type: ignore[arg-type]  # a literal
-    files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
-    prune.run(*files, JOB, settings, Machine(device="cpu"))
+    prune.run(job_of(tmp_path, settings, CELL, "checkpoint", "plan pruned record"))
     both = [
         plan(network, magnitude(layer_weights(network)), Prune(**asdict(settings) | {"rule": one}), INPUT_SHAPE).kept
         for one in ("exact", "as_published")
@@ -35,9 +35,9 @@ def test_the_record_counts_the_channels_in_which_the_two_rules_differ(tmp_path: 
 
 
 def test_a_budget_has_no_published_rule(tmp_path: Path) -> None:
-    save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
-    files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
-    prune.run(*files, JOB, Prune(criterion="magnitude", params=0.3), Machine(device="cpu"))
+    save_model(tmp_path / "checkpoint", build_model("resnet20", 10, seed=0), architecture(CELL, None))
+    settings = Prune(criterion="magnitude", params=0.3)
+    prune.run(job_of(tmp_path, settings, CELL, "checkpoint", "plan pruned record"))
     assert "published_rule_differs" not in json.loads((tmp_path / "record").read_text())["values"]
 
 
@@ -52,9 +52,8 @@ def test_a_budget_has_no_published_rule(tmp_path: Path) -> None:
 def test_the_record_says_what_was_compared_and_what_is_exempt(
     tmp_path: Path, settings: Prune, pruned: str | None
 ) -> None:
-    save_model(tmp_path / "dense", build_model("resnet20", 10, seed=0), architecture(JOB, None))
-    files = (tmp_path / "dense", None, tmp_path / "plan", tmp_path / "pruned", tmp_path / "record")
-    prune.run(*files, JOB, settings, Machine(device="cpu"))
+    save_model(tmp_path / "checkpoint", build_model("resnet20", 10, seed=0), architecture(CELL, None))
+    prune.run(job_of(tmp_path, settings, CELL, "checkpoint", "plan pruned record"))
     proofs = json.loads((tmp_path / "record").read_text())["proofs"]
     assert proofs["graph"]["difference"] < FLOAT
     assert proofs["graph"]["images"] == 2

@@ -1,28 +1,28 @@
 """Pruning in rounds: what each round is scored on, how far it goes, and where a broken run goes on."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.job import Job
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Scores, plan, prune, random_scores
 from ehap.pruning.plan import PruningPlan
-from ehap.records import Job
-from ehap.settings import Machine, Prune, Trace
+from ehap.records import Identity
+from ehap.settings import Prune, Trace
 from ehap.settings.prune import Rounds
 from ehap.stages import prune_rounds as rounds
 from ehap.training import recalibrate_
-from tests.stages.conftest import write_images
+from tests.jobs import job_of, write_images
 
-JOB = Job(stage="prune", dataset="digits", model="resnet20", seed=0, method="gates")
+CELL = Identity(stage="prune", dataset="digits", model="resnet20", seed=0, method="gates")
 CPU = torch.device("cpu")
-MACHINE = Machine(device="cpu")
 SETTINGS = Rounds(
     prune=Prune(criterion="gate", params=0.2, rounds=4),
     trace=Trace(estimator="exact", criteria=("gate",), batch_size=8),
@@ -30,9 +30,10 @@ SETTINGS = Rounds(
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def job(tmp_path: Path) -> Job[Rounds]:
+    """The job of a cell, its states in a folder."""
     write_images(tmp_path / "data", 20, 20)
-    return tmp_path / "data"
+    return job_of(tmp_path, SETTINGS, CELL, "data", states=tmp_path / "states")
 
 
 @pytest.mark.parametrize(
@@ -53,13 +54,13 @@ def test_each_round_leaves_the_same_share_of_what_the_one_before_has_left(
     assert all((one.rounds, one.with_magnitude) == (1, False) for one in each)
 
 
-def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_zero(data: Path) -> None:
-    network, images = build_model("resnet20", 10, seed=0), load_data(data, JOB, CPU)
+def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_zero(job: Job[Rounds]) -> None:
+    network, images = build_model("resnet20", 10, seed=0), load_data(job, CPU)
     chosen = plan(network, random_scores(layer_weights(network), 0), Prune(criterion="random", params=0.4), INPUT_SHAPE)
-    found = rounds.scored(network, chosen, images, JOB, SETTINGS, CPU)
+    found = rounds.scored(network, chosen, images, job, CPU)
     smaller = prune(network, chosen)
-    recalibrate_(smaller, images.train[0], images.info, 2048, JOB.seed)
-    batch = hessian_batch(*images.train, images.info, 8, JOB.seed)
+    recalibrate_(smaller, images.train[0], images.info, 2048, CELL.seed)
+    batch = hessian_batch(*images.train, images.info, 8, CELL.seed)
     wanted = channel_scores(smaller, *batch, "gate")["gate"]
     for layer, kept in chosen.kept.items():
         if layer in wanted:
@@ -70,27 +71,27 @@ def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_
 
 
 def test_a_broken_run_goes_on_after_its_last_round_to_the_same_plan(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job[Rounds], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = build_model("resnet20", 10, seed=0)
     scores, done = random_scores(layer_weights(network), 0), []
 
-    def scored(_: object, chosen: PruningPlan, __: Data, job: Job, *___: object) -> Scores:
+    def scored(_: object, chosen: PruningPlan, __: Data, job: Job[Rounds], ___: object) -> Scores:
         done.append(sum(map(len, chosen.kept.values())))
         if len(done) == 3:
             raise KeyboardInterrupt
-        return random_scores(layer_weights(network), len(chosen.kept["conv1"]) + job.seed)
+        return random_scores(layer_weights(network), len(chosen.kept["conv1"]) + job.identity.seed)
 
     monkeypatch.setattr(rounds, "scored", scored)
-    whole = rounds.planning(data, [data], JOB, SETTINGS, MACHINE)
+    stateless = rounds.planning(replace(job, states=None))
     with pytest.raises(KeyboardInterrupt):
-        whole.plan(network, scores)
-    unbroken = rounds.planning(data, [data], JOB, SETTINGS, MACHINE).plan(network, scores)
+        stateless.plan(network, scores)
+    unbroken = stateless.plan(network, scores)
     assert unbroken.parameters <= 0.2 * unbroken.dense_parameters
     done.clear()
     with pytest.raises(KeyboardInterrupt):
-        rounds.planning(data, [data], JOB, SETTINGS, MACHINE, tmp_path / "states").plan(network, scores)
-    again = rounds.planning(data, [data], JOB, SETTINGS, MACHINE, tmp_path / "states").plan(network, scores)
+        rounds.planning(job).plan(network, scores)
+    again = rounds.planning(job).plan(network, scores)
     assert len(done) == 4  # the third was asked for twice, the first two once
     assert done[2] == done[3]
     assert asdict(again) == asdict(unbroken)

@@ -15,15 +15,13 @@ from ehap.graph.layers import layer_weights
 from ehap.models import build_model
 from ehap.pruning import prune
 from ehap.quantization import SimulatedNetwork
-from ehap.records import Job, read_tensors
+from ehap.records import Identity, read_tensors
 from ehap.results.collect import collect
 from ehap.results.deployment import deployed, deployed_markdown
-from ehap.settings import Deploy, Machine, Qat
+from ehap.settings import Deploy, Qat
 from ehap.stages import deploy, evaluate, qat
 from tests.conftest import enliven_
-from tests.stages.conftest import write_images
-
-MACHINE = Machine(device="cpu")
+from tests.jobs import job_of, recorded, write_images
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +34,35 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     kept = {
         name: list(range(0, len(weight), 4 if "conv" in name else 1)) for name, weight in layer_weights(dense).items()
     }
-    save_model(folder / "checkpoint", prune(dense, kept), architecture(_job("none"), kept))
+    save_model(folder / "checkpoint", prune(dense, kept), architecture(_cell("none"), kept))
     return {name: folder / name for name in ("data", "checkpoint")}
 
 
-def _job(scheme: str) -> Job:
-    return Job(stage="qat", dataset="digits", model="resnet20", seed=0, method="quarter", scheme=scheme)
+def _cell(scheme: str) -> Identity:
+    return Identity(stage="qat", dataset="digits", model="resnet20", seed=0, method="quarter", scheme=scheme)
 
 
 def _quantized(inputs: dict[str, Path], folder: Path, settings: Qat) -> dict[str, float]:
     """Run qat and evaluate; return the values of both records."""
-    outputs = {name: folder / name for name in ("weights", "history", "record")}
-    qat.run(**inputs, **outputs, job=_job("any"), settings=settings, machine=MACHINE)
-    evaluate.run(inputs["data"], outputs["weights"], outputs["record"], folder / "tested", _job("any"), MACHINE)
-    values: dict[str, float] = {}
-    for name in ("record", "tested"):
-        values |= {key: item["value"] for key, item in json.loads((folder / name).read_text())["values"].items()}
-    return values
+    outputs = {"weights": folder / "weights", "history": folder / "history", "record": folder / "training"}
+    qat.run(job_of(folder, settings, _cell("any"), inputs, outputs))
+    return recorded(folder / "training") | _evaluated(_packed(inputs, folder), folder)
+
+
+def _packed(inputs: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """Return the inputs of the stages that follow qat."""
+    return {"data": inputs["data"], "weights": folder / "weights", "training": folder / "training"}
+
+
+def _evaluated(packed: dict[str, Path], folder: Path, cell: Identity | None = None) -> dict[str, float]:
+    evaluate.run(job_of(folder, None, cell or _cell("any"), packed, {"record": folder / "tested"}))
+    return recorded(folder / "tested")
+
+
+def _deployed(inputs: dict[str, Path], folder: Path, settings: Deploy) -> dict[str, float]:
+    outputs = {"onnx": folder / "model.onnx", "record": folder / "deployed"}
+    deploy.run(job_of(folder, settings, replace(_cell("any"), stage="deploy"), _packed(inputs, folder), outputs))
+    return recorded(folder / "deployed")
 
 
 def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they_say(
@@ -69,10 +79,7 @@ def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they
     count = sum(tensor.numel() for name, tensor in read_tensors(inputs["checkpoint"])[0].items() if tensor.dim() > 1)
     assert whole == pytest.approx(count * values["weight_bits"] / 8, abs=len(bits))
     assert values["file_size"] < values["published_size"] / 3
-    onnx, record = tmp_path / "model.onnx", tmp_path / "deployed"
-    paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", onnx, record)
-    deploy.run(*paths, _job("any"), Deploy(inductor=True), MACHINE)
-    found = {key: item["value"] for key, item in json.loads(record.read_text())["values"].items()}
+    found = _deployed(inputs, tmp_path, Deploy(inductor=True))
     assert found["simulated_accuracy"] == pytest.approx(values["accuracy"], abs=5)  # one of 20 images
     assert found["mismatches"] <= 1
     assert 0 < found["onnx_difference"] < 0.02
@@ -88,8 +95,7 @@ def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _quantized(inputs, tmp_path, Qat(epochs=0, learning_rate=0.1, calibration_images=32))
-    paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", tmp_path / "model.onnx", tmp_path / "deployed")
-    plain, job = deploy.to_onnx, replace(_job("any"), stage="deploy")
+    plain = deploy.to_onnx
 
     def behind(*nodes: onnx.NodeProto) -> Callable[[SimulatedNetwork, tuple[int, int, int]], bytes]:
         def made(network: SimulatedNetwork, shape: tuple[int, int, int]) -> bytes:
@@ -104,20 +110,20 @@ def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in
     same = onnx.helper.make_node("PRelu", ["sums", "one"], ["logits"])  # of slope 1 it gives what it gets
     monkeypatch.setattr(deploy, "to_onnx", behind(slope, same))
     with pytest.raises(ArchitectureError, match=r"stay in floating point: {'PRelu': 1}; where that is meant"):
-        deploy.run(*paths, job, Deploy(), MACHINE)
+        _deployed(inputs, tmp_path, Deploy())
     assert not (tmp_path / "model.onnx").exists()
-    deploy.run(*paths, job, Deploy(float_operators=("PRelu",)), MACHINE)
+    _deployed(inputs, tmp_path, Deploy(float_operators=("PRelu",)))
     values, settings = collect([tmp_path / "deployed"])
     assert settings.set_index("setting")["value"]["float_operators"] == ["PRelu"]
     assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[1, "PRelu"]]
     assert "| PRelu " in deployed_markdown(deployed(values))
     monkeypatch.setattr(deploy, "to_onnx", behind(onnx.helper.make_node("Softmax", ["sums"], ["logits"])))
     with pytest.raises(MismatchError, match="the ONNX file and the simulated network, on test images, give different"):
-        deploy.run(*paths, job, Deploy(float_operators=("Softmax",)), MACHINE)
+        _deployed(inputs, tmp_path, Deploy(float_operators=("Softmax",)))
     monkeypatch.undo()
     with pytest.raises(ArchitectureError, match="got PRelu, of which there is none"):
-        deploy.run(*paths, job, Deploy(float_operators=("PRelu",)), MACHINE)
-    deploy.run(*paths, job, Deploy(), MACHINE)
+        _deployed(inputs, tmp_path, Deploy(float_operators=("PRelu",)))
+    _deployed(inputs, tmp_path, Deploy())
     values, _ = collect([tmp_path / "deployed"])
     assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[0, ""]]
     assert "in float" not in deployed_markdown(deployed(values)).partition("Accuracy")[0]
@@ -128,18 +134,17 @@ def test_a_file_and_the_record_of_another_scheme_are_refused(inputs: dict[str, P
     for bits, folder in folders.items():
         folder.mkdir()
         _quantized(inputs, folder, Qat(epochs=0, learning_rate=0.1, calibration_images=32, bits=bits))
-    mixed_up = (inputs["data"], folders[4] / "weights", folders[8] / "record", tmp_path / "tested")
+    mixed_up = _packed(inputs, folders[4]) | {"training": folders[8] / "training"}
     with pytest.raises(CheckpointError, match=r"expected integers of scheme any, 8 bits, .*got those of scheme any, 4"):
-        evaluate.run(*mixed_up, _job("any"), MACHINE)
-    same = (inputs["data"], folders[4] / "weights", folders[4] / "record", tmp_path / "tested")
+        _evaluated(mixed_up, tmp_path)
+    same = _packed(inputs, folders[4])
     with pytest.raises(CheckpointError, match=r"expected integers of scheme qat4, 4 bits, .*got those of scheme any"):
-        evaluate.run(*same, _job("qat4"), MACHINE)
-    other = Job(stage="qat", dataset="digits", model="resnet20", seed=0, method="half", scheme="any")
+        _evaluated(same, tmp_path, _cell("qat4"))
     with pytest.raises(CheckpointError, match="expected integers of method half, got those of method quarter"):
-        evaluate.run(*same, other, MACHINE)
-    plain = (inputs["data"], inputs["checkpoint"], folders[8] / "record", tmp_path / "tested")
+        _evaluated(same, tmp_path, replace(_cell("any"), method="half"))
+    plain = _packed(inputs, folders[8]) | {"weights": inputs["checkpoint"]}
     with pytest.raises(CheckpointError, match=r"got those of scheme None, None bits"):
-        evaluate.run(*plain, _job("any"), MACHINE)
+        _evaluated(plain, tmp_path)
 
 
 @pytest.mark.parametrize(("last", "best", "expected"), [(90.0, 90.0, None), (80.0, 90.0, 90.0), (0.0, 1.0, None)])
@@ -150,17 +155,15 @@ def test_the_best_epoch_is_never_below_the_packed_network(
     settings = Qat(epochs=0, learning_rate=0.1, calibration_images=32)
     measured = _quantized(inputs, tmp_path, settings)["accuracy"]
     assert 1 < measured < 90
-    record = json.loads((tmp_path / "record").read_text())
+    record = json.loads((tmp_path / "training").read_text())
     record["values"] |= {
         "accuracy": {"value": last, "unit": "percent"},
         "best_accuracy": {"value": best, "unit": "percent"},
     }
-    (tmp_path / "record").write_text(json.dumps(record))
-    paths = (inputs["data"], tmp_path / "weights", tmp_path / "record", tmp_path / "tested")
-    evaluate.run(*paths, _job("any"), MACHINE)
-    values = json.loads((tmp_path / "tested").read_text())["values"]
-    assert values["accuracy"]["value"] == measured
-    assert values["best_accuracy"]["value"] == (measured if expected is None else expected)
+    (tmp_path / "training").write_text(json.dumps(record))
+    values = _evaluated(_packed(inputs, tmp_path), tmp_path)
+    assert values["accuracy"] == measured
+    assert values["best_accuracy"] == (measured if expected is None else expected)
 
 
 def test_with_live_norms_the_statistics_of_every_training_move_and_the_file_is_like_any_other(
@@ -171,7 +174,7 @@ def test_with_live_norms_the_statistics_of_every_training_move_and_the_file_is_l
         folder.mkdir()
         settings = Qat(epochs=2, learning_rate=0.01, batch_size=16, calibration_images=32, norms=norms)
         values = _quantized(inputs, folder, settings)
-        trained = json.loads((folder / "record").read_text())
+        trained = json.loads((folder / "training").read_text())
         assert trained["settings"]["norms"] == norms
         assert values["accuracy"] == pytest.approx(trained["values"]["accuracy"]["value"], abs=5)  # one of 20 images
     frozen, live = ((tmp_path / norms / "weights") for norms in ("frozen", "live"))

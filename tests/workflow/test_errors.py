@@ -99,8 +99,10 @@ def test_the_papers_grid_is_listed_without_importing_torch(folder: Path) -> None
 def test_a_script_explains_itself(folder: Path) -> None:
     script = [sys.executable, str(ROOT / "workflow_scripts/pretrain.py")]
     usage = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True).stdout
-    assert "--checkpoint PATH" in usage
-    required = ["--data", "a", "--checkpoint", "b", "--history", "c", "--record", "d", "--dataset", "digits"]
+    assert "Train one dense network." in usage
+    assert "names: checkpoint, history, record" in " ".join(usage.split())
+    files = ["--input", "data=a", "--output", "checkpoint=b", "--output", "history=c", "--output", "record=d"]
+    required = [*files, "--dataset", "digits"]
     for settings, message in (('{"epochs": 1}', "pretrain: missing learning_rate"), ("{", "--settings: expected JSON")):
         result = subprocess.run(
             [*script, *required, "--settings", settings], capture_output=True, text=True, check=False

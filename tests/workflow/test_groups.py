@@ -29,7 +29,7 @@ def test_a_training_that_has_ended_outlives_the_evaluation_behind_it_in_its_job(
     project = copied_with_environment(tmp_path / "a user's grid")
     write_config(project, copy.deepcopy(SMALL) | {"machine": {"device": "auto"}})
     script = project / "workflow_scripts/evaluate.py"
-    script.write_text(script.read_text().replace("args = ", f"from pathlib import Path\n{FAILS_ONCE}\nargs = ", 1))
+    script.write_text(script.read_text().replace("execute(", f"from pathlib import Path\n{FAILS_ONCE}\nexecute(", 1))
     loop = project / "ehap/training/loop.py"
     begin = "    run = _Run("
     assert begin in loop.read_text()

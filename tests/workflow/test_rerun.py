@@ -99,7 +99,7 @@ def test_code_edited_while_a_run_is_under_way_is_refused_by_the_jobs_that_would_
     log.unlink()
     with _started(project) as run:
         _wait_for(lambda: _said(log, "epoch 2:"))
-        script.write_text(before.replace("def _work()", "import json\n\n\ndef _work()"))
+        script.write_text(before.replace("def _work(", "import json\n\n\ndef _work("))
         said, _ = run.communicate()
     assert run.returncode != 0
     assert "error: the code has been edited since this run began" in said

@@ -408,10 +408,11 @@ def test_the_same_cell_twice_gives_identical_weights(finished: Path, tmp_path: P
 
 def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path) -> None:
     weights = finished / f"results/small/pretrain/{CELL}/model.safetensors"
-    files = ["--plan", "plan.json", "--pruned", "pruned.safetensors", "--record", "record.json"]
+    files = ["--input", f"checkpoint={weights}", "--output", "plan=plan.json", "--output", "pruned=pruned.safetensors"]
+    files += ["--output", "record=record.json"]
     cell = ["--dataset", "digits", "--model", "resnet32", "--method", "random"]
     settings = ["--settings", '{"criterion": "random", "params": 0.3}']
-    script = [sys.executable, str(ROOT / "workflow_scripts/prune.py"), "--checkpoint", str(weights)]
+    script = [sys.executable, str(ROOT / "workflow_scripts/prune.py")]
     result = subprocess.run(
         [*script, *files, *cell, *settings], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from ehap.errors import DataError
@@ -23,18 +24,21 @@ from ehap.errors import DataError
 HERE = Path(__file__).parents[2]
 
 
-def run(args, constant):
-    first = str(args.outputs[0])
+def run(job, constant):
+    outputs = job.output_files()
+    first = str(outputs[0])
     note("begun", first)
-    order("start", args.outputs)
-    read = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in args.inputs}
-    order("read", args.outputs)
-    text = json.dumps([Path(first).parts, constant, args.plain_settings, read])
-    for path in args.outputs:
+    order("start", outputs)
+    there = [path for path in job.input_files() if path.exists()]  # the page's may be missing
+    read = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
+    order("read", outputs)
+    settings = None if job.settings is None else asdict(job.settings)
+    text = json.dumps([Path(first).parts, constant, settings, read])
+    for path in outputs:
         if not path.name.endswith("sources.json"):
             write(path, hashlib.sha256(f"{path} {text}".encode()).hexdigest())
-    note("made", first, hashlib.sha256(f"{args.code} {text}".encode()).hexdigest())
-    order("written", args.outputs)
+    note("made", first, hashlib.sha256(f"{job.identity.code} {text}".encode()).hexdigest())
+    order("written", outputs)
 
 
 def write(path, digest):
@@ -75,15 +79,9 @@ from ehap.stages.stub import run as made
 CONSTANT = 0
 
 
-def run(args):
-    made(args, CONSTANT)
+def run(job):
+    made(job, CONSTANT)
 '''
-WORK = """def _work() -> None:
-    from ehap.stages import {stage}
-
-{kept}    {stage}.run(args)
-"""
-KEPT = "check_made_from"
 NOTED = """
 if workflow.is_main_process:
     import os
@@ -98,11 +96,11 @@ STAGES = (
 
 
 def without_torch(text: str) -> str:
-    """Return what scripts need of ehap/records.py: the class Job."""
-    (job,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Job"]
+    """Return the part of ehap/records.py that jobs of stubs need: the class Identity."""
+    (identity,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Identity"]
     lines = text.splitlines(keepends=True)
-    code = "".join(lines[job.decorator_list[0].lineno - 1 : job.end_lineno])
-    return f"import time\nfrom dataclasses import dataclass, field\n\n\n{code}"
+    code = "".join(lines[identity.decorator_list[0].lineno - 1 : identity.end_lineno])
+    return f"import time\nfrom dataclasses import dataclass, field\n\n\n{code}\n\nProof = Value = write_record = None\n"
 
 
 def make_template(folder: Path) -> None:
@@ -110,8 +108,6 @@ def make_template(folder: Path) -> None:
     folder.mkdir(parents=True)
     copy_project(folder)
     for stage in STAGES:
-        script = folder / f"workflow_scripts/{stage}.py"
-        script.write_text(stub_script(script.read_text(), stage))
         (folder / f"ehap/stages/{stage}.py").write_text(STAGE)
     (folder / "ehap/stages/stub.py").write_text(STUB)
     records = folder / "ehap/records.py"
@@ -127,12 +123,3 @@ def make_template(folder: Path) -> None:
     run_in(folder, *GIT, "init", "--quiet")
     run_in(folder, *DVC, "init", "--quiet")
     run_in(folder, *DVC, "remote", "add", "--default", "shared", "../remote")
-
-
-def stub_script(text: str, stage: str) -> str:
-    """Return a script's text with the stub in the place of its work; checks of its own stay."""
-    lines = text.splitlines(keepends=True)
-    (work,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == "_work"]
-    body = lines[work.lineno - 1 : work.end_lineno]
-    kept = "".join(line for line in body if KEPT in line)
-    return "".join([*lines[: work.lineno - 1], WORK.format(stage=stage, kept=kept), *lines[work.end_lineno :]])
