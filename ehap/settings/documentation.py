@@ -11,16 +11,17 @@ from typing import Any
 from ehap.errors import SettingsError
 from ehap.settings.build import KINDS_IN_WORDS
 from ehap.settings.machine import Machine
-from ehap.settings.names import STAGES, Grid
+from ehap.settings.names import CHOICES, Grid
 from ehap.settings.prune import Rounds
-from ehap.settings.run import AlsoRead, Tables
+from ehap.settings.stages import SETTINGS
+from ehap.settings.tables import AlsoRead, Tables
 from ehap.settings.trace import Until
 
 BLOCKS: dict[str, type] = {
     "grid": Grid,
     "machine": Machine,
     "also_read": AlsoRead,
-    **STAGES,
+    **SETTINGS,
     "until": Until,
     "rounds": Rounds,
     "tables": Tables,
@@ -61,7 +62,10 @@ def section(name: str, kind: type) -> str:
         what = "no line in the docstring says what it means" if wrong in fields else "there is no such setting"
         raise SettingsError(f"{kind.__name__}.{wrong}: {what}; mend the docstring of {kind.__name__}.")
     hints = typing.get_type_hints(kind)
-    rows = [(f"`{key}`", _type(hints[key]), _default(field), meanings[key]) for key, field in fields.items()]
+    kinds = {key: _type(hints[key]) for key in fields}
+    if issubclass(kind, Grid):
+        kinds |= {key: "list of: " + ", ".join(f"`{name}`" for name in names) for key, names in CHOICES.items()}
+    rows = [(f"`{key}`", kinds[key], _default(field), meanings[key]) for key, field in fields.items()]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     summary = " ".join(_summary(each) for each in family)
     return "\n".join(

@@ -7,31 +7,38 @@ from typing import Any
 
 from ehap.errors import SettingsError
 from ehap.settings.build import check_keys, mapping_at, unknown
-from ehap.settings.deploy import Deploy
-from ehap.settings.latency import Latency
-from ehap.settings.prepare import Prepare
-from ehap.settings.prune import FROM_CURVATURE, Prune
+from ehap.settings.prune import FROM_CURVATURE
 from ehap.settings.qat import Qat
-from ehap.settings.reconstruct import Reconstruct
+from ehap.settings.stages import CATALOG, SETTINGS
 from ehap.settings.trace import Trace
-from ehap.settings.training import Finetune, Pretrain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is known of a model without building it.
+
+    title: In tables and on pages.
+    gflops: Of one image, for 10 classes: a model without records has estimates of time from those of another. None: it
+        has estimates from records of its own only.
+    wide: Whether a GPU holds fewer of its trainings side by side, see ``WIDE_PER_GPU``.
+    """
+
+    title: str
+    gflops: float | None = None
+    wide: bool = False
+
 
 # As a configuration names them, and as tables and pages do.
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
-MODELS = {"resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "wrn28_8": "WRN-28-8"}
-DENSE = "dense"  # the method name under which tables show the network before pruning
-STAGES: dict[str, type] = {
-    "prepare": Prepare,
-    "pretrain": Pretrain,
-    "trace": Trace,
-    "prune": Prune,
-    "reconstruct": Reconstruct,
-    "finetune": Finetune,
-    "qat": Qat,
-    "deploy": Deploy,
-    "latency": Latency,
+NETWORKS = {
+    "resnet20": Model(title="ResNet-20", gflops=0.0816),
+    "resnet32": Model(title="ResNet-32", gflops=0.1382),
+    "resnet56": Model(title="ResNet-56", gflops=0.2515),
+    "wrn28_8": Model(title="WRN-28-8", gflops=6.7202, wide=True),
 }
-OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
+MODELS = {name: model.title for name, model in NETWORKS.items()}
+DENSE = "dense"  # the method name under which tables show the network before pruning
+OF_METHODS = tuple(stage.name for stage in CATALOG if stage.of_methods)
 SEEDS = 2**31
 
 
@@ -39,8 +46,8 @@ SEEDS = 2**31
 class Grid:
     """The points of a run: every combination of the five lists is a cell.
 
-    datasets: Any of cifar10, cifar100 and digits.
-    models: Any of resnet20, resnet32, resnet56 and wrn28_8.
+    datasets: Images to train and test on.
+    models: Networks to prune.
     seeds: Of weights, batches and random vectors, from 0 on.
     methods: Names of blocks under ``methods``.
     schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
@@ -65,6 +72,10 @@ class Order:
     schemes: tuple[str, ...] = ()
 
 
+CHOICES: dict[str, tuple[str, ...]] = {"datasets": tuple(DATASETS), "models": tuple(MODELS)}
+"""What the entries of a list of the grid can be, where the code says it and not the configuration."""
+
+
 def check_names(config: Mapping[str, Any], grid: Grid) -> None:
     """Raise SettingsError where a name of the grid, a block, a selector or a setting is not known."""
     for field in ("datasets", "models", "seeds", "methods"):
@@ -73,8 +84,8 @@ def check_names(config: Mapping[str, Any], grid: Grid) -> None:
     for field, entries in asdict(grid).items():
         if len(set(entries)) < len(entries):
             raise SettingsError(f"grid.{field}: expected each entry once, got {list(entries)}.")
-    _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
-    _check_all("grid.models", grid.models, MODELS, "model")
+    for field, names in CHOICES.items():
+        _check_all(f"grid.{field}", getattr(grid, field), names, field.removesuffix("s"))
     _check_all("grid.methods", grid.methods, mapping_at(config, "methods"), "method")
     _check_all("grid.schemes", grid.schemes, mapping_at(config, "schemes"), "scheme")
     for seed in grid.seeds:
@@ -86,7 +97,7 @@ def check_names(config: Mapping[str, Any], grid: Grid) -> None:
                 raise SettingsError(
                     f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
                 )
-    for stage, kind in STAGES.items():
+    for stage, kind in SETTINGS.items():
         selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
         _check_all(stage, mapping_at(config, stage), selectors, "selector")
         _check_blocks(kind, config, stage)
@@ -102,7 +113,7 @@ def _check_method(config: Mapping[str, Any], method: str, block: Any) -> None:
         raise SettingsError(f"{where}: expected a mapping of settings, got {block!r}.")
     _check_all(where, block, ("curvature", "criterion", *OF_METHODS), "setting")
     for stage in OF_METHODS:
-        check_keys(STAGES[stage], block.get(stage, {}), f"{where}.{stage}")
+        check_keys(SETTINGS[stage], block.get(stage, {}), f"{where}.{stage}")
     if "criterion" in block.get("prune", {}):
         raise SettingsError(f"{where}.prune.criterion: give the criterion in {where} itself.")
     curvature, criterion = block.get("curvature"), block.get("criterion")

@@ -17,12 +17,12 @@ from typing import Any
 
 from ehap.errors import ProvenanceError
 from ehap.runtime.files import sha256_of, write_atomically
+from ehap.workflow.catalog import MAYBE
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
 UNFINISHED = SNAKEMAKE / "incomplete"
 NAME = "provenance.json"
-MAYBE = ("trace", "reconstruct", "quantize", "deploy", "latency", "further")
 NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
 """What differs from machine to machine; no decision rests on it. The command line names local paths."""
 LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that begin with @

@@ -11,7 +11,8 @@ import ehap.settings
 from ehap.errors import SettingsError
 from ehap.settings import Training
 from ehap.settings.documentation import BLOCKS, as_markdown, section
-from ehap.settings.names import Order
+from ehap.settings.names import Model, Order
+from ehap.settings.stages import Stage
 
 PAGE = Path(__file__).parents[2] / "config/SETTINGS.md"
 
@@ -25,7 +26,9 @@ def test_every_kind_of_settings_stands_on_the_page() -> None:
         importlib.import_module(f"ehap.settings.{each.name}") for each in pkgutil.iter_modules(ehap.settings.__path__)
     ]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
-    assert {kind for kind in kinds if dataclasses.is_dataclass(kind)} - {Training, Order} == set(BLOCKS.values())
+    assert {kind for kind in kinds if dataclasses.is_dataclass(kind)} - {Training, Order, Model, Stage} == set(
+        BLOCKS.values()
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
