@@ -9,12 +9,13 @@ import typing
 from typing import Any
 
 from ehap.errors import SettingsError
+from ehap.settings.also_read import AlsoRead
 from ehap.settings.build import KINDS_IN_WORDS
 from ehap.settings.machine import Machine
 from ehap.settings.names import CHOICES, Grid
 from ehap.settings.prune import Rounds
 from ehap.settings.stages import SETTINGS
-from ehap.settings.tables import AlsoRead, Tables
+from ehap.settings.tables import Tables
 from ehap.settings.trace import Until
 
 BLOCKS: dict[str, type] = {

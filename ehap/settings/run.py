@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ehap.errors import SettingsError
+from ehap.settings.also_read import folders
 from ehap.settings.build import build, mapping_at, unknown
 from ehap.settings.deploy import ENGINE_BITS
 from ehap.settings.machine import Machine
@@ -18,7 +19,7 @@ from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.stages import CATALOG, SETTINGS
 from ehap.settings.sweeps import with_sweeps
-from ehap.settings.tables import AlsoRead, Tables
+from ehap.settings.tables import Tables
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
@@ -47,7 +48,7 @@ class Run:
         self.name = _name(config)
         self.machine = build(Machine, config.get("machine", {}), "machine")
         self.grid = build(Grid, config.get("grid", {}), "grid")
-        self.also_read = _folders(config)
+        self.also_read = folders(config)
         check_names(config, self.grid)
         for _ in self._every_setting():
             pass
@@ -270,12 +271,3 @@ def _name(config: Mapping[str, Any]) -> str:
     if not is_name(name):
         raise SettingsError(f"name: expected letters, digits, - and _ (the folder under results/), got {name!r}.")
     return str(name)
-
-
-def _folders(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the folders of other records; a missing one is an error now, not when the tables are made."""
-    folders = build(AlsoRead, {"also_read": config.get("also_read") or ()}, "the configuration").also_read
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise SettingsError(f"also_read: expected a folder of records, but there is none at {folder}.")
-    return folders

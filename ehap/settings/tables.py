@@ -21,13 +21,3 @@ class Tables(Grid):
     deployed: tuple[str, ...] = ()
     timed: tuple[str, ...] = ()
     also_read: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlsoRead:
-    """Records made elsewhere.
-
-    also_read: Folders of the same form as ``results/<run>``, whose records the tables show too, with their device.
-    """
-
-    also_read: tuple[str, ...] = ()

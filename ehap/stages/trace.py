@@ -14,10 +14,11 @@ from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces, partial_traces
 from ehap.curvature.traces import Planner
 from ehap.data import hessian_batch
-from ehap.errors import DataError, DeviceError
+from ehap.errors import DataError
 from ehap.records import Job, Value, read_tensors, write_record, write_tensors
 from ehap.runtime.device import choose_device
 from ehap.settings import Machine, Trace
+from ehap.settings.fp16 import check_fp16
 
 PlannerOf = Callable[[nn.Module], Planner]
 
@@ -102,11 +103,7 @@ def part_path(folder: Path, shard: int, shards: int) -> Path:
 
 def _work(data: Path, checkpoint: Path, job: Job, settings: Trace, machine: Machine) -> _Work:
     device = choose_device(machine.device, machine.threads)
-    if settings.precision == "fp16" and device.type == "cpu" and settings.slow == "refuse":
-        raise DeviceError(
-            f"curvature {job.curvature}: FP16 is some 80 times slower on a CPU; use precision bf16 or estimator exact, "
-            "run on a GPU, or say slow: accept."
-        )
+    check_fp16(settings, job.curvature, device.type == "cpu")
     loaded = load_data(data, job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
     count = len(loaded.train[0])
     if settings.batch_size > count:

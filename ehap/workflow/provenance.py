@@ -6,10 +6,9 @@ output. They do not travel with the outputs, so that a colleague who pulled thes
 output is here and unchanged, and marks what has changed as unfinished.
 """
 
-import base64
 import json
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,14 +17,10 @@ from typing import Any
 from ehap.errors import ProvenanceError
 from ehap.runtime.files import sha256_of, write_atomically
 from ehap.workflow.catalog import MAYBE
+from ehap.workflow.internals import LOCKS, METADATA, OF_THIS_MACHINE, UNFINISHED, check_idle, place_of
+from ehap.workflow.internals import notes as notes_here
 
-SNAKEMAKE = Path(".snakemake")
-METADATA = SNAKEMAKE / "metadata"
-UNFINISHED = SNAKEMAKE / "incomplete"
 NAME = "provenance.json"
-NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
-"""What differs from machine to machine; no decision rests on it. The command line names local paths."""
-LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that begin with @
 
 
 @dataclass(frozen=True)
@@ -56,18 +51,13 @@ def pack(results: Path) -> int:
     Raises:
         ProvenanceError: A run is going on or was killed, or there is nothing to pack.
     """
-    busy = [path for folder in ("locks", "incomplete") for path in (SNAKEMAKE / folder).rglob("*") if path.is_file()]
-    if busy:
-        raise ProvenanceError(
-            "expected no run of Snakemake under way, but its folder holds locks or marks of unfinished outputs; wait "
-            "for it, or, if it was killed, say snakemake --unlock and run it again."
-        )
+    check_idle(LOCKS, UNFINISHED)
     target = results / NAME
     known = json.loads(target.read_text()) if target.exists() else {}
     found = {}
-    for output, path in _notes():
+    for output, path in notes_here():
         if Path(output).is_file() and results in Path(output).parents:
-            note = {key: value for key, value in json.loads(path.read_text()).items() if key not in NOT_OURS}
+            note = {key: value for key, value in json.loads(path.read_text()).items() if key not in OF_THIS_MACHINE}
             found[output] = note | {"sha256": sha256_of(output)}
     found |= {output: note for output, note in known.items() if output not in found and not Path(output).exists()}
     if not found:
@@ -104,13 +94,13 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
     ]
     UNFINISHED.mkdir(parents=True, exist_ok=True)
     for output in changed:
-        _place(METADATA, output).unlink(missing_ok=True)
-        _write(_place(UNFINISHED, output), {"external_jobid": None})
+        place_of(METADATA, output).unlink(missing_ok=True)
+        _write(place_of(UNFINISHED, output), {"external_jobid": None})
     good = {output: note for output, note in notes.items() if output not in changed}
     for output, note in good.items():
-        _place(UNFINISHED, output).unlink(missing_ok=True)
+        place_of(UNFINISHED, output).unlink(missing_ok=True)
         kept = {key: value for key, value in note.items() if key != "sha256"}
-        _write(_place(METADATA, output), kept | {"incomplete": False})
+        _write(place_of(METADATA, output), kept | {"incomplete": False})
     # Snakemake compares checksums only of inputs that are newer than the output, and a checkout may give any time.
     seen = [pair for note in good.values() for pair in (note.get("input_checksums") or {}).items()]
     touched = sorted({path for path, checksum in seen if Path(path).exists() and checksum != f"sha256:{sha256(path)}"})
@@ -118,22 +108,6 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
         os.utime(path, follow_symlinks=False)
     absent = tuple(output for output in good if not Path(output).exists())
     return Restored(len(good), absent, tuple(changed), tuple(touched))
-
-
-def _notes() -> Iterator[tuple[str, Path]]:
-    """Return every output that Snakemake has a note on, with the note's file."""
-    for path in METADATA.rglob("*"):
-        if path.is_file():
-            *folders, last = path.relative_to(METADATA).parts
-            coded = "".join(folder.removeprefix("@") for folder in folders) + last
-            yield base64.urlsafe_b64decode(coded).decode(), path
-
-
-def _place(folder: Path, output: str) -> Path:
-    """Return the file in which Snakemake keeps what it says in ``folder`` about an output."""
-    coded = base64.urlsafe_b64encode(output.encode()).decode()
-    parts = [coded[start : start + LONGEST - 1] for start in range(0, len(coded), LONGEST - 1)]
-    return folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
 
 
 def _write(path: Path, note: dict[str, Any]) -> None:

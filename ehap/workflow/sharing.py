@@ -9,7 +9,8 @@ from ehap.errors import ProvenanceError
 from ehap.workflow.integrity import is_damaged
 from ehap.workflow.objects import Objects, Vouched, dvc, opened
 from ehap.workflow.placing import Aside, place, to_place
-from ehap.workflow.provenance import SNAKEMAKE, pack, restore
+from ehap.workflow.internals import LOCKS, check_idle
+from ehap.workflow.provenance import pack, restore
 
 
 def pull(run: str, remote: str | None = None, force: bool = False) -> int:
@@ -29,7 +30,7 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
     Raises:
         ProvenanceError: A run is under way, there is no such run or remote, or the notes were not pushed.
     """
-    _check_idle()
+    check_idle(LOCKS)
     with opened() as objects:
         objects.check_remote(remote)
         vouched = _fetched(objects, run, remote)
@@ -148,14 +149,6 @@ def _restored(run: str, newer: Iterable[Path]) -> int:
     _say("MISSING: not what was packed; Snakemake makes it anew", map(Path, done.changed))
     _say("newer than what was made from it; Snakemake makes that anew", map(Path, done.touched))
     return int(bool(done.changed))
-
-
-def _check_idle() -> None:
-    if any(path.is_file() for path in (SNAKEMAKE / "locks").rglob("*")):
-        raise ProvenanceError(
-            "expected no run of Snakemake under way, but its folder holds locks; wait for it, or, if it was killed, "
-            "say snakemake --unlock."
-        )
 
 
 def _stage(run: str) -> str:
