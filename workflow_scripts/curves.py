@@ -3,13 +3,13 @@
 from ehap.settings.names import Order
 from ehap.workflow.script import arguments, execute
 
-args = arguments(writes=("picture", "sources"), settings=Order, several=("histories",))
+args = arguments(writes=("picture", "sources"), settings=Order, several=("dense", "finetuned", "quantized"))
 
 
 def _work() -> None:
     from ehap.stages import curves  # only now: torchao starts CUDA, which settles what GPU it sees
 
-    curves.run(args.histories, args.picture, args.job.title())
+    curves.run([*args.dense, *args.finetuned, *args.quantized], args.picture, args.job.title())
 
 
 execute(args, _work)

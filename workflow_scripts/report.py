@@ -9,13 +9,14 @@ from ehap.workflow.script import arguments, execute
 
 own = ArgumentParser(add_help=False, allow_abbrev=False)  # a word that no other stage takes
 own.add_argument("--options", default="", help="of the commands that the page prints, e.g. --configfile FILE")
-options, sys.argv[1:] = own.parse_known_args()
+given = [word.removeprefix("options=") for word in sys.argv if word.startswith("options=")]
+options = own.parse_args([f"--options={given[0] if given else str()}"])
 args = arguments(
     "paper",
     "paper_settings",
     writes=("page", "sources"),
     settings=Tables,
-    several=("further_inputs",),
+    several=("benchmarks", "assets"),
     beside=("results", "measurements"),
 )
 args.inputs += [path for path in page_files(args.results, args.settings) if path.exists()]  # it says what is missing

@@ -1,13 +1,10 @@
 """Compute the Hessian trace of every channel, or merge the parts of it that several jobs have computed."""
 
-from pathlib import Path
-
 from ehap.settings import Trace
 from ehap.workflow.script import arguments, execute
-from ehap.workflow.sources import beside, check_made_from
+from ehap.workflow.sources import check_made_from
 
-args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Trace, several=("parts",))
-args.inputs += [Path(beside(part)) for part in args.parts]
+args = arguments("data", "checkpoint", writes=("traces", "record"), settings=Trace, several=("parts", "notes"))
 
 
 def _work() -> None:

@@ -29,6 +29,28 @@ HOLDERS = ("record", "sources")
 logger = logging.getLogger("ehap")
 
 
+def _stand_in(words: list[str]) -> list[str]:
+    """Return the words of the coming command line as this one takes them; goes with this file."""
+    found: dict[str, list[str]] = {}
+    rest: list[str] = []
+    outputs: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if word not in ("--input", "--output", "--option"):
+            rest.append(word)
+            continue
+        name, _, value = waiting.pop(0).partition("=")
+        if word == "--output":
+            outputs.append(value)
+        found.setdefault(_flag(name), []).append(value)
+    lists = [word for name, values in found.items() for word in (name, *values)]
+    lists = [f"--options={found[name][0]}" if name == "--options" else name for name in lists]
+    if "--options" in found:
+        lists.remove(found["--options"][0])
+    return rest + lists + ["--further-outputs", *outputs]
+
+
 def arguments(
     *reads: str,
     writes: tuple[str, ...],
@@ -68,7 +90,7 @@ def arguments(
     parser.add_argument("--states", type=_path_or_none, metavar="PATH", help="folder for what must outlive a job")
     parser.add_argument("--events", type=_path_or_none, metavar="PATH", help="folder for TensorBoard event files")
     parser.add_argument("--log", type=Path, metavar="PATH", help="write progress there instead of to the terminal")
-    parsed = parser.parse_args()
+    parsed, unknown = parser.parse_known_args(_stand_in(sys.argv[1:]))
     parsed.job = Job(stage=stage, **{name: getattr(parsed, name) for name in CELL})
     given = [getattr(parsed, name) for name in (*reads, *optional)]
     parsed.inputs = [path for path in given if path is not None] + [

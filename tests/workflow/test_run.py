@@ -68,7 +68,7 @@ def test_a_run_says_first_what_it_will_do(finished: Path) -> None:
         ["quantize", "2"],
         ["evaluate", "5"],
     ]
-    assert said.index("To do:") < said.index("rule prepare:")
+    assert said.index("To do:") < said.index(": prepare: read digits")
 
 
 def test_learning_curves_show_every_network_of_the_cell(finished: Path) -> None:
