@@ -76,7 +76,10 @@ def gpu_percent(stage):
 
 def digest(script):
     """Changes when the script, the package code it imports or a pinned library version changes."""
-    return source_digest(SCRIPTS / script, ROOT, ROOT / "envs" / "lock.txt")
+    try:
+        return source_digest(SCRIPTS / script, ROOT, ROOT / "envs" / "lock.txt")
+    except EhapError as error:
+        sys.exit(f"error: {error}")
 
 
 def final_targets():

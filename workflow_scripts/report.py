@@ -10,7 +10,7 @@ from ehap.workflow.script import arguments, execute
 own = ArgumentParser(add_help=False, allow_abbrev=False)  # a word that no other stage takes
 own.add_argument("--options", default="", help="of the commands that the page prints, e.g. --configfile FILE")
 given = [word.removeprefix("options=") for word in sys.argv if word.startswith("options=")]
-options = own.parse_args([f"--options={given[0] if given else str()}"])
+options = own.parse_args([f"--options={given[0] if given else ''}"])
 args = arguments(
     "paper",
     "paper_settings",

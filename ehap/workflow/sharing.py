@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ehap.errors import ProvenanceError
 from ehap.workflow.integrity import is_damaged
+from ehap.workflow.internals import LOCKS, check_idle
 from ehap.workflow.objects import Objects, Vouched, dvc, opened
 from ehap.workflow.placing import Aside, place, to_place
-from ehap.workflow.internals import LOCKS, check_idle
 from ehap.workflow.provenance import pack, restore
 
 
