@@ -98,8 +98,8 @@ def check_names(config: Mapping[str, Any], grid: Grid) -> None:
                     f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
                 )
     for stage, kind in SETTINGS.items():
-        selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
-        _check_all(stage, mapping_at(config, stage), selectors, "selector")
+        known = ("all", *DATASETS) if stage == "prepare" else selectors()
+        _check_all(stage, mapping_at(config, stage), known, "selector")
         _check_blocks(kind, config, stage)
     _check_blocks(Trace, config, "curvatures")
     _check_blocks(Qat, config, "schemes")
@@ -144,5 +144,6 @@ def _check_blocks(kind: type, config: Mapping[str, Any], key: str) -> None:
         check_keys(kind, {} if block is None else block, f"{key}.{name}")
 
 
-def _selectors() -> tuple[str, ...]:
+def selectors() -> tuple[str, ...]:
+    """Return what the block of a stage can hold settings for."""
     return ("all", *DATASETS, *MODELS, *(f"{dataset}/{model}" for dataset, model in product(DATASETS, MODELS)))

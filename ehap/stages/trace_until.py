@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ehap.pruning import Planner, layer_weights, sensitivity
 from ehap.curvature.traces import Planner
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import Planner, layer_weights, sensitivity
 from ehap.settings import Prune, Trace
 from ehap.stages.trace import PlannerOf
 

@@ -24,7 +24,7 @@ def check_followed(path: Path, root: Path) -> None:
         if found:
             line = getattr(node, "lineno", 0)
             raise CodeError(
-                f"{name}, line {line}: {found} hides from the digest what it imports, so that an edit there would rerun "
+                f"{name}, line {line}: {found} hides an import from the digest, so that an edit there would rerun "
                 "nothing; import the module by its full name, as in from ehap.pruning.plan import …"
             )
 

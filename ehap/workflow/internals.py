@@ -126,7 +126,7 @@ def is_forced(workflow: Any, job: Any, files: Iterable[str]) -> bool:
 
 
 def noted_inputs(workflow: Any, job: Any) -> dict[str, set[str | None]] | None:
-    """Return the checksums that Snakemake has noted of a job's inputs, by path; None where it has no note on the job."""
+    """Return the checksums of a job's inputs that Snakemake has noted, by path; None where it has no note."""
     notes = workflow.persistence
     if not notes.has_metadata(job):
         return None
@@ -186,7 +186,7 @@ def keep_asking() -> None:
 
 
 def check_idle(*folders: Path) -> None:
-    """Raise ProvenanceError where a run is under way, or was killed: where Snakemake has files in one of ``folders``."""
+    """Raise ProvenanceError where Snakemake has files in one of ``folders``: a run is under way, or was killed."""
     if any(path.is_file() for folder in folders for path in folder.rglob("*")):
         raise ProvenanceError(
             "expected no run of Snakemake under way, but its folder holds locks or marks of unfinished outputs; wait "

@@ -90,7 +90,7 @@ def arguments(
     parser.add_argument("--states", type=_path_or_none, metavar="PATH", help="folder for what must outlive a job")
     parser.add_argument("--events", type=_path_or_none, metavar="PATH", help="folder for TensorBoard event files")
     parser.add_argument("--log", type=Path, metavar="PATH", help="write progress there instead of to the terminal")
-    parsed, unknown = parser.parse_known_args(_stand_in(sys.argv[1:]))
+    parsed, _ = parser.parse_known_args(_stand_in(sys.argv[1:]))
     parsed.job = Job(stage=stage, **{name: getattr(parsed, name) for name in CELL})
     given = [getattr(parsed, name) for name in (*reads, *optional)]
     parsed.inputs = [path for path in given if path is not None] + [
