@@ -8,6 +8,7 @@ output is here and unchanged, and marks what has changed as unfinished.
 
 import json
 import os
+import sys
 from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +18,13 @@ from typing import Any
 from ehap.errors import ProvenanceError
 from ehap.runtime.files import sha256_of, write_atomically
 from ehap.workflow.catalog import MAYBE
+from ehap.workflow.commits import UNKNOWN, commit_here
 from ehap.workflow.internals import LOCKS, METADATA, OF_THIS_MACHINE, UNFINISHED, check_idle, place_of
 from ehap.workflow.internals import notes as notes_here
 
 NAME = "provenance.json"
+COMMIT = "commit"
+"""A field of our own in each note: the commit whose code was there when the output was packed."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,17 @@ class Restored:
     changed: tuple[str, ...]
     touched: tuple[str, ...]
 
+    def show(self, results: Path) -> int:
+        """Print it; return the exit code: 1 if something has changed."""
+        print(f"{results}: restored the notes on {self.notes} outputs ({len(self.absent)} of them not here)")
+        for path in self.changed:
+            print(
+                f"{path} is not what was packed: make pull brings that back, Snakemake makes it anew", file=sys.stderr
+            )
+        for path in self.touched:
+            print(f"{path} is newer than what was made from it; Snakemake makes that anew", file=sys.stderr)
+        return int(bool(self.changed))
+
 
 def pack(results: Path) -> int:
     """Write the notes on every output of a run to ``<results>/provenance.json`` and return how many there are.
@@ -54,11 +69,13 @@ def pack(results: Path) -> int:
     check_idle(LOCKS, UNFINISHED)
     target = results / NAME
     known = json.loads(target.read_text()) if target.exists() else {}
-    found = {}
+    found, commit = {}, commit_here()
     for output, path in notes_here():
         if Path(output).is_file() and results in Path(output).parents:
             note = {key: value for key, value in json.loads(path.read_text()).items() if key not in OF_THIS_MACHINE}
-            found[output] = note | {"sha256": sha256_of(output)}
+            note["sha256"] = sha256_of(output)
+            same = known.get(output, {})
+            found[output] = same if without_commit(same) == note else note | {COMMIT: commit}
     found |= {output: note for output, note in known.items() if output not in found and not Path(output).exists()}
     if not found:
         raise ProvenanceError(f"expected outputs of a run under {results}, but Snakemake knows of none; run it first.")
@@ -99,7 +116,7 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
     good = {output: note for output, note in notes.items() if output not in changed}
     for output, note in good.items():
         place_of(UNFINISHED, output).unlink(missing_ok=True)
-        kept = {key: value for key, value in note.items() if key != "sha256"}
+        kept = {key: value for key, value in note.items() if key not in ("sha256", COMMIT)}
         _write(place_of(METADATA, output), kept | {"incomplete": False})
     # Snakemake compares checksums only of inputs that are newer than the output, and a checkout may give any time.
     seen = [pair for note in good.values() for pair in (note.get("input_checksums") or {}).items()]
@@ -108,6 +125,24 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
         os.utime(path, follow_symlinks=False)
     absent = tuple(output for output in good if not Path(output).exists())
     return Restored(len(good), absent, tuple(changed), tuple(touched))
+
+
+def without_commit(note: dict[str, Any]) -> dict[str, Any]:
+    """Return a note without the commit: another commit alone makes no other note."""
+    return {key: value for key, value in note.items() if key != COMMIT}
+
+
+def made_by(results: Path) -> set[str]:
+    """Return the commits that made a run, by its packed notes; ``unknown`` for notes without one.
+
+    Args:
+        results: ``results/<run>``, relative to the project.
+    """
+    try:
+        notes: dict[str, dict[str, Any]] = json.loads((results / NAME).read_text())
+    except (OSError, json.JSONDecodeError):
+        return {UNKNOWN}
+    return {note.get(COMMIT, UNKNOWN) for note in notes.values()}
 
 
 def _write(path: Path, note: dict[str, Any]) -> None:

@@ -51,7 +51,9 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
     _say("stays, made here since; FORCE=1 moves it aside", newer)
     _say(f"moved aside, to {aside.folder}", aside.moved)
     _say("MISSING: neither the cache nor the remote has it whole", (*lost, *vouched.unknown))
-    return max(_restored(run, newer), int(bool(lost or vouched.unknown)))
+    results = Path("results") / run
+    restored = restore(results, keep={str(path) for path in newer})
+    return max(restored.show(results), int(bool(lost or vouched.unknown)))
 
 
 def push(run: str, remote: str | None = None, force: bool = False) -> int:
@@ -139,16 +141,6 @@ def _fetched(objects: Objects, run: str, remote: str | None) -> Vouched:
     if dvc(*_command("fetch", run, remote)):
         print("dvc fetch failed; what the cache has is put in place all the same", file=sys.stderr)
     return objects.vouched(_stage(run))
-
-
-def _restored(run: str, newer: Iterable[Path]) -> int:
-    """Put Snakemake's notes back; return the exit code."""
-    results = Path("results") / run
-    done = restore(results, keep={str(path) for path in newer})
-    print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
-    _say("MISSING: not what was packed; Snakemake makes it anew", map(Path, done.changed))
-    _say("newer than what was made from it; Snakemake makes that anew", map(Path, done.touched))
-    return int(bool(done.changed))
 
 
 def _stage(run: str) -> str:
