@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27")
 
 if not workflow.config_settings.configfiles:
 
@@ -17,11 +17,11 @@ include: "rules/prepare.smk"
 include: "rules/pretrain.smk"
 include: "rules/trace.smk"
 include: "rules/prune.smk"
-include: "rules/evaluate_unrecovered.smk"
 include: "rules/reconstruct.smk"
 include: "rules/finetune.smk"
 include: "rules/qat.smk"
 include: "rules/evaluate.smk"
+include: "rules/evaluate_unrecovered.smk"
 include: "rules/deploy.smk"
 include: "rules/latency.smk"
 include: "rules/curves.smk"
@@ -30,19 +30,15 @@ include: "rules/report.smk"
 
 
 onstart:
-    refuse_folders()
-    jobs = list(workflow.dag.needrun_jobs())
-    refuse_slow_traces(jobs)
-    note_plan(jobs)
-    print(plan_of(jobs), file=sys.stderr)
+    begin(workflow, RUN, needed(workflow))
 
 
-# What a job was made from may have changed while others ran.
+# Files that a job has read may have changed while others ran.
 onsuccess:
     at_the_end(workflow, Path(STATES))
 
 
-# Where jobs go to a cluster, these run where snakemake itself does: seconds each, from records only.
+# Where jobs go to a cluster, these run beside Snakemake itself: seconds each, from records only.
 localrules:
     all,
     curves,

@@ -3,6 +3,17 @@ def order_of(*names):
     return canonical({name: getattr(GRID, name) for name in names})
 
 
+def of_cell(name):
+    """A picture of a cell that `make snakemake-report` shows, with the caption of its name."""
+    return report(
+        f"{RESULTS}/curves/{CELL}/{name}.svg",
+        caption=f"report/{name}.rst",
+        category="Pictures",
+        subcategory="{dataset}",
+        labels={"shows": name, "model": "{model}", "seed": "{seed}"},
+    )
+
+
 rule curves:
     """One picture a cell: how the accuracy of the dense network and of every method's network grew."""
     input:
@@ -19,17 +30,7 @@ rule curves:
             allow_missing=True,
         ),
     output:
-        picture=report(
-            f"{RESULTS}/curves/{CELL}/learning_curves.svg",
-            caption="report/learning_curves.rst",
-            category="Pictures",
-            subcategory="{dataset}",
-            labels={
-                "shows": "learning_curves",
-                "model": "{model}",
-                "seed": "{seed}",
-            },
-        ),
+        picture=of_cell("learning_curves"),
         sources=f"{RESULTS}/curves/{CELL}/learning_curves.sources.json",
     log:
         f"{LOGS}/curves/{CELL}.log",
@@ -38,18 +39,22 @@ rule curves:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        gpu_percent=0,
+        mem_mb=grow(2000),
+        runtime=grow(10),
     params:
+        script="curves.py",
+        files=files(),
         settings=order_of("methods", "schemes"),
         code=digest("curves.py"),
+    message:
+        "{rule}: draw the trainings of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/curves.py --histories {input:q} --picture {output.picture:q} --sources {output.sources:q}"
-        " --settings {params.settings:q}" + HERE
+        WITH_SETTINGS
 
 
-rule shapes:
-    """One picture a cell: which share of every layer each method keeps."""
+# One picture a cell: which share of every layer each method keeps.
+use rule curves as shapes with:
     input:
         dense=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
         plans=expand(
@@ -58,30 +63,15 @@ rule shapes:
             allow_missing=True,
         ),
     output:
-        picture=report(
-            f"{RESULTS}/curves/{CELL}/kept_shares.svg",
-            caption="report/kept_shares.rst",
-            category="Pictures",
-            subcategory="{dataset}",
-            labels={
-                "shows": "kept_shares",
-                "model": "{model}",
-                "seed": "{seed}",
-            },
-        ),
+        picture=of_cell("kept_shares"),
         sources=f"{RESULTS}/curves/{CELL}/kept_shares.sources.json",
     log:
         f"{LOGS}/shapes/{CELL}.log",
     benchmark:
         f"{BENCHMARKS}/shapes/{CELL}.tsv"
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        script="shapes.py",
         settings=order_of("methods"),
         code=digest("shapes.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/shapes.py --dense {input.dense:q} --plans {input.plans:q} --picture {output.picture:q}"
-        " --sources {output.sources:q} --settings {params.settings:q}" + HERE
+    message:
+        "{rule}: draw the shares that methods keep of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"

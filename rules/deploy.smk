@@ -15,12 +15,42 @@ rule deploy:
     resources:
         gpu=0,
         gpu_percent=0,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=grow(4000),
+        runtime=grow(60),
     params:
+        script="deploy.py",
+        files=files(),
         settings=settings_of("deploy"),
         code=digest("deploy.py"),
+    message:
+        "{rule}: export {wildcards.model} ({wildcards.method}, {wildcards.scheme}) on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/deploy.py --data {input.data:q} --weights {input.weights:q} --training {input.training:q}"
-        " --onnx {output.onnx:q} --record {output.record:q} --settings {params.settings:q}"
-        " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB
+        WITH_SETTINGS
+
+
+rule deploy_dense:
+    """The dense network as ONNX files, beside which every pruned one of its cell is timed."""
+    input:
+        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+    output:
+        fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
+        int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
+        sources=f"{RESULTS}/deploy/{CELL}/{DENSE}/sources.json",
+    log:
+        f"{LOGS}/deploy/{CELL}/{DENSE}.log",
+    benchmark:
+        f"{BENCHMARKS}/deploy/{CELL}/{DENSE}.tsv"
+    threads: RUN.machine.threads
+    resources:
+        gpu=0,
+        gpu_percent=0,
+        mem_mb=grow(4000),
+        runtime=grow(30),
+    params:
+        script="deploy_dense.py",
+        files=files(),
+        code=digest("deploy_dense.py"),
+    message:
+        "{rule}: export the dense {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        JOB

@@ -14,18 +14,20 @@ rule evaluate_dense:
     resources:
         gpu=GPU,
         gpu_percent=gpu_percent("evaluate"),
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 40 * attempt,
+        mem_mb=grow(4000),
+        runtime=grow(40),
     params:
+        script="evaluate.py",
+        files=files(method=DENSE),
         code=digest("evaluate.py"),
+    message:
+        "{rule}: measure the dense {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
-        " --training {input.training:q} --record {output.record:q}"
-        " --method {DENSE}" + JOB
+        JOB
 
 
-rule evaluate_pruned:
-    """Accuracy and size of the pruned, fine-tuned network."""
+# Accuracy and size of the pruned, fine-tuned network.
+use rule evaluate_dense as evaluate_pruned with:
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         weights=f"{RESULTS}/finetune/{CELL}/{{method}}/model.safetensors",
@@ -36,22 +38,14 @@ rule evaluate_pruned:
         f"{LOGS}/evaluate/{CELL}/{{method}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{CELL}/{{method}}.tsv"
-    threads: RUN.machine.threads
-    resources:
-        gpu=GPU,
-        gpu_percent=gpu_percent("evaluate"),
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
-        code=digest("evaluate.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
-        " --training {input.training:q} --record {output.record:q}"
-        " --method {wildcards.method}" + JOB
+        files=files(),
+    message:
+        "{rule}: measure {wildcards.model} pruned by {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
 
 
-rule evaluate_quantized:
-    """Accuracy and size of the quantized network, from its packed integers."""
+# Accuracy and size of the quantized network, from its packed integers.
+use rule evaluate_dense as evaluate_quantized with:
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         weights=f"{RESULTS}/quantize/{CELL}/{{method}}/{{scheme}}/weights.safetensors",
@@ -62,15 +56,7 @@ rule evaluate_quantized:
         f"{LOGS}/evaluate/{CELL}/{{method}}/{{scheme}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{CELL}/{{method}}/{{scheme}}.tsv"
-    threads: RUN.machine.threads
-    resources:
-        gpu=GPU,
-        gpu_percent=gpu_percent("evaluate"),
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
-        code=digest("evaluate.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
-        " --training {input.training:q} --record {output.record:q}"
-        " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB
+        files=files(),
+    message:
+        "{rule}: measure {wildcards.model} ({wildcards.method}, {wildcards.scheme}) on {wildcards.dataset}, seed {wildcards.seed}"

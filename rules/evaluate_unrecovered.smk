@@ -1,5 +1,5 @@
-rule evaluate_unrecovered:
-    """Accuracy right after pruning, and after BatchNorm has been recalibrated."""
+# Accuracy right after pruning, and after BatchNorm has been recalibrated.
+use rule evaluate_dense as evaluate_unrecovered with:
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         pruned=f"{RESULTS}/prune/{CELL}/{{method}}/model.safetensors",
@@ -9,14 +9,9 @@ rule evaluate_unrecovered:
         f"{LOGS}/evaluate_unrecovered/{CELL}/{{method}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate_unrecovered/{CELL}/{{method}}.tsv"
-    threads: RUN.machine.threads
-    resources:
-        gpu=GPU,
-        gpu_percent=gpu_percent("evaluate"),
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 40 * attempt,
     params:
+        script="evaluate_unrecovered.py",
+        files=files(),
         code=digest("evaluate_unrecovered.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate_unrecovered.py --data {input.data:q} --pruned {input.pruned:q} --record {output.record:q}"
-        " --method {wildcards.method}" + JOB
+    message:
+        "{rule}: measure {wildcards.model} right after {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"

@@ -26,15 +26,14 @@ rule finetune:
     resources:
         gpu=GPU,
         gpu_percent=gpu_percent("finetune"),
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=grow(6000),
         runtime=18 * 60,
     params:
+        script="finetune.py",
+        files=files(),
         settings=settings_of("finetune"),
-        teacher=lambda wildcards, input: (
-            f"--teacher {quote(str(input.teacher))}" if input.teacher else ""
-        ),
         code=digest("finetune.py"),
+    message:
+        "{rule}: train {wildcards.model} pruned by {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.teacher} --checkpoint {output.checkpoint:q}"
-        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
-        + JOB
+        WITH_SETTINGS

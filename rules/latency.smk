@@ -3,40 +3,14 @@ def timing_threads(wildcards):
 
     The cores of the machine that submits a job say nothing about the one that it runs on.
     """
-    if workflow.local_exec:
-        return workflow.resource_settings.cores or 1
-    settings = RUN.latency(wildcards.dataset, wildcards.model)
+    if is_local(workflow):
+        return cores(workflow)
+    settings = RUN.settings("latency", dict(wildcards.items()))
     return max(settings.threads, RUN.machine.threads)
 
 
-rule deploy_dense:
-    """The dense network as ONNX files, beside which every pruned one of its cell is timed."""
-    input:
-        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
-    output:
-        fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
-        int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
-        sources=f"{RESULTS}/deploy/{CELL}/{DENSE}/sources.json",
-    log:
-        f"{LOGS}/deploy/{CELL}/{DENSE}.log",
-    benchmark:
-        f"{BENCHMARKS}/deploy/{CELL}/{DENSE}.tsv"
-    threads: RUN.machine.threads
-    resources:
-        gpu=0,
-        gpu_percent=0,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
-    params:
-        code=digest("deploy_dense.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/deploy_dense.py --checkpoint {input.checkpoint:q}"
-        " --fp32 {output.fp32:q} --int8 {output.int8:q} --sources {output.sources:q}"
-        + JOB
-
-
-rule latency:
-    """Dense and pruned, FP32 and INT8, timed in turns in ONNX Runtime."""
+# Dense and pruned, FP32 and INT8, timed in turns in ONNX Runtime.
+use rule deploy as latency with:
     input:
         dense_fp32=f"{RESULTS}/deploy/{CELL}/{DENSE}/fp32.onnx",
         dense_int8=f"{RESULTS}/deploy/{CELL}/{DENSE}/int8.onnx",
@@ -53,13 +27,11 @@ rule latency:
     resources:
         gpu=0,
         gpu_percent=0,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=grow(4000),
+        runtime=grow(30),
     params:
+        script="latency.py",
         settings=settings_of("latency"),
         code=digest("latency.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/latency.py --dense-fp32 {input.dense_fp32:q} --dense-int8 {input.dense_int8:q}"
-        " --checkpoint {input.checkpoint:q} --onnx {input.onnx:q} --deployed {input.deployed:q} --record {output.record:q}"
-        " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
-        + JOB
+    message:
+        "{rule}: time {wildcards.model} ({wildcards.method}, {wildcards.scheme}) on {wildcards.dataset}, seed {wildcards.seed}"

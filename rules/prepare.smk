@@ -10,12 +10,15 @@ rule prepare:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 40 * attempt,
+        gpu_percent=0,
+        mem_mb=grow(4000),
+        runtime=grow(40),
     params:
+        script="prepare.py",
+        files=files(),
         settings=settings_of("prepare"),
         code=digest("prepare.py"),
+    message:
+        "{rule}: read {wildcards.dataset} and verify its checksums"
     shell:
-        "{PYTHON} {SCRIPTS:q}/prepare.py --data {output.data:q} --record {output.record:q}"
-        " --settings {params.settings:q} --dataset {wildcards.dataset}"
-        " --machine {MACHINE:q}" + NOTED
+        WITH_SETTINGS

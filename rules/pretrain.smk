@@ -21,15 +21,14 @@ rule pretrain:
     resources:
         gpu=GPU,
         gpu_percent=gpu_percent("pretrain"),
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=grow(6000),
         runtime=18 * 60,
     params:
+        script="pretrain.py",
+        files=files(),
         settings=settings_of("pretrain"),
-        weights=lambda wildcards, input: (
-            f"--weights {quote(str(input.weights))}" if input.weights else ""
-        ),
         code=digest("pretrain.py"),
+    message:
+        "{rule}: train the dense {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/pretrain.py --data {input.data:q} {params.weights} --checkpoint {output.checkpoint:q}"
-        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q}"
-        + JOB
+        WITH_SETTINGS

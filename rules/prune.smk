@@ -26,7 +26,7 @@ def prune_script(wildcards):
 
 
 def prune_inputs(wildcards):
-    """The files that a method is pruned from, by the option that names them on the command line."""
+    """The files that a method is pruned from, by their names on the command line."""
     cell = CELL.format(**wildcards)
     found = {"checkpoint": f"{RESULTS}/pretrain/{cell}/model.safetensors"}
     curvature = RUN.curvature(wildcards.method)
@@ -39,11 +39,9 @@ def prune_inputs(wildcards):
     return found
 
 
-def prune_arguments(wildcards, input):
-    """The input files on the command line, and the curvature where there are traces."""
-    files = [f"--{name} {quote(str(path))}" for name, path in input.items()]
-    curvature = RUN.curvature(wildcards.method)
-    return " ".join(files + ([f"--curvature {curvature}"] if curvature else []))
+def prune_curvature(wildcards, output):
+    """The name of the traces that the method ranks by; empty where it needs none."""
+    return RUN.curvature(wildcards.method) or ""
 
 
 def prune_memory(wildcards, attempt):
@@ -78,10 +76,10 @@ rule prune:
         runtime=prune_runtime,
     params:
         script=prune_script,
+        files=files(curvature=prune_curvature),
         settings=prune_settings,
-        files=prune_arguments,
         code=lambda wildcards: digest(prune_script(wildcards), own_criterion(wildcards)),
+    message:
+        "{rule}: prune {wildcards.model} by {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --plan {output.plan:q} --pruned {output.pruned:q}"
-        " --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
-        + JOB
+        WITH_SETTINGS

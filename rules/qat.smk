@@ -15,12 +15,14 @@ rule qat:
     resources:
         gpu=GPU,
         gpu_percent=gpu_percent("qat"),
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=grow(6000),
         runtime=18 * 60,
     params:
+        script="qat.py",
+        files=files(),
         settings=settings_of("qat"),
         code=digest("qat.py"),
+    message:
+        "{rule}: quantize {wildcards.model} ({wildcards.method}) by {wildcards.scheme} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/qat.py --data {input.data:q} --checkpoint {input.checkpoint:q} --weights {output.weights:q}"
-        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q}"
-        " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB
+        WITH_SETTINGS

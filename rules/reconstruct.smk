@@ -27,12 +27,14 @@ rule reconstruct:
     resources:
         gpu=GPU,
         gpu_percent=gpu_percent("reconstruct"),
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 180 * attempt,
+        mem_mb=grow(8000),
+        runtime=grow(180),
     params:
+        script="reconstruct.py",
+        files=files(),
         settings=settings_of("reconstruct"),
         code=digest("reconstruct.py"),
+    message:
+        "{rule}: repair {wildcards.model} pruned by {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/reconstruct.py --data {input.data:q} --teacher {input.teacher:q} --pruned {input.pruned:q}"
-        " --checkpoint {output.checkpoint:q} --history {output.history:q} --record {output.record:q}"
-        " --settings {params.settings:q} --method {wildcards.method}" + JOB
+        WITH_SETTINGS

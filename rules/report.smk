@@ -5,8 +5,8 @@ OPTIONS = command_options(
 )
 
 
-rule report:
-    """The page of results, as one file that needs nothing else."""
+# The page of results, as one file that needs nothing else. The script finds the records, histories and plans.
+use rule curves as report with:
     input:
         files=page_files(Path(RESULTS), RUN.tables()),
         paper=local("config/paper_results.csv"),
@@ -27,17 +27,15 @@ rule report:
         f"{LOGS}/report.log",
     benchmark:
         f"{BENCHMARKS}/report.tsv"
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        results=RESULTS,
+        script="report.py",
+        files=files(
+            leave_out=("files",),
+            results=lambda wildcards, output: Path(output.page).parents[1],
+            measurements="measurements",
+            options=OPTIONS,
+        ),
         settings=settings_of("tables"),
         code=digest("report.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/report.py --results {params.results:q} --page {output.page:q} --paper {input.paper:q}"
-        " --paper-settings {input.paper_settings:q} --measurements measurements --settings {params.settings:q}"
-        " --further-inputs {input.benchmarks:q} {input.assets:q} --sources {output.sources:q} --options={OPTIONS:q}"
-        + NOTED
+    message:
+        "{rule}: make the page of results"

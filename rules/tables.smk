@@ -32,8 +32,8 @@ def shown(file, category):
     )
 
 
-rule tables:
-    """Every table of the paper from the records of the run."""
+# Every table of the paper from the records of the run. The script finds the records: a grid has too many for a command.
+use rule curves as tables with:
     input:
         records=record_paths(Path(RESULTS), RUN.tables()),
         paper=local("config/paper_results.csv"),
@@ -53,16 +53,13 @@ rule tables:
         f"{LOGS}/tables.log",
     benchmark:
         f"{BENCHMARKS}/tables.tsv"
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        results=lambda wildcards, output: Path(output.summary).parents[1],
+        script="tables.py",
+        files=files(
+            leave_out=("records",),
+            results=lambda wildcards, output: Path(output.summary).parents[1],
+        ),
         settings=settings_of("tables"),
         code=digest("tables.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/tables.py --results {params.results:q} --folder {params.results:q}/tables --paper {input.paper:q}"
-        " --paper-settings {input.paper_settings:q} --settings {params.settings:q} --sources {output.sources:q}"
-        " --further-outputs {output:q}" + NOTED
+    message:
+        "{rule}: make the tables of the run"

@@ -26,32 +26,6 @@ def trace_notes(wildcards):
     return [beside(part) for part in trace_parts(wildcards)]
 
 
-rule trace_part:
-    """A part of the traces, where the curvature is shared out."""
-    input:
-        data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
-        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
-    output:
-        part=temp(f"{PARTS}/{{shard}}-of-{{shards}}.safetensors"),
-        sources=temp(f"{PARTS}/{{shard}}-of-{{shards}}.sources.json"),
-    log:
-        f"{LOGS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.log",
-    benchmark:
-        f"{BENCHMARKS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.tsv"
-    threads: RUN.machine.threads
-    resources:
-        gpu=GPU,
-        gpu_percent=gpu_percent("trace"),
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=18 * 60,
-    params:
-        settings=settings_of("trace"),
-        code=digest("trace_part.py"),
-    shell:
-        "{PYTHON} {SCRIPTS:q}/trace_part.py --data {input.data:q} --checkpoint {input.checkpoint:q} --part {output.part:q} --sources {output.sources:q}"
-        " --settings {params.settings:q} --curvature {wildcards.curvature}" + JOB
-
-
 rule trace:
     """The Hessian trace of every channel, shared by all methods that name the curvature."""
     input:
@@ -70,16 +44,33 @@ rule trace:
     resources:
         gpu=GPU,
         gpu_percent=gpu_percent("trace"),
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=grow(8000),
         runtime=18 * 60,
     params:
         script=trace_script,
+        files=files(),
         settings=settings_of("trace"),
-        parts=lambda wildcards, input: (
-            f"--parts {' '.join(map(quote, input.parts))}" if input.parts else ""
-        ),
         code=lambda wildcards: digest(trace_script(wildcards)),
+    message:
+        "{rule}: compute {wildcards.curvature} of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "{PYTHON} {SCRIPTS:q}/{params.script} --data {input.data:q} --checkpoint {input.checkpoint:q}"
-        " --traces {output.traces:q} --record {output.record:q} {params.parts} --settings {params.settings:q}"
-        " --curvature {wildcards.curvature}" + JOB
+        WITH_SETTINGS
+
+
+# A part of the traces, where the curvature is shared out.
+use rule trace as trace_part with:
+    input:
+        data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
+        checkpoint=f"{RESULTS}/pretrain/{CELL}/model.safetensors",
+    output:
+        part=temp(f"{PARTS}/{{shard}}-of-{{shards}}.safetensors"),
+        sources=temp(f"{PARTS}/{{shard}}-of-{{shards}}.sources.json"),
+    log:
+        f"{LOGS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.log",
+    benchmark:
+        f"{BENCHMARKS}/trace/{CELL}/{{curvature}}/{{shard}}-of-{{shards}}.tsv"
+    params:
+        script="trace_part.py",
+        code=digest("trace_part.py"),
+    message:
+        "{rule}: compute part {wildcards.shard} of {wildcards.curvature} of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"

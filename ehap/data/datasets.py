@@ -1,6 +1,8 @@
 """The datasets: where they come from, and what training needs to know about each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,34 +25,32 @@ class DatasetInfo:
 
     mean, std: Per channel, of pixels in [0, 1].
     flip: Whether a mirrored image is still an image of its class.
+    read: Returns the training and the test split, given the folder of the data and whether a download is allowed.
     """
 
     classes: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     flip: bool
-
-
-DATASETS = {
-    "cifar10": DatasetInfo(10, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), flip=True),
-    "cifar100": DatasetInfo(100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), flip=True),
-    "digits": DatasetInfo(10, (0.3054, 0.3054, 0.3054), (0.3237, 0.3237, 0.3237), flip=False),
-}
+    read: Callable[[Path, bool], tuple[Split, Split]]
 
 
 def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:
     """Return the training and the test split: images (N, 3, 32, 32) uint8 and labels (N,) int64.
 
     Args:
-        dataset: cifar10, cifar100 or digits.
+        dataset: A key of DATASETS.
         folder: Where the CIFAR archives lie unpacked, directly or in a folder of the dataset's name.
         download: Whether a missing CIFAR may be fetched.
 
     Raises:
         DataError: The files are absent and may not be fetched, or one of them has a wrong checksum.
     """
-    if dataset == "digits":
-        return _digits()
+    return DATASETS[dataset].read(folder, download)
+
+
+def _cifar(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:
+    """Read CIFAR-10 or CIFAR-100, each file's checksum verified."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     reader = CIFAR10 if dataset == "cifar10" else CIFAR100
@@ -95,7 +95,7 @@ def _cifar_split(reader: "type[CIFAR10]", root: Path, train: bool, download: boo
     return images, torch.tensor(split.targets, dtype=torch.int64)
 
 
-def _digits() -> tuple[Split, Split]:
+def _digits(_folder: Path, _download: bool) -> tuple[Split, Split]:
     """Scikit-learn's 1,797 handwritten digits, 8×8 at 17 grey levels, scaled to 3×32×32; one test image in five."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -106,3 +106,14 @@ def _digits() -> tuple[Split, Split]:
     images, labels = images.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(targets).long()
     train, test = train_test_split(range(len(labels)), test_size=0.2, random_state=0, stratify=targets)
     return (images[train], labels[train]), (images[test], labels[test])
+
+
+DATASETS = {
+    "cifar10": DatasetInfo(
+        10, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), flip=True, read=partial(_cifar, "cifar10")
+    ),
+    "cifar100": DatasetInfo(
+        100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), flip=True, read=partial(_cifar, "cifar100")
+    ),
+    "digits": DatasetInfo(10, (0.3054, 0.3054, 0.3054), (0.3237, 0.3237, 0.3237), flip=False, read=_digits),
+}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.session.steps import Step
+from ehap.workflow.catalog import gpu_percent
 from ehap.workflow.digest import source_digest
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,7 @@ def trainings(args: Namespace, scratch: Path) -> Part:
         found += [path for folder in folders for path in _all_under(folder)]
         return [path for path in found if path.name not in ("lock", "previous.pt", "next.pt") and path.suffix != ".tmp"]
 
-    widest = max((run.machine.gpu_percent(cell.stage, cell.model) for cell in cells), default=0)
+    widest = max((gpu_percent(run.machine, cell.stage, cell.model) for cell in cells), default=0)
     together = args.side_by_side or (100 // widest if widest and args.device != "cpu" else 1)
     return Part("trainings", args.root, steps, files, TRAINING_ARCHIVES, together)
 

@@ -8,7 +8,8 @@ from ehap.settings.prepare import Prepare
 from ehap.settings.prune import Prune
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
-from ehap.settings.run import Run, Tables
+from ehap.settings.run import Run
+from ehap.settings.tables import Tables
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain, Training
 

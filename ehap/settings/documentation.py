@@ -13,16 +13,17 @@ from ehap.settings.also_read import AlsoRead
 from ehap.settings.build import KINDS_IN_WORDS
 from ehap.settings.criteria import CRITERIA, NOTATION
 from ehap.settings.machine import Machine
-from ehap.settings.names import STAGES, Grid
+from ehap.settings.names import CHOICES, Grid
 from ehap.settings.prune import OwnCriterion, Rounds
-from ehap.settings.run import Tables
+from ehap.settings.stages import SETTINGS
+from ehap.settings.tables import Tables
 from ehap.settings.trace import Until
 
 BLOCKS: dict[str, type] = {
     "grid": Grid,
     "machine": Machine,
     "also_read": AlsoRead,
-    **STAGES,
+    **SETTINGS,
     "until": Until,
     "rounds": Rounds,
     "own_criterion": OwnCriterion,
@@ -61,18 +62,15 @@ def section(name: str, kind: type) -> str:
     Raises:
         SettingsError: See ``as_markdown``.
     """
-    family = [each for each in kind.__mro__ if dataclasses.is_dataclass(each)]
-    meanings: dict[str, str] = {}
-    for each in reversed(family):  # what a class says replaces what its base says
-        meanings |= _entries(each)
+    texts = meanings(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    for wrong in sorted(fields.keys() ^ meanings.keys()):
-        what = "no line in the docstring says what it means" if wrong in fields else "there is no such setting"
-        raise SettingsError(f"{kind.__name__}.{wrong}: {what}; mend the docstring of {kind.__name__}.")
     hints = typing.get_type_hints(kind)
-    rows = [(f"`{key}`", _type(hints[key]), _default(field), meanings[key]) for key, field in fields.items()]
+    kinds = {key: _type(hints[key]) for key in fields}
+    if issubclass(kind, Grid):
+        kinds |= {key: "list of: " + ", ".join(f"`{name}`" for name in names) for key, names in CHOICES.items()}
+    rows = [(f"`{key}`", kinds[key], _default(field), texts[key]) for key, field in fields.items()]
     lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-    summary = " ".join(_summary(each) for each in family)
+    summary = " ".join(_summary(each) for each in _family(kind))
     return "\n".join(
         [f"## `{name}`\n", summary, "\n| key | value | default | meaning |", "|---|---|---|---|", *lines, ""]
     )
@@ -80,6 +78,26 @@ def section(name: str, kind: type) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return the meaning of each setting of a dataclass, those that it inherits included.
+
+    Raises:
+        SettingsError: See ``as_markdown``.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(_family(kind)):  # a class replaces what its base says
+        found |= _entries(each)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for wrong in sorted(fields ^ found.keys()):
+        what = "no line in the docstring says what it means" if wrong in fields else "there is no such setting"
+        raise SettingsError(f"{kind.__name__}.{wrong}: {what}; mend the docstring of {kind.__name__}.")
+    return found
+
+
+def _family(kind: type) -> list[type]:
+    return [each for each in kind.__mro__ if dataclasses.is_dataclass(each)]
 
 
 def _entries(kind: type) -> dict[str, str]:

@@ -7,7 +7,7 @@ from ehap.errors import SettingsError
 from ehap.settings.checks import at_least
 
 Step = Literal["eager", "compile", "graphs"]
-WIDE_PER_GPU, MOST_PER_GPU = 2, 100
+MOST_PER_GPU = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,8 @@ class Machine:
     """The device, and where the datasets are.
 
     device: auto takes a GPU when there is one; cuda insists on it.
-    cells_per_gpu: ResNet trainings side by side on one GPU; wide networks at most two, traces and repairs always
-        alone, since their time and memory are results.
+    cells_per_gpu: ResNet trainings side by side on one GPU. Of wide networks at most two; traces and repairs always
+        run alone, since their time and memory are results.
     step: How a training step is launched: eager; compile (torch.compile); graphs (CUDA graphs, on a GPU only).
     threads: CPU threads of one job. Sums differ in their last bits between thread counts.
     data_folder: Holds cifar10/cifar-10-batches-py and cifar100/cifar-100-python (or those two folders directly).
@@ -40,11 +40,3 @@ class Machine:
         if self.cells_per_gpu > MOST_PER_GPU:
             raise SettingsError(f"cells_per_gpu must be at most {MOST_PER_GPU}, got {self.cells_per_gpu}.")
         at_least("seconds_between_states", self.seconds_between_states, 0)
-
-    def gpu_percent(self, stage: str, model: str) -> int:
-        """Return the share of a GPU that a job of this stage and model takes; 0 where it takes none."""
-        if self.device == "cpu":
-            return 0
-        if stage in ("trace", "reconstruct"):  # their time and memory are results
-            return 100
-        return 100 // (min(self.cells_per_gpu, WIDE_PER_GPU) if model.startswith("wrn") else self.cells_per_gpu)

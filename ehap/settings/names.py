@@ -8,32 +8,36 @@ from typing import Any
 from ehap.errors import SettingsError
 from ehap.settings.build import check_keys, mapping_at, unknown
 from ehap.settings.criteria import FROM_CURVATURE
-from ehap.settings.deploy import Deploy
-from ehap.settings.latency import Latency
-from ehap.settings.prepare import Prepare
-from ehap.settings.prune import Prune
-from ehap.settings.qat import Qat
-from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.renamed import refuse_renamed
-from ehap.settings.trace import Trace
-from ehap.settings.training import Finetune, Pretrain
+from ehap.settings.stages import CATALOG, SETTINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is known of a model without building it.
+
+    title: In tables and on pages.
+    gflops: Of one image, for 10 classes: a model without records has estimates of time from those of another. None: it
+        has estimates from records of its own only.
+    wide: Whether a GPU holds fewer of its trainings side by side, see ``WIDE_PER_GPU``.
+    """
+
+    title: str
+    gflops: float | None = None
+    wide: bool = False
+
 
 # As a configuration names them, and as tables and pages do.
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
-MODELS = {"resnet20": "ResNet-20", "resnet32": "ResNet-32", "resnet56": "ResNet-56", "wrn28_8": "WRN-28-8"}
-DENSE = "dense"  # the method name under which tables show the network before pruning
-STAGES: dict[str, type] = {
-    "prepare": Prepare,
-    "pretrain": Pretrain,
-    "trace": Trace,
-    "prune": Prune,
-    "reconstruct": Reconstruct,
-    "finetune": Finetune,
-    "qat": Qat,
-    "deploy": Deploy,
-    "latency": Latency,
+NETWORKS = {
+    "resnet20": Model(title="ResNet-20", gflops=0.0816),
+    "resnet32": Model(title="ResNet-32", gflops=0.1382),
+    "resnet56": Model(title="ResNet-56", gflops=0.2515),
+    "wrn28_8": Model(title="WRN-28-8", gflops=6.7202, wide=True),
 }
-OF_METHODS = ("prune", "reconstruct", "finetune", "qat")
+MODELS = {name: model.title for name, model in NETWORKS.items()}
+DENSE = "dense"  # the method name under which tables show the network before pruning
+OF_METHODS = tuple(stage.name for stage in CATALOG if stage.of_methods)
 SEEDS = 2**31
 
 
@@ -41,8 +45,8 @@ SEEDS = 2**31
 class Grid:
     """The points of a run: every combination of the five lists is a cell.
 
-    datasets: Any of cifar10, cifar100 and digits.
-    models: Any of resnet20, resnet32, resnet56 and wrn28_8.
+    datasets: Images to train and test on.
+    models: Networks to prune.
     seeds: Of weights, batches and random vectors, from 0 on.
     methods: Names of blocks under ``methods``.
     schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
@@ -67,6 +71,10 @@ class Order:
     schemes: tuple[str, ...] = ()
 
 
+CHOICES: dict[str, tuple[str, ...]] = {"datasets": tuple(DATASETS), "models": tuple(MODELS)}
+"""What the entries of a list of the grid can be, where the code says it and not the configuration."""
+
+
 def check_names(config: Mapping[str, Any], grid: Grid) -> None:
     """Raise SettingsError where a name of the grid, a block, a selector or a setting is not known."""
     for field in ("datasets", "models", "seeds", "methods"):
@@ -75,8 +83,8 @@ def check_names(config: Mapping[str, Any], grid: Grid) -> None:
     for field, entries in asdict(grid).items():
         if len(set(entries)) < len(entries):
             raise SettingsError(f"grid.{field}: expected each entry once, got {list(entries)}.")
-    _check_all("grid.datasets", grid.datasets, DATASETS, "dataset")
-    _check_all("grid.models", grid.models, MODELS, "model")
+    for field, names in CHOICES.items():
+        _check_all(f"grid.{field}", getattr(grid, field), names, field.removesuffix("s"))
     _check_all("grid.methods", grid.methods, mapping_at(config, "methods"), "method")
     _check_all("grid.schemes", grid.schemes, mapping_at(config, "schemes"), "scheme")
     for seed in grid.seeds:
@@ -88,9 +96,9 @@ def check_names(config: Mapping[str, Any], grid: Grid) -> None:
                 raise SettingsError(
                     f"{block}.{name}: a name has letters, digits, - and _ (it is a folder), and is not {DENSE!r}."
                 )
-    for stage in STAGES:
-        selectors = ("all", *DATASETS) if stage == "prepare" else _selectors()
-        _check_all(stage, mapping_at(config, stage), selectors, "selector")
+    for stage in SETTINGS:
+        known = ("all", *DATASETS) if stage == "prepare" else selectors()
+        _check_all(stage, mapping_at(config, stage), known, "selector")
         _check_blocks(stage, config, stage)
     _check_blocks("trace", config, "curvatures")
     _check_blocks("qat", config, "schemes")
@@ -138,8 +146,9 @@ def _check_blocks(stage: str, config: Mapping[str, Any], key: str) -> None:
 def _check_block(stage: str, block: Any, where: str) -> None:
     if isinstance(block, Mapping):
         refuse_renamed(stage, block, where)
-    check_keys(STAGES[stage], block, where)
+    check_keys(SETTINGS[stage], block, where)
 
 
-def _selectors() -> tuple[str, ...]:
+def selectors() -> tuple[str, ...]:
+    """Return what the block of a stage can hold settings for."""
     return ("all", *DATASETS, *MODELS, *(f"{dataset}/{model}" for dataset, model in product(DATASETS, MODELS)))

@@ -1,7 +1,8 @@
 """One whole run: the grid, and every cell's settings, checked together when the configuration is read."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,38 +10,21 @@ from typing import Any, TypeVar
 from ehap.errors import SettingsError
 from ehap.settings.also_read import folders
 from ehap.settings.build import build, mapping_at, unknown
-from ehap.settings.deploy import ENGINE_BITS, Deploy
-from ehap.settings.latency import Latency
+from ehap.settings.deploy import ENGINE_BITS
 from ehap.settings.machine import Machine
-from ehap.settings.names import STAGES, Grid, check_names, is_name
+from ehap.settings.names import Grid, check_names, is_name
 from ehap.settings.own_criterion import OF_IMAGES, asked, is_own
 from ehap.settings.prepare import Prepare
 from ehap.settings.prune import BUDGETS, HOW_MUCH, OwnCriterion, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
+from ehap.settings.stages import CATALOG, SETTINGS
 from ehap.settings.sweeps import with_sweeps
+from ehap.settings.tables import Tables
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
 Kind = TypeVar("Kind")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tables(Grid):
-    """Whose records the tables show; a run puts it together.
-
-    curvatures: That the methods of the grid name.
-    reconstructed: Cells that are repaired without labels, dataset/model/method.
-    deployed: Networks that become files for an engine, dataset/model/method/scheme.
-    timed: Of these, those whose latency is measured.
-    also_read: Folders of records made elsewhere.
-    """
-
-    curvatures: tuple[str, ...] = ()
-    reconstructed: tuple[str, ...] = ()
-    deployed: tuple[str, ...] = ()
-    timed: tuple[str, ...] = ()
-    also_read: tuple[str, ...] = ()
 
 
 class Run:
@@ -58,7 +42,7 @@ class Run:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config = with_sweeps(config)
-        known = ("name", "grid", "machine", "also_read", *STAGES, "curvatures", "methods", "schemes")
+        known = ("name", "grid", "machine", "also_read", *SETTINGS, "curvatures", "methods", "schemes")
         for key in config:
             if key not in known:
                 raise unknown(str(key), str(key), known, "key")
@@ -71,6 +55,24 @@ class Run:
             pass
         self.timed()
         self._check_files()
+
+    def settings(self, stage: str, names: Mapping[str, str]) -> Any:
+        """Return the settings of a stage for one cell.
+
+        A stage with rules of its own has a method of its name here; for any other one the selectors count, and what a
+        method overrides, where the catalog says so.
+
+        Args:
+            stage: A key of ``ehap.settings.stages.SETTINGS``, or ``tables``.
+            names: Of the cell: dataset, model, method, scheme and curvature, as far as the stage has them.
+        """
+        own = getattr(self, stage, None)
+        if own is not None:
+            return own(*(names[name] for name in signature(own).parameters))
+        method = names.get("method", "")
+        overridden = method and any(each.of_methods for each in CATALOG if each.name == stage)
+        overrides = [(f"methods.{method}.{stage}", self._override(method, stage))] if overridden else []
+        return self._built(SETTINGS[stage], stage, names["dataset"], names.get("model"), *overrides)
 
     def prepare(self, dataset: str) -> Prepare:
         """Return which images of ``dataset`` are used."""
@@ -167,10 +169,6 @@ class Run:
             (f"methods.{method}.qat", self._override(method, "qat")),
         )
 
-    def deploy(self, dataset: str, model: str) -> Deploy:
-        """Return how the quantized networks of a cell become files for an engine."""
-        return self._built(Deploy, "deploy", dataset, model)
-
     def deployed(self) -> tuple[str, ...]:
         """Return which networks become files for an engine, dataset/model/method/scheme.
 
@@ -185,10 +183,6 @@ class Run:
             for cell in cells
             if self.qat(*cell).width_of_activations == ENGINE_BITS and self.prune(*cell[:3]).rule != "as_published"
         )
-
-    def latency(self, dataset: str, model: str) -> Latency:
-        """Return how the deployed networks of a cell are timed."""
-        return self._built(Latency, "latency", dataset, model)
 
     def timed(self) -> tuple[str, ...]:
         """Return which networks are timed, dataset/model/method/scheme: all deployed, given a block ``latency``."""
@@ -277,11 +271,11 @@ class Run:
 
     def _every_setting(self) -> Iterator[object]:
         grid = self.grid
+        plain = [stage for stage in SETTINGS if not hasattr(self, stage)]
         yield from map(self.prepare, grid.datasets)
         for dataset, model in product(grid.datasets, grid.models):
             yield self.pretrain(dataset, model)
-            yield self.deploy(dataset, model)
-            yield self.latency(dataset, model)
+            yield from (self.settings(stage, {"dataset": dataset, "model": model}) for stage in plain)
             yield from (self.trace(dataset, model, str(name)) for name in mapping_at(self._config, "curvatures"))
             for method in map(str, mapping_at(self._config, "methods")):  # also those that this grid does not use
                 yield self.prune(dataset, model, method)

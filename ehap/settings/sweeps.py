@@ -18,9 +18,10 @@ def with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SettingsError: A list is empty, is one of several of its kind, or holds what makes no name or a second one.
     """
-    budgets = _swept(dict(config), "prune", BUDGETS, "budgets", _percent)
-    images = _swept(budgets, "reconstruct", ("images",), "numbers of images", partial(_whole, "images"))
-    return _swept(images, "reconstruct", ("draw",), "draws", partial(_whole, "draw"))
+    found = dict(config)
+    for sweep in _SWEEPS:
+        found = _swept(found, *sweep)
+    return found
 
 
 def _swept(
@@ -66,3 +67,12 @@ def _percent(where: str, value: Any) -> str:
         return f"{100 * float(value):g}".replace(".", "_")
     except (TypeError, ValueError):
         raise SettingsError(f"{where}: expected numbers, got {value!r}.") from None
+
+
+_SWEEPS: tuple[tuple[str, tuple[str, ...], str, Callable[[str, Any], str]], ...] = (
+    ("prune", BUDGETS, "budgets", _percent),
+    ("reconstruct", ("images",), "numbers of images", partial(_whole, "images")),
+    ("reconstruct", ("draw",), "draws", partial(_whole, "draw")),
+)
+SWEPT = {stage: tuple(key for each, keys, *_ in _SWEEPS if each == stage for key in keys) for stage, *_ in _SWEEPS}
+"""Stage to its settings that can be a list in a method."""

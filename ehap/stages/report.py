@@ -9,7 +9,7 @@ from typing import Any
 import pandas
 import torch
 
-from ehap import results as tables
+import ehap.results as tables
 from ehap.artifacts.job import Job
 from ehap.data import DATASETS
 from ehap.errors import DataError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas
 
-from ehap import results as tables
+import ehap.results as tables
 from ehap.artifacts.job import Job
 from ehap.runtime.files import write_atomically
 from ehap.settings import Tables

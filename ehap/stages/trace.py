@@ -15,9 +15,10 @@ from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import ChannelTraces, Partial, channel_traces, merged_traces
 from ehap.curvature.traces import TracePlanner
 from ehap.data import hessian_batch
-from ehap.errors import CheckpointError, DataError, DeviceError
+from ehap.errors import CheckpointError, DataError
 from ehap.records import Identity, Value, read_tensors, write_tensors
 from ehap.settings import Trace
+from ehap.settings.fp16 import check_fp16
 
 PlannerOf = Callable[[nn.Module], TracePlanner]
 
@@ -92,11 +93,7 @@ def hessian_work(job: Job[Trace]) -> Work:
     """
     settings, identity = job.settings, job.identity
     device = job.device()
-    if settings.precision == "fp16" and device.type == "cpu" and not settings.allow_cpu_fp16:
-        raise DeviceError(
-            f"curvature {identity.curvature}: FP16 is about 80 times slower on a CPU; use precision bf16 or estimator "
-            "exact, run on a GPU, or write allow_cpu_fp16: true."
-        )
+    check_fp16(settings, identity.curvature, device.type == "cpu")
     loaded = load_data(job, torch.device("cpu"))  # only the Hessian batch goes to the device: memory is measured
     count = len(loaded.train[0])
     if settings.batch_size > count:

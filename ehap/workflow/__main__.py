@@ -32,7 +32,7 @@ for name, text, force in (
 
 
 def main(args: argparse.Namespace) -> int:
-    """Do what the command line says; return the exit code: 1 where something is missing or not what it should be."""
+    """Carry out the command; return the exit code: 1 where a file is missing or not the one that was packed."""
     if args.command == "repro":
         return reproduced(args.run)
     if args.command == "push":
@@ -40,14 +40,14 @@ def main(args: argparse.Namespace) -> int:
         return push(args.run, args.remote, args.force)
     if args.command == "pull":
         code = pull(args.run, args.remote, args.force)
-        print(said_of(configuration_of(args.run)), end="")
+        print(said_of(configuration_of(args.run), Path("results") / args.run), end="")
         return code
     if args.command == "pack":
         for results in args.results or _runs("tables/summary.json"):
             refuse_wrong(configuration_of(results.name))
             print(f"{results}: packed the notes on {pack(results)} outputs")
         return 0
-    return max([_restored(results) for results in args.results or _runs(NAME)], default=0)
+    return max([restore(results).show(results) for results in args.results or _runs(NAME)], default=0)
 
 
 def reproduced(run: str) -> int:
@@ -63,16 +63,6 @@ def _runs(mark: str) -> list[Path]:
     """Return the folders of the runs that have a file, and that DVC knows."""
     found = [path.parents[len(Path(mark).parts) - 1] for path in Path().glob(f"results/*/{mark}")]
     return [path for path in found if path.name in configurations()]
-
-
-def _restored(results: Path) -> int:
-    done = restore(results)
-    print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
-    for path in done.changed:
-        print(f"{path} is not what was packed: make pull brings that back, Snakemake makes it anew", file=sys.stderr)
-    for path in done.touched:
-        print(f"{path} is newer than what was made from it", file=sys.stderr)
-    return int(bool(done.changed))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,24 @@
-"""Settings of a cell as one canonical JSON string, for rules.
+"""The settings and the records of each cell, for rules.
 
-Snakemake stores the values of params as a set without names, so settings spread over several params could swap
-their values unnoticed; one string cannot.
+Settings are one canonical JSON string: Snakemake stores the values of params as a set without names, so several could
+swap their values unnoticed.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ehap.settings import Run, Tables
 from ehap.settings.names import DENSE
-
-BESIDE = {
-    "pretrain": "history.csv",
-    "finetune": "history.csv",
-    "quantize": "history.csv",
-    "prune": "plan.json",
-}
-"""Stage to what the page of results shows beside its record."""
+from ehap.settings.stages import CATALOG, Level
 
 
 def cell_settings(run: Run, stage: str) -> Callable[[Any], str]:
     """Return the function from a rule's wildcards to the settings of that stage and cell, as canonical JSON."""
-    settings = getattr(run, stage)
-    names = list(signature(settings).parameters)
-    return lambda wildcards: canonical(asdict(settings(*(getattr(wildcards, name) for name in names))))
+    return lambda wildcards: canonical(asdict(run.settings(stage, dict(wildcards.items()))))
 
 
 def record_paths(results: Path, settings: Tables) -> list[Path]:
@@ -38,34 +28,46 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
         results: The folder of the run.
         settings: Datasets, models, seeds, methods, schemes and curvatures.
     """
-    paths: list[str] = []
-    for dataset, model, seed in product(settings.datasets, settings.models, settings.seeds):
-        cell = f"{dataset}/{model}/seed{seed}"
-        paths += [f"pretrain/{cell}", f"evaluate/{cell}/{DENSE}"]
-        paths += [f"trace/{cell}/{curvature}" for curvature in settings.curvatures]
-        for method in settings.methods:
-            paths += [f"{stage}/{cell}/{method}" for stage in ("prune", "evaluate_unrecovered", "finetune", "evaluate")]
-            network = f"{dataset}/{model}/{method}"
-            paths += [f"reconstruct/{cell}/{method}"] if network in settings.reconstructed else []
-            for scheme in settings.schemes:
-                paths += [f"{stage}/{cell}/{method}/{scheme}" for stage in ("quantize", "evaluate")]
-                paths += [f"deploy/{cell}/{method}/{scheme}"] if f"{network}/{scheme}" in settings.deployed else []
-                paths += [f"latency/{cell}/{method}/{scheme}"] if f"{network}/{scheme}" in settings.timed else []
+    paths = [
+        path for cell in product(settings.datasets, settings.models, settings.seeds) for path in _of(cell, settings)
+    ]
     own = [results / path / "record.json" for path in paths]
     return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
 
 
+def _of(cell: tuple[str, str, int], settings: Tables) -> Iterator[str]:
+    """Yield the folders of a cell's records: of the dense network, then of each method and its schemes."""
+    dataset, model, seed = cell
+    place = f"{dataset}/{model}/seed{seed}"
+    network = f"{dataset}/{model}"
+    yield from _at("cell", place, network, settings)
+    yield from _at("dense", f"{place}/{DENSE}", network, settings)
+    for curvature in settings.curvatures:
+        yield from _at("curvature", f"{place}/{curvature}", network, settings)
+    for method in settings.methods:
+        yield from _at("method", f"{place}/{method}", f"{network}/{method}", settings)
+        for scheme in settings.schemes:
+            yield from _at("scheme", f"{place}/{method}/{scheme}", f"{network}/{method}/{scheme}", settings)
+
+
+def _at(level: Level, place: str, network: str, settings: Tables) -> list[str]:
+    """Return the folder of each stage that a network has: of all, or of those whose list names the network."""
+    stages = [stage for stage in CATALOG if level in stage.levels]
+    return [f"{each.place}/{place}" for each in stages if not each.only or network in getattr(settings, each.only)]
+
+
 def page_records(results: Path, settings: Tables) -> list[Path]:
     """Return every record that the page of results reads: how many images there are, and those of the tables."""
-    prepared = [results / "prepare" / dataset / "record.json" for dataset in settings.datasets]
-    return prepared + record_paths(results, settings)
+    places = [place for dataset in settings.datasets for place in _at("dataset", dataset, dataset, settings)]
+    return [results / place / "record.json" for place in places] + record_paths(results, settings)
 
 
 def page_files(results: Path, settings: Tables) -> list[Path]:
     """Return every file that the page of results reads: records, histories and plans."""
     records = page_records(results, settings)
     own = [path for path in records if results in path.parents]
-    beside = [(path, BESIDE.get(path.relative_to(results).parts[0])) for path in own]
+    shown = {stage.place: stage.beside for stage in CATALOG if stage.shown}
+    beside = [(path, shown.get(path.relative_to(results).parts[0])) for path in own]
     return records + [path.with_name(name) for path, name in beside if name]
 
 

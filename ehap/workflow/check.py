@@ -11,7 +11,9 @@ import yaml
 
 from ehap.errors import ProvenanceError, SettingsError
 from ehap.runtime.files import Hashes
-from ehap.workflow.comparison import Comparison, Planned, compare
+from ehap.workflow.commits import advice
+from ehap.workflow.comparison import OTHER_CODE, Comparison, Planned, compare
+from ehap.workflow.provenance import made_by
 from ehap.workflow.sources import BESIDE, RECORD, read_sources
 from ehap.workflow.start import FOLDER, REPORT_VARIABLE
 
@@ -97,11 +99,21 @@ def refuse_wrong(configuration: Path) -> None:
         print(found.text())
 
 
-def said_of(configuration: Path) -> str:
-    """Return, for a terminal, what of a run's results does not belong to the files, settings and code that are here."""
+def said_of(configuration: Path, results: Path) -> str:
+    """Return, for a terminal, which of a run's results do not belong to the files, settings and code that are here.
+
+    Args:
+        configuration: Of the run.
+        results: Its folder, whose packed notes name the commit that made it.
+    """
     try:
         found = checked(configuration)
     except ProvenanceError as error:
         return f"not compared: {error}\n"
-    advice = "Snakemake makes this anew; or check out the commit that the run was pushed with.\n" if found.wrong else ""
-    return f"{found.text()}\n{advice}" if found.text() else ""
+    lines = [found.text()] if found.text() else []
+    reasons = [reason for each in found.wrong.values() for reason in each]
+    if OTHER_CODE in reasons:
+        lines.append(advice(made_by(results), len({*found.wrong, *found.behind})))
+    elif found.wrong:
+        lines.append("Snakemake makes this anew; or check out the commit that the run was pushed with.")
+    return "".join(f"{line}\n" for line in lines)

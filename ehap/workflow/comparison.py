@@ -12,6 +12,7 @@ from ehap.workflow.sources import Sources, holder, read_sources
 
 SHOWN = 12  # lines
 MISSING = " is missing"
+OTHER_CODE = "other code, or other pinned libraries"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,7 @@ def _reasons(job: Planned, sources: Sources, hashes: Hashes) -> Iterator[str]:
     if settings != sources.settings:
         yield f"settings: {_difference(sources.settings, settings)}"
     if job.code != sources.code:
-        yield "other code, or other pinned libraries"
+        yield OTHER_CODE
 
 
 def _missing(job: Planned, known: Iterable[str]) -> Iterator[str]:

@@ -4,19 +4,23 @@ Snakemake watches a rule's command line, not the modules that the command import
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from ehap.workflow.executed import executed_settings
+from ehap.workflow.followed import check_followed
 from ehap.workflow.own_code import own_files
 from ehap.workflow.syntax import file_of, imports, is_settings, origin, plain, tree
+
+PIN = re.compile(r"[A-Za-z0-9][\w.\[\],-]*==[^\s;\\#]+(\s*;[^\\#]*[^\s\\#])?")
 
 
 def source_digest(script: Path, root: Path, lock: Path, criterion: str = "") -> str:
     """Return a digest of a script, of the ``ehap`` code it imports, transitively, and of the lock file.
 
-    Comments, docstrings and formatting do not count; the versions in the lock file do: libraries change results.
+    Comments, docstrings and formatting do not count. The versions in the lock file do: libraries change results.
     ``from package import name`` follows that name to the module that defines it, not to all that the package offers.
     Of settings only the methods, functions and constants count that this code may use: the checked values stand in a
     rule's params.
@@ -28,6 +32,7 @@ def source_digest(script: Path, root: Path, lock: Path, criterion: str = "") -> 
         criterion: ``package.module:function``, where the script calls a function of the user's.
 
     Raises:
+        CodeError: A file imports modules of ``ehap`` in a way that cannot be followed.
         SettingsError: The code of the user's function cannot be followed.
     """
     digest = hashlib.sha256()
@@ -37,8 +42,7 @@ def source_digest(script: Path, root: Path, lock: Path, criterion: str = "") -> 
     for path in files:
         digest.update((names.get(path) or str(path.relative_to(root))).encode() + _code(path))
     digest.update(executed_settings(files, root))
-    pins = [line.strip() for line in lock.read_text().splitlines()]
-    digest.update("\n".join(line for line in pins if line and not line.startswith("#")).encode())
+    digest.update("\n".join(_pins(lock)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -60,9 +64,16 @@ def source_files(script: Path, root: Path, own: Mapping[str, Path] | None = None
 @cache
 def _imports(path: Path, root: Path) -> tuple[Path, ...]:
     """Return the files outside settings that a file imports; a package that is only passed through is not one."""
+    check_followed(path, root)
     modules = [origin(module, name, root)[0] for _, module, name in imports(path)]
     files = [file_of(module, root) for module in modules if not is_settings(module)]
     return tuple(file for file in files if file is not None)
+
+
+def _pins(lock: Path) -> list[str]:
+    """Return each ``name==version`` of a lock file, with its marker; comments, hashes and options do not count."""
+    found = [PIN.match(line) for line in lock.read_text().splitlines()]
+    return [" ".join(pin[0].split()) for pin in found if pin]
 
 
 @cache

@@ -8,31 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ehap.settings import Finetune, Pretrain, Qat, Reconstruct, Run, Trace
-from ehap.settings.names import DENSE
+from ehap.settings import Run
+from ehap.settings.names import DENSE, NETWORKS
+from ehap.settings.stages import CATALOG, Level
+from ehap.workflow.catalog import FOLDERS, stage_of
 
-STAGE_ORDER = (
-    "prepare",
-    "pretrain",
-    "trace",
-    "prune",
-    "evaluate_unrecovered",
-    "reconstruct",
-    "finetune",
-    "quantize",
-    "evaluate",
-    "deploy",
-    "latency",
-    "curves",
-    "tables",
-    "report",
-)
-GFLOPS = {"resnet20": 0.0816, "resnet32": 0.1382, "resnet56": 0.2515, "wrn28_8": 6.7202}
-"""Of one image, for 10 classes: how the time of a model that has no record yet follows from one that has.
-
-A model that is missing here has an estimate from records of its own only.
-"""
-PER_MODEL = ("pretrain", "trace", "reconstruct", "finetune", "quantize")  # of which pretrain's epoch is like a repair
 EXACT_IN_SAMPLES = 4  # what exact traces cost, in Hessian-vector products
 SHORT_S = 5.0  # a job of a stage without training that has no record yet
 
@@ -102,7 +82,7 @@ def _rates(folders: Iterable[Path]) -> list[Rate]:
 def _rate(record: dict[str, Any]) -> Rate:
     values = record["values"]
     seconds = next((values[name]["value"] for name in ("seconds", "trace_time") if name in values), None)
-    stage = "quantize" if record["stage"] == "qat" else record["stage"]
+    stage = next((each.place for each in CATALOG if each.name == record["stage"]), record["stage"])
     each = (record["duration_s"] if seconds is None else seconds) / _units(stage, record["settings"])
     return Rate(stage, record.get("dataset", ""), record.get("model", ""), record["device"], each)
 
@@ -125,19 +105,21 @@ def estimate(task: Task, run: Run, known: Sequence[Rate]) -> float | None:
     The nearest records count: of the same stage, dataset and model; of another dataset; of another model, by its
     FLOPs. A pruned network without a record is taken to cost what the dense one does: an upper bound.
     """
-    if task.stage not in PER_MODEL:
+    work = _work(task.stage)
+    if not work:
         return _median(rate.seconds for rate in known if rate.stage == task.stage) or SHORT_S
     units = _units(task.stage, _settings(task, run))
-    stages = (task.stage,) if task.stage == "trace" else (task.stage, "pretrain")
+    stages = (task.stage,) if work == "samples" else (task.stage, "pretrain")  # an epoch is like a repair
+    flops = {name: model.gflops for name, model in NETWORKS.items() if model.gflops}
     for stage in stages:
         same = [rate for rate in known if rate.stage == stage]
         for near in (
             [rate.seconds for rate in same if (rate.dataset, rate.model) == (task.dataset, task.model)],
             [rate.seconds for rate in same if rate.model == task.model],
             [
-                rate.seconds * GFLOPS[task.model] / GFLOPS[rate.model]
+                rate.seconds * flops[task.model] / flops[rate.model]
                 for rate in same
-                if task.model in GFLOPS and rate.model in GFLOPS
+                if task.model in flops and rate.model in flops
             ],
         ):
             if near:
@@ -150,7 +132,7 @@ def summary(tasks: Sequence[Task], run: Run, known: Sequence[Rate]) -> str:
     device = main_device(known)
     here = [rate for rate in known if rate.device == device]
     lines, every = [], list[float | None]()
-    for stage in STAGE_ORDER:
+    for stage in FOLDERS:
         of_stage = [task for task in tasks if task.stage == stage]
         if not of_stage:
             continue
@@ -207,28 +189,24 @@ def duration(seconds: float) -> str:
 
 
 def _units(stage: str, settings: Any) -> float:
-    if stage in ("pretrain", "finetune", "quantize"):
+    work = _work(stage)
+    if work == "epochs":
         return float(settings["epochs"])
-    if stage != "trace":
+    if work != "samples":
         return 1.0
     exact = settings.get("estimator") == "exact"
     return float(settings["batch_size"] * (EXACT_IN_SAMPLES if exact else settings["samples"]))
 
 
+def _work(stage: str) -> str:
+    return next((each.work for each in CATALOG if each.place == stage), "")
+
+
 def _settings(task: Task, run: Run) -> dict[str, Any]:
-    return asdict(_built(task, run))
-
-
-def _built(task: Task, run: Run) -> Pretrain | Trace | Reconstruct | Finetune | Qat:
-    if task.stage == "pretrain":
-        return run.pretrain(task.dataset, task.model)
-    if task.stage == "trace":
-        return run.trace(task.dataset, task.model, task.names[0])
-    if task.stage == "reconstruct":
-        return run.reconstruct(task.dataset, task.model, task.method)
-    if task.stage == "finetune":
-        return run.finetune(task.dataset, task.model, task.method)
-    return run.qat(task.dataset, task.model, task.method, task.names[1])
+    stage = stage_of(task.stage)
+    levels: dict[Level, tuple[str, ...]] = {"curvature": ("curvature",), "scheme": ("method", "scheme")}
+    names = dict(zip(levels.get(stage.levels[-1], ("method",)), task.names, strict=False))
+    return asdict(run.settings(stage.name, {"dataset": task.dataset, "model": task.model, **names}))
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -6,10 +6,10 @@ output. They do not travel with the outputs, so that a colleague who pulled thes
 output is here and unchanged, and marks what has changed as unfinished.
 """
 
-import base64
 import json
 import os
-from collections.abc import Container, Iterator
+import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,15 +17,14 @@ from typing import Any
 
 from ehap.errors import ProvenanceError
 from ehap.runtime.files import sha256_of, write_atomically
+from ehap.workflow.catalog import MAYBE
+from ehap.workflow.commits import UNKNOWN, commit_here
+from ehap.workflow.internals import LOCKS, METADATA, OF_THIS_MACHINE, UNFINISHED, check_idle, place_of
+from ehap.workflow.internals import notes as notes_here
 
-SNAKEMAKE = Path(".snakemake")
-METADATA = SNAKEMAKE / "metadata"
-UNFINISHED = SNAKEMAKE / "incomplete"
 NAME = "provenance.json"
-MAYBE = ("trace", "reconstruct", "quantize", "deploy", "latency", "further")
-NOT_OURS = ("starttime", "endtime", "job_hash", "external_jobid", "incomplete", "shellcmd")
-"""What differs from machine to machine; no decision rests on it. The command line names local paths."""
-LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that begin with @
+COMMIT = "commit"
+"""A field of our own in each note: the commit whose code was there when the output was packed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,17 @@ class Restored:
     changed: tuple[str, ...]
     touched: tuple[str, ...]
 
+    def show(self, results: Path) -> int:
+        """Print it; return the exit code: 1 if something has changed."""
+        print(f"{results}: restored the notes on {self.notes} outputs ({len(self.absent)} of them not here)")
+        for path in self.changed:
+            print(
+                f"{path} is not what was packed: make pull brings that back, Snakemake makes it anew", file=sys.stderr
+            )
+        for path in self.touched:
+            print(f"{path} is newer than what was made from it; Snakemake makes that anew", file=sys.stderr)
+        return int(bool(self.changed))
+
 
 def pack(results: Path) -> int:
     """Write the notes on every output of a run to ``<results>/provenance.json`` and return how many there are.
@@ -56,19 +66,16 @@ def pack(results: Path) -> int:
     Raises:
         ProvenanceError: A run is going on or was killed, or there is nothing to pack.
     """
-    busy = [path for folder in ("locks", "incomplete") for path in (SNAKEMAKE / folder).rglob("*") if path.is_file()]
-    if busy:
-        raise ProvenanceError(
-            "expected no run of Snakemake under way, but its folder holds locks or marks of unfinished outputs; wait "
-            "for it, or, if it was killed, say snakemake --unlock and run it again."
-        )
+    check_idle(LOCKS, UNFINISHED)
     target = results / NAME
     known = json.loads(target.read_text()) if target.exists() else {}
-    found = {}
-    for output, path in _notes():
+    found, commit = {}, commit_here()
+    for output, path in notes_here():
         if Path(output).is_file() and results in Path(output).parents:
-            note = {key: value for key, value in json.loads(path.read_text()).items() if key not in NOT_OURS}
-            found[output] = note | {"sha256": sha256_of(output)}
+            note = {key: value for key, value in json.loads(path.read_text()).items() if key not in OF_THIS_MACHINE}
+            note["sha256"] = sha256_of(output)
+            same = known.get(output, {})
+            found[output] = same if without_commit(same) == note else note | {COMMIT: commit}
     found |= {output: note for output, note in known.items() if output not in found and not Path(output).exists()}
     if not found:
         raise ProvenanceError(f"expected outputs of a run under {results}, but Snakemake knows of none; run it first.")
@@ -104,13 +111,13 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
     ]
     UNFINISHED.mkdir(parents=True, exist_ok=True)
     for output in changed:
-        _place(METADATA, output).unlink(missing_ok=True)
-        _write(_place(UNFINISHED, output), {"external_jobid": None})
+        place_of(METADATA, output).unlink(missing_ok=True)
+        _write(place_of(UNFINISHED, output), {"external_jobid": None})
     good = {output: note for output, note in notes.items() if output not in changed}
     for output, note in good.items():
-        _place(UNFINISHED, output).unlink(missing_ok=True)
-        kept = {key: value for key, value in note.items() if key != "sha256"}
-        _write(_place(METADATA, output), kept | {"incomplete": False})
+        place_of(UNFINISHED, output).unlink(missing_ok=True)
+        kept = {key: value for key, value in note.items() if key not in ("sha256", COMMIT)}
+        _write(place_of(METADATA, output), kept | {"incomplete": False})
     # Snakemake compares checksums only of inputs that are newer than the output, and a checkout may give any time.
     seen = [pair for note in good.values() for pair in (note.get("input_checksums") or {}).items()]
     touched = sorted({path for path, checksum in seen if Path(path).exists() and checksum != f"sha256:{sha256(path)}"})
@@ -120,20 +127,22 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
     return Restored(len(good), absent, tuple(changed), tuple(touched))
 
 
-def _notes() -> Iterator[tuple[str, Path]]:
-    """Return every output that Snakemake has a note on, with the note's file."""
-    for path in METADATA.rglob("*"):
-        if path.is_file():
-            *folders, last = path.relative_to(METADATA).parts
-            coded = "".join(folder.removeprefix("@") for folder in folders) + last
-            yield base64.urlsafe_b64decode(coded).decode(), path
+def without_commit(note: dict[str, Any]) -> dict[str, Any]:
+    """Return a note without the commit: another commit alone makes no other note."""
+    return {key: value for key, value in note.items() if key != COMMIT}
 
 
-def _place(folder: Path, output: str) -> Path:
-    """Return the file in which Snakemake keeps what it says in ``folder`` about an output."""
-    coded = base64.urlsafe_b64encode(output.encode()).decode()
-    parts = [coded[start : start + LONGEST - 1] for start in range(0, len(coded), LONGEST - 1)]
-    return folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+def made_by(results: Path) -> set[str]:
+    """Return the commits that made a run, by its packed notes; ``unknown`` for notes without one.
+
+    Args:
+        results: ``results/<run>``, relative to the project.
+    """
+    try:
+        notes: dict[str, dict[str, Any]] = json.loads((results / NAME).read_text())
+    except (OSError, json.JSONDecodeError):
+        return {UNKNOWN}
+    return {note.get(COMMIT, UNKNOWN) for note in notes.values()}
 
 
 def _write(path: Path, note: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ehap.errors import ProvenanceError
 from ehap.workflow.integrity import is_damaged
+from ehap.workflow.internals import LOCKS, check_idle
 from ehap.workflow.objects import Objects, Vouched, dvc, opened
 from ehap.workflow.placing import Aside, place, to_place
-from ehap.workflow.provenance import SNAKEMAKE, pack, restore
+from ehap.workflow.provenance import pack, restore
 
 
 def pull(run: str, remote: str | None = None, force: bool = False) -> int:
@@ -29,7 +30,7 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
     Raises:
         ProvenanceError: A run is under way, there is no such run or remote, or the notes were not pushed.
     """
-    _check_idle()
+    check_idle(LOCKS)
     with opened() as objects:
         objects.check_remote(remote)
         vouched = _fetched(objects, run, remote)
@@ -50,7 +51,9 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
     _say("stays, made here since; FORCE=1 moves it aside", newer)
     _say(f"moved aside, to {aside.folder}", aside.moved)
     _say("MISSING: neither the cache nor the remote has it whole", (*lost, *vouched.unknown))
-    return max(_restored(run, newer), int(bool(lost or vouched.unknown)))
+    results = Path("results") / run
+    restored = restore(results, keep={str(path) for path in newer})
+    return max(restored.show(results), int(bool(lost or vouched.unknown)))
 
 
 def push(run: str, remote: str | None = None, force: bool = False) -> int:
@@ -138,24 +141,6 @@ def _fetched(objects: Objects, run: str, remote: str | None) -> Vouched:
     if dvc(*_command("fetch", run, remote)):
         print("dvc fetch failed; what the cache has is put in place all the same", file=sys.stderr)
     return objects.vouched(_stage(run))
-
-
-def _restored(run: str, newer: Iterable[Path]) -> int:
-    """Put Snakemake's notes back; return the exit code."""
-    results = Path("results") / run
-    done = restore(results, keep={str(path) for path in newer})
-    print(f"{results}: restored the notes on {done.notes} outputs ({len(done.absent)} of them not here)")
-    _say("MISSING: not what was packed; Snakemake makes it anew", map(Path, done.changed))
-    _say("newer than what was made from it; Snakemake makes that anew", map(Path, done.touched))
-    return int(bool(done.changed))
-
-
-def _check_idle() -> None:
-    if any(path.is_file() for path in (SNAKEMAKE / "locks").rglob("*")):
-        raise ProvenanceError(
-            "expected no run of Snakemake under way, but its folder holds locks; wait for it, or, if it was killed, "
-            "say snakemake --unlock."
-        )
 
 
 def _stage(run: str) -> str:

@@ -1,8 +1,7 @@
 """What Snakemake does before it decides what to run: it compares records with files and plan.
 
 Snakemake itself compares file times, and the settings that it noted when a job was submitted. Here results that do not
-belong to the plan count as outputs to be made, as if named by ``--forcerun``. This file is the only one that knows how
-Snakemake 9 keeps its graph; ``check_form`` says so where another version keeps it differently.
+belong to the plan count as outputs to be made, as if named by ``--forcerun``.
 """
 
 import json
@@ -18,6 +17,7 @@ from typing import Any
 from ehap.errors import EhapError
 from ehap.runtime.files import Hashes, write_atomically
 from ehap.workflow.comparison import Comparison, Planned, compare
+from ehap.workflow.internals import force, is_forced, jobs_of, needed, noted_inputs, targets, users_of, with_graph
 from ehap.workflow.kept import forget
 from ehap.workflow.sources import holder
 
@@ -31,8 +31,6 @@ Snakemake deletes the outputs of a job that fails, and its notes on them; then i
 RUN_VARIABLE = "EHAP_RUN"
 REPORT_VARIABLE = "EHAP_COMPARISON"
 KEEP_DAYS = 60
-NEEDED = ("_build_dag", "is_main_process")
-NEEDED_OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "forcerules", "jobs", "targetjobs", "needrun_jobs")
 
 
 def compare_at_start(workflow: Any, states: Path) -> None:
@@ -44,60 +42,38 @@ def compare_at_start(workflow: Any, states: Path) -> None:
     """
     from snakemake.exceptions import WorkflowError
 
-    check_form(workflow, NEEDED, "workflow")
-    if workflow.is_main_process:
-        os.environ[RUN_VARIABLE] = uuid.uuid4().hex  # jobs on a cluster inherit it
-    build = workflow._build_dag
+    found = Comparison()
 
-    def building() -> None:
-        check_form(workflow.dag, NEEDED_OF_GRAPH, "graph")
-        checked = workflow.dag.check_incomplete
+    def checking(asked: set[str]) -> None:
+        if not workflow.is_main_process:
+            refuse_other_plan(workflow)
+            return
+        try:
+            vars(found).update(vars(force_wrong(workflow)))
+        except EhapError as error:
+            raise WorkflowError(f"error: {error}") from None
+        if not workflow.dryrun:  # a result that a user wants anew is not taken from those kept
+            forget(states, asked_for(workflow, asked))
 
-        found = Comparison()
-
-        async def checking() -> None:
-            asked = set(workflow.dag.forcefiles)
-            await checked()
-            if workflow.is_main_process:
-                try:
-                    vars(found).update(vars(force_wrong(workflow)))
-                except EhapError as error:
-                    raise WorkflowError(f"error: {error}") from None
-                if not workflow.dryrun:  # what a user wants anew is not taken from what was kept
-                    forget(states, asked_for(workflow, asked))
-            else:
-                refuse_other_plan(workflow)
-
-        workflow.dag.check_incomplete = checking
-        build()
+    def built() -> None:
         if REPORT_VARIABLE in os.environ:
             found.behind.update({first: first for first in planned_again(workflow) if first not in found.wrong})
             write_atomically(Path(os.environ[REPORT_VARIABLE]), json.dumps(asdict(found)).encode())
 
-    workflow._build_dag = building
-
-
-def check_form(found: Any, names: Iterable[str], what: str) -> None:
-    """Raise SystemExit where this Snakemake lacks something that is used here."""
-    absent = [name for name in names if not hasattr(found, name)]
-    if absent:
-        from snakemake import __version__
-
-        sys.exit(
-            f"error: Snakemake {__version__} keeps its {what} in another way ({', '.join(absent)} not there), so that "
-            "results cannot be compared with the plan; install the version of envs/lock.txt."
-        )
+    with_graph(workflow, checking, built)
+    if workflow.is_main_process:
+        os.environ[RUN_VARIABLE] = uuid.uuid4().hex  # jobs on a cluster inherit it
 
 
 def force_wrong(workflow: Any) -> Comparison:
     """Name results that do not belong to the plan, have Snakemake make them anew, and return them."""
-    jobs = [job for job in workflow.dag.jobs if job.output]
+    jobs = jobs_of(workflow)
     found = compared(jobs, begun() | unknown(workflow, jobs))
     if not workflow.dryrun:
         _note_begun(begun() - set(found.good))
     by_first = {str(job.output[0]): job for job in jobs}
     for first in found.wrong:
-        workflow.dag.forcefiles.update(by_first[first].output)
+        force(workflow, by_first[first])
     if found.text():
         print(found.text(), file=sys.stderr)
     stored = sum(map(in_storage, jobs))
@@ -108,14 +84,12 @@ def force_wrong(workflow: Any) -> Comparison:
 
 def asked_for(workflow: Any, files: Collection[str]) -> list[str]:
     """Return the first outputs of jobs that --force, --forcerun or --forceall names, by their files or rules."""
-    rules = workflow.dag.forcerules
-    jobs = [job for job in workflow.dag.jobs if job.output]
-    return [str(job.output[0]) for job in jobs if job.rule in rules or not set(files).isdisjoint(job.output)]
+    return [str(job.output[0]) for job in jobs_of(workflow) if is_forced(workflow, job, files)]
 
 
 def planned_again(workflow: Any) -> list[str]:
     """Return the first outputs of jobs that are done, with a record, and that Snakemake would run again."""
-    jobs = [job for job in workflow.dag.needrun_jobs() if job.output]
+    jobs = [job for job in needed(workflow) if job.output]
     return [str(job.output[0]) for job in jobs if Path(holder(map(str, job.output)) or "-").exists()]
 
 
@@ -125,15 +99,17 @@ def unknown(workflow: Any, jobs: Iterable[Any]) -> set[str]:
     Snakemake takes what was made from them as done, whatever it was made from.
     """
     absent = [job for job in jobs if not is_temporary(job) and not is_there(job)]
-    used = [job for job in absent if any(map(is_there, workflow.dag.depending[job]))]
-    notes, hashes = workflow.persistence, Hashes(FOLDER / "hashes.json")
+    used = [job for job in absent if any(map(is_there, users_of(workflow, job)))]
+    hashes = Hashes(FOLDER / "hashes.json")
 
     def has_other_input(job: Any) -> bool:
-        seen = {str(path): notes.input_checksums(job, path) for path in job.input}
+        seen = noted_inputs(workflow, job)
+        if seen is None:
+            return True
         known = {path: then for path, then in seen.items() if then - {None} and os.path.exists(path)}
         return any(f"sha256:{hashes.of(path)}" not in then for path, then in known.items())
 
-    return {str(job.output[0]) for job in used if not notes.has_metadata(job) or has_other_input(job)}
+    return {str(job.output[0]) for job in used if has_other_input(job)}
 
 
 def is_there(job: Any) -> bool:
@@ -152,7 +128,7 @@ def at_the_end(workflow: Any, states: Path) -> None:
     Raises:
         WorkflowError: Files have changed under the run, or it has only touched them.
     """
-    jobs = [job for job in workflow.dag.jobs if job.output]
+    jobs = jobs_of(workflow)
     found = compared(jobs)
     _note_begun(begun() - set(found.good))
     forget(states, {*found.good, *found.old, *(str(job.output[0]) for job in jobs if is_temporary(job))})
@@ -228,7 +204,7 @@ def refuse_other_plan(workflow: Any) -> None:
         return
     plan, submitted = json.loads(path.read_text()), path.stat().st_mtime
     later = [other for other in RUNS.glob("*.json") if other != path and other.stat().st_mtime > submitted]
-    for job in workflow.dag.targetjobs:
+    for job in targets(workflow):
         first = str(job.output[0])
         message = ""
         if any(first in json.loads(other.read_text()) for other in later):

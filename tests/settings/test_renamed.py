@@ -7,8 +7,8 @@ import pytest
 
 from ehap.errors import SettingsError
 from ehap.settings import Prune, Run, Trace
-from ehap.settings.names import STAGES
 from ehap.settings.renamed import RENAMED, current
+from ehap.settings.stages import SETTINGS
 from tests.workflow.conftest import SMALL
 
 CASES = [(*key, old, new) for key, renamed in RENAMED.items() for old, new in renamed.values.items()]
@@ -48,7 +48,7 @@ def test_a_record_is_read_by_either_name(stage: str, name: str, old: str, new: b
 
 def test_every_new_name_is_a_setting() -> None:
     for stage, name in RENAMED:
-        fields = STAGES[stage].__dataclass_fields__  # type: ignore[attr-defined]
+        fields = SETTINGS[stage].__dataclass_fields__  # type: ignore[attr-defined]
         assert RENAMED[stage, name].name in fields
         assert name not in fields
     assert not Trace(batch_size=1).allow_cpu_fp16

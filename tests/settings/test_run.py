@@ -267,10 +267,11 @@ def test_a_selector_repairs_and_deploys_where_it_says_so_only(demo: dict[str, An
     config["latency"] = {"resnet20": {"rounds": 3}}
     timed = [str(path) for path in record_paths(Path("results"), Run(config).tables()) if "/latency/" in str(path)]
     assert len(timed) == 4
-    assert (Run(config).latency("digits", "resnet20").rounds, Run(config).latency("digits", "resnet32").rounds) == (
-        3,
-        25,
-    )
+    rounds = [
+        Run(config).settings("latency", {"dataset": "digits", "model": each}).rounds
+        for each in config["grid"]["models"]
+    ]
+    assert rounds == [3, 25]
     with pytest.raises(SettingsError, match="latency: expected a block deploy beside it"):
         Run({name: block for name, block in config.items() if name != "deploy"})
     deployed = [path for path in paths if path.startswith("results/deploy/")]

@@ -1,11 +1,13 @@
 """What changes the digest of a script, and what does not."""
 
+import re
 import shutil
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from ehap.errors import CodeError
 from ehap.workflow import digest, executed, syntax
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +85,7 @@ def root(tmp_path: Path) -> Path:
         "ehap/deep/two.py": "VALUE = 2\n",
         "ehap/deep/three.py": "from ehap.settings import Knob\nVALUE = 3\nthree = Knob\n",
         "ehap/unused.py": "VALUE = 3\n",
-        "envs/lock.txt": "# made by a tool\ntorch==2.15.0\n    # via ehap\n",
+        "envs/lock.txt": "# made by a tool\ntorch==2.15.0\n    # via ehap\nnumpy==2.1 ; python_version < '4'\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,10 +109,15 @@ def _digest(root: Path, script: str = "a.py") -> str:
         ("ehap/deep/three.py", "3", "4", True),
         ("ehap/deep/four.py", "4", "5", False),
         ("envs/lock.txt", "2.15.0", "2.15.1", True),
+        ("envs/lock.txt", "< '4'", "< '5'", True),
         ("ehap/unused.py", "3", "4", False),
         ("ehap/one.py", "return 1", "# why\n    return  1", False),
         ("ehap/one.py", "def f():\n", 'def f():\n    """Docs."""\n', False),
         ("envs/lock.txt", "# via ehap", "# via another", False),
+        ("envs/lock.txt", "2.15.0\n", "2.15.0 \\\n    --hash=sha256:ab==cd \\\n    --hash=sha256:ef\n", False),
+        ("envs/lock.txt", "< '4'", "< '4' \\\n    --hash=sha256:ab", False),
+        ("envs/lock.txt", "2.15.0", "2.15.0  # pinned by hand", False),
+        ("envs/lock.txt", "# made", "--index-url https://example.org\n# made", False),
     ],
 )
 def test_the_digest_follows_imports_and_ignores_comments(
@@ -195,6 +202,39 @@ def test_ways_to_name_a_setting(root: Path, code: str, old: str, new: str, chang
 
 
 @pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import ehap", "import ehap"),
+        ("import json, ehap as e", "import ehap"),
+        ("from ehap import deep", "from ehap import"),
+        ("def f():\n    from ehap import deep as d", "from ehap import"),
+        ("from . import deep", "from . import"),
+        ("from .deep import two", "from .deep import"),
+        ("import importlib\nimportlib.import_module('ehap.deep.two')", "import_module()"),
+        ("from importlib import import_module\nimport_module(f'ehap.{1}')", "import_module()"),
+        ("import importlib\nimportlib.import_module('.two', 'ehap.deep')", "import_module()"),
+        ("__import__('ehap.' + 'deep')", "__import__()"),
+        ("name = 'ehap.deep'\n__import__(name)", "__import__()"),
+    ],
+)
+def test_an_import_that_cannot_be_followed_is_refused_wherever_a_script_reaches_it(
+    root: Path, code: str, found: str
+) -> None:
+    (root / "ehap/deep/two.py").write_text(code)
+    with pytest.raises(CodeError, match=rf"ehap/deep/two\.py, line [12]: {re.escape(found)} hides"):
+        _digest(root)
+    assert _digest(root, "b.py")  # which does not reach it
+
+
+@pytest.mark.parametrize(
+    "code", ["import importlib\nimportlib.import_module('numpy.linalg')", "import ehap.one as one"]
+)
+def test_other_imports_are_followed_or_none_of_ours(root: Path, code: str) -> None:
+    (root / "ehap/deep/two.py").write_text(code)
+    assert _digest(root)
+
+
+@pytest.mark.parametrize(
     ("script", "file", "old", "new", "changes"),
     [
         ("qat.py", "qat.py", "if bits <= HALF_BYTE", "if bits < HALF_BYTE", True),
@@ -211,6 +251,8 @@ def test_ways_to_name_a_setting(root: Path, code: str, old: str, new: str, chang
         ("tables.py", "run.py", "yield from map(self.prepare, grid.datasets)", "yield 1", False),
         ("tables.py", "names.py", '"CIFAR-10"', '"CIFAR 10"', True),
         ("finetune.py", "names.py", '"CIFAR-10"', '"CIFAR 10"', False),
+        ("tables.py", "stages.py", 'only="timed"', 'only=""', True),
+        ("finetune.py", "stages.py", 'only="timed"', 'only=""', False),
     ],
 )
 def test_edits_of_the_settings_of_this_project(

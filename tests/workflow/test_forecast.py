@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from ehap.data import DATASETS
 from ehap.evaluation import flops
 from ehap.models import build_model
 from ehap.models.registry import MODELS
-from ehap.settings import Run
-from ehap.workflow.forecast import GFLOPS, Rate, Task, duration, estimate, rates, rows_to_do, summary, task_of
+from ehap.settings import Run, names
+from ehap.settings.names import NETWORKS, Model
+from ehap.workflow.forecast import Rate, Task, duration, estimate, rates, rows_to_do, summary, task_of
 
 CONFIG: dict[str, Any] = {
     "name": "run",
@@ -55,19 +57,20 @@ def test_a_path_says_which_job_writes_it(path: str, task: Task) -> None:
     assert task_of(path) == task
 
 
-@pytest.mark.parametrize("model", GFLOPS)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_the_flops_that_scale_estimates_are_those_of_the_networks(model: str) -> None:
-    assert flops(build_model(model, 10, seed=0), (3, 32, 32)) / 1e9 == pytest.approx(GFLOPS[model], abs=1e-4)
+    assert flops(build_model(model, 10, seed=0), (3, 32, 32)) / 1e9 == pytest.approx(NETWORKS[model].gflops, abs=1e-4)
 
 
-def test_every_model_has_its_flops_there() -> None:
-    assert set(GFLOPS) == set(MODELS)
+def test_settings_and_constructors_name_the_same_models_and_datasets() -> None:
+    assert set(NETWORKS) == set(MODELS)
+    assert set(names.DATASETS) == set(DATASETS)
 
 
 def test_a_model_whose_flops_are_unknown_is_judged_by_its_own_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
     task, other = Task("pretrain", "cifar10", "wrn28_8"), _rate("pretrain", 2.0)
     own = _rate("pretrain", 3.0, dataset="cifar100", model="wrn28_8")
-    monkeypatch.delitem(GFLOPS, "wrn28_8")
+    monkeypatch.setitem(NETWORKS, "wrn28_8", Model(title="WRN-28-8"))
     assert estimate(task, RUN, [other]) is None
     assert "no record yet" in summary([task], RUN, [other])
     assert estimate(task, RUN, [other, own]) == 900

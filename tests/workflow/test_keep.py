@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas
 
-from tests.tables.conftest import evaluated
+from tests.results.conftest import evaluated
 from tests.workflow.conftest import ROOT
 
 CELL = "cifar10/resnet20/seed0"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ehap.records import read_tensors, write_tensors
-from ehap.workflow.start import check_form
+from ehap.workflow.internals import check_form
 from tests.workflow.conftest import DVC, planned, read_record, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL, _config
 

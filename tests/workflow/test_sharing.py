@@ -15,7 +15,8 @@ import yaml
 
 from ehap.errors import ProvenanceError
 from ehap.settings import Run
-from ehap.workflow.provenance import MAYBE, NAME, pack
+from ehap.workflow.catalog import MAYBE
+from ehap.workflow.provenance import NAME, pack
 from tests.workflow.conftest import DVC, GIT, ROOT, SMALL, planned, restored_in, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL, _config
 
