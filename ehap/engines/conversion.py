@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 from ehap.errors import ArchitectureError
+from ehap.quantization.pt2e import convert_pt2e
 from ehap.quantization.simulation import SimulatedNetwork
 
 

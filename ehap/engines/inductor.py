@@ -15,6 +15,7 @@ from ehap.engines.conversion import converted
 from ehap.engines.proof import check_engine
 from ehap.errors import ArchitectureError, DeviceError
 from ehap.graph import INTEGER, Agreement
+from ehap.quantization.pt2e import register_integer_kernels
 from ehap.quantization.simulation import SimulatedNetwork
 from ehap.runtime.progress import logger
 
@@ -69,9 +70,7 @@ class InductorNetwork(nn.Module):
 
     def __init__(self, network: SimulatedNetwork, example: Tensor) -> None:
         super().__init__()
-        # Importing it registers the patterns that become integer kernels.
-        import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401
-
+        register_integer_kernels()
         self.tolerance = math.inf if _may_saturate(network) else INTEGER
         with torch.no_grad():
             wanted = network.eval()(example[:SHOWN])

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e import MovingAverageMinMaxObserver, PerChannelMinMaxObserver
+
+from ehap.quantization.pt2e import MovingAverageMinMaxObserver, PerChannelMinMaxObserver
 
 SETTLED = 2**31  # batches: of so many the next one alone has no share
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
-from torchao.quantization.pt2e import FakeQuantize
 
 from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.live_norms import folded, norm_of
+from ehap.quantization.pt2e import FakeQuantize
 from ehap.quantization.quantizer import EPSILON
 from ehap.quantization.simulation import SimulatedNetwork, layer_names, simulate_shape
 from ehap.settings import Qat

@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 from torch import fx
-from torchao.quantization.pt2e import FakeQuantize
-from torchao.quantization.pt2e.quantizer import (
-    QuantizationAnnotation,
-    QuantizationSpec,
-    QuantizationSpecBase,
-    Quantizer,
-)
 
 from ehap.errors import ArchitectureError
 from ehap.quantization.canonical import options
 from ehap.quantization.live_norms import norm_of
 from ehap.quantization.observers import CentredObserver, PresentObserver, RangeObserver
+from ehap.quantization.pt2e import (
+    FakeQuantize,
+    QuantizationAnnotation,
+    QuantizationSpec,
+    QuantizationSpecBase,
+    Quantizer,
+)
 from ehap.settings import Qat
 
 EPSILON = 2.0**-24

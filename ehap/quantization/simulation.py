@@ -5,8 +5,6 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, fx, nn
-from torchao.quantization.pt2e import FakeQuantize
-from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
 from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
 from ehap.graph import Agreement, check_reading, evaluating, example_images, output_of
@@ -15,6 +13,7 @@ from ehap.graph.reading import check_twin
 from ehap.graph.tracing import check_readable, traced
 from ehap.quantization.canonical import canonical_
 from ehap.quantization.live_norms import norms_as_modules_
+from ehap.quantization.pt2e import FakeQuantize, prepare_qat_pt2e
 from ehap.quantization.quantizer import HawqQuantizer
 from ehap.runtime.device import precision_context
 from ehap.settings import Qat
