@@ -1,20 +1,18 @@
-"""Stage latency: a deployed network and the dense one in ONNX Runtime, in FP32 and in INT8, in turns."""
+"""Stage latency: time a deployed network and the dense one in ONNX Runtime, in FP32 and INT8, in turns."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from ehap.artifacts.dense import blank_dense
 from ehap.artifacts.pruned import check_order, load_model
+from ehap.engines.deployable import widening
 from ehap.engines.exact_sums import recorded
 from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
 from ehap.evaluation import parameters
 from ehap.graph.folding import fuse_norms
-from ehap.latency.turns import in_turns
+from ehap.latency.turns import in_turns, noise
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import layer_weights, prune
-from ehap.pruning.padding import expanded, lay_into_, placements
+from ehap.pruning.padding import lay_into_
 from ehap.records import Job, Value, read_record, write_record
 from ehap.runtime.device import choose_device
 from ehap.runtime.progress import logger
@@ -38,16 +36,16 @@ def run(
     """Time {dense, pruned} × {FP32, INT8} in ONNX Runtime on the CPU.
 
     In FP32 the pruned network has the same form as its integers in the file ``onnx``: plain sums, and the widths of
-    ``deployed``, the record of that file. The files of the dense network are those of the stage ``deploy_dense``.
+    ``deployed``, the record of that file. The stage ``deploy_dense`` wrote the files of the dense network.
     """
     device = choose_device("cpu", machine.threads)
     compact, metadata = load_model(checkpoint, job)
     check_order(checkpoint, metadata)
     dense = blank_dense(job).eval()
-    kept = metadata["kept"] or {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
-    wide = expanded(dense, kept, read_record(deployed)["settings"]["round_to"])
-    laid = fuse_norms(prune(dense, wide))
-    lay_into_(laid, fuse_norms(compact), placements(dense, kept, wide))
+    widened = widening(dense, metadata["kept"], read_record(deployed)["settings"]["round_to"])
+    whole = widened.architecture()
+    laid = fuse_norms(whole)
+    lay_into_(laid, fuse_norms(compact), widened.places())
     contents = {
         (DENSE, FP32): dense_fp32.read_bytes(),
         (DENSE, INT8): dense_int8.read_bytes(),
@@ -55,15 +53,15 @@ def run(
         (PRUNED, INT8): onnx.read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
-    values = {"executed_parameters": Value(parameters(prune(dense, wide)), "parameters"), **recorded()}
+    values = {"executed_parameters": Value(parameters(whole), "parameters"), **recorded()}
     for batch in settings.batches:
-        images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.seed))
+        images = noise(batch, INPUT_SHAPE, job.seed)
         values |= _values(in_turns(calls, images, settings.rounds), batch)
     write_record(record, job, values, settings, device)
 
 
 def _values(times: Mapping[Key, float], batch: int) -> dict[str, Value]:
-    """Return the medians of a number of images, and how many times as fast pruned INT8 is as each other network."""
+    """Return the medians for one batch size, and the speed of pruned INT8 relative to each other network."""
     values = {
         f"latency_{batch}.{network}_{precision}": Value(each, "ms") for (network, precision), each in times.items()
     }
