@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ehap.errors import PlanError
 from ehap.graph.channels import Kept, channel_graph
 from ehap.pruning import prune
 from ehap.pruning.padding import Placement, expanded, placements
@@ -21,11 +22,19 @@ class Widening:
     dense: The dense network.
     kept: Layer to the channels that the pruned network keeps.
     wide: Layer to the channels of the wider network; they include those of ``kept``.
+
+    Raises:
+        PlanError: They do not.
     """
 
     dense: nn.Module
     kept: Kept
     wide: Kept
+
+    def __post_init__(self) -> None:
+        lacking = [name for name, channels in self.kept.items() if not set(channels) <= set(self.wide.get(name, ()))]
+        if lacking:
+            raise PlanError(f"{', '.join(lacking)}: the wider network lacks channels that the plan keeps; keep them.")
 
     def architecture(self) -> nn.Module:
         """Return the wider network in eval mode; its weights are those of the dense network."""
