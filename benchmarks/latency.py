@@ -35,7 +35,7 @@ from ehap.latency.turns import each_turn, in_turns, noise
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, layer_weights, magnitude, mask_, prune
 from ehap.pruning.padding import expanded
-from ehap.quantization import SimulatedNetwork, layer_names, pack_on_noise, to_tensors
+from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors
 from ehap.records import read_record, read_tensors, write_tensors
 from ehap.results.curves import svg
 from ehap.runtime.device import device_name, instruction_sets, slug
@@ -129,7 +129,7 @@ def quantized(
     small = prune(dense, kept).eval()
     compact, settings = pack_on_noise(small, INPUT_SHAPE, DATASETS["cifar10"])
     with TemporaryDirectory() as scratch:
-        bits = dict.fromkeys(layer_names(small), settings.bits)
+        bits = dict.fromkeys(called_layers(small), settings.bits)
         write_tensors(Path(scratch) / "packed", to_tensors(compact, bits), {"kept": kept})
         size = (Path(scratch) / "packed").stat().st_size
     about: dict[str, object] = {"packed_bytes_per_parameter": round(size / parameters(small), 3)}

@@ -8,7 +8,7 @@ from torch import nn
 from ehap.artifacts.pruned import blank_model
 from ehap.errors import CheckpointError
 from ehap.models import INPUT_SHAPE
-from ehap.quantization import Packed, SimulatedNetwork, from_tensors, layer_names, unpack
+from ehap.quantization import Packed, SimulatedNetwork, called_layers, from_tensors, unpack
 from ehap.records import Job, read_record, read_tensors
 from ehap.settings import Qat, build
 from ehap.settings.qat import FLOAT
@@ -54,6 +54,6 @@ def load_quantized(path: Path, training: Path, job: Job) -> Quantized:
             f"{path}: expected integers of method {job.method}, got those of method {metadata.get('method')}; give the "
             "method its own file."
         )
-    bits = metadata.get("layer_bits") or dict.fromkeys(layer_names(compact), scheme.bits)
+    bits = metadata.get("layer_bits") or dict.fromkeys(called_layers(compact), scheme.bits)
     packed = from_tensors(tensors, compact, bits)
     return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"))

@@ -1,20 +1,22 @@
 """Quantization: simulated training, bits for each layer, and packed integer weights."""
 
 from ehap.quantization.calibration import calibrate_
+from ehap.quantization.layers import called_layers, layer_weight
 from ehap.quantization.mixed import choose_bits, layer_costs
 from ehap.quantization.noise import pack_on_noise
 from ehap.quantization.packed_file import from_tensors, to_tensors
 from ehap.quantization.packing import Packed, pack, unpack
-from ehap.quantization.simulation import SimulatedNetwork, layer_names, layer_weight, prepare_qat
+from ehap.quantization.preparation import prepare_qat
+from ehap.quantization.simulation import SimulatedNetwork
 
 __all__ = [
     "Packed",
     "SimulatedNetwork",
     "calibrate_",
+    "called_layers",
     "choose_bits",
     "from_tensors",
     "layer_costs",
-    "layer_names",
     "layer_weight",
     "pack",
     "pack_on_noise",

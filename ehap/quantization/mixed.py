@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ehap.errors import NumericsError
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.simulation import layer_names, layer_weight
+from ehap.quantization.layers import called_layers, layer_weight
 from ehap.settings import Qat
 
 
@@ -47,7 +47,7 @@ def layer_costs(
     """
     positions = _positions(model, input_shape)
     costs = {}
-    for name in layer_names(model):
+    for name in called_layers(model):
         weight = layer_weight(model, name)
         trace = traces[f"{name}.weight"].double().sum().item()
         if not math.isfinite(trace):
@@ -97,7 +97,7 @@ def _positions(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str,
     def counter(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)
         return lambda module, inputs, output: found.update({name: math.prod(output.shape[2:])})
 
-    hooks = [model.get_submodule(name).register_forward_hook(counter(name)) for name in layer_names(model)]
+    hooks = [model.get_submodule(name).register_forward_hook(counter(name)) for name in called_layers(model)]
     device = next(model.parameters()).device
     model(torch.zeros(1, *input_shape, device=device))
     for hook in hooks:

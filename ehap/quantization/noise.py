@@ -6,7 +6,7 @@ from torch import nn
 from ehap.data import DatasetInfo
 from ehap.quantization.calibration import calibrate_
 from ehap.quantization.packing import Packed, pack
-from ehap.quantization.simulation import prepare_qat
+from ehap.quantization.preparation import prepare_qat
 from ehap.settings import Qat
 
 IMAGES = 64

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import CheckpointError
+from ehap.quantization.layers import called_layers, layer_weight
 from ehap.quantization.packing import Packed
-from ehap.quantization.simulation import layer_names, layer_weight
 from ehap.settings.qat import HALF_BYTE
 
 OFFSET = 8  # of an integer in half a byte, so that it is not negative
@@ -50,7 +50,7 @@ def from_tensors(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[
     Raises:
         CheckpointError: A tensor is missing or has another length: the file belongs to another network.
     """
-    shapes = {name: layer_weight(model, name).shape for name in layer_names(model)}
+    shapes = {name: layer_weight(model, name).shape for name in called_layers(model)}
     if bits.keys() != shapes.keys():
         raise CheckpointError(f"the quantized file belongs to another network: it has layers {sorted(bits)}.")
     halves = {name: bits[name] <= HALF_BYTE for name in shapes}

@@ -9,10 +9,12 @@ from torch import Tensor, fx, nn
 from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
+from ehap.quantization.layers import called_layers
 from ehap.quantization.live_norms import folded, norm_of
+from ehap.quantization.preparation import simulate_shape
 from ehap.quantization.pt2e import FakeQuantize
 from ehap.quantization.quantizer import EPSILON
-from ehap.quantization.simulation import SimulatedNetwork, layer_names, simulate_shape
+from ehap.quantization.simulation import SimulatedNetwork
 from ehap.settings import Qat
 
 BIAS_LIMIT = 2**30
@@ -153,7 +155,7 @@ def unpack(
 
 def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
     """Yield the layers in forward order, named after the modules of ``model``."""
-    graph, names, nodes = network.graph_module, layer_names(model), network.weighted_nodes()
+    graph, names, nodes = network.graph_module, called_layers(model), network.weighted_nodes()
     if len(names) != len(nodes):
         raise CheckpointError(
             f"expected the network that was simulated, of {len(nodes)} layers, got one of {len(names)}; give the one "

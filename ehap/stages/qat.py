@@ -17,9 +17,9 @@ from ehap.graph.reading import EXAMPLES
 from ehap.models import INPUT_SHAPE
 from ehap.quantization import (
     calibrate_,
+    called_layers,
     choose_bits,
     layer_costs,
-    layer_names,
     layer_weight,
     pack,
     prepare_qat,
@@ -56,7 +56,7 @@ def run(
     metadata = {**structure, "bits": settings.bits, "method": job.method, "scheme": job.scheme}
     further: dict[str, Value] = {}
     proofs: dict[str, Proof] = {}
-    bits = dict.fromkeys(layer_names(network), settings.bits)
+    bits = dict.fromkeys(called_layers(network), settings.bits)
     if settings.bits == FLOAT:
         trained: nn.Module = FrozenNorms(network) if settings.norms == "frozen" else network
     else:

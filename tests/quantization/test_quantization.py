@@ -13,7 +13,7 @@ from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.graph.channels import channel_graph
 from ehap.graph.folding import fold_norms, fuse_norms
 from ehap.pruning import prune
-from ehap.quantization import SimulatedNetwork, from_tensors, layer_names, pack, prepare_qat, to_tensors, unpack
+from ehap.quantization import SimulatedNetwork, called_layers, from_tensors, pack, prepare_qat, to_tensors, unpack
 from ehap.quantization.affine import dequantize, quantize
 from ehap.records import read_tensors, write_tensors
 from ehap.settings import Qat
@@ -165,7 +165,7 @@ def test_packing_and_unpacking_again_is_bit_exact_also_for_a_pruned_network(
     again = pack(loaded, blank)
     assert packed.keys() == again.keys()
     assert all(torch.equal(packed[name], again[name]) for name in packed)
-    bits = dict.fromkeys(layer_names(pruned), 8)
+    bits = dict.fromkeys(called_layers(pruned), 8)
     write_tensors(tmp_path / "packed.safetensors", to_tensors(packed, bits), {})
     read = from_tensors(read_tensors(tmp_path / "packed.safetensors")[0], blank, bits)
     assert torch.equal(unpack(read, blank, _settings(), SHAPE)(batch[0]), loaded(batch[0]))
