@@ -29,28 +29,30 @@ def prepare_qat(
 ) -> SimulatedNetwork:
     """Return a copy of ``model`` that simulates integer arithmetic.
 
-    With settings.norms live, BatchNorm stays behind its convolution, of rounded weights; ``pack`` folds it. Before
-    anything is rounded, the copy is checked to give the outputs of ``model`` in eval mode on an example.
+    With settings.norms live, BatchNorm stays behind its convolution of rounded weights, and ``pack`` folds it. Before
+    rounding, the outputs of the copy on an example are compared with those of ``model`` in eval mode.
 
     Args:
         model: Convolutions (with BatchNorm directly behind them, or none), linear layers, ReLU, adds and pooling.
-        settings: Bits, the momentum of the activation ranges, and what becomes of BatchNorm's statistics.
+        settings: Bits, the momentum of the activation ranges, and the handling of BatchNorm's statistics.
         input_shape: (C, H, W) of one image.
-        layer_bits: Layer name to bits of its weights, of every layer; where left out, all have settings.bits.
+        layer_bits: Layer name to bits of its weights, for every layer; where left out, all have settings.bits.
         example: Normalised images (N, C, H, W) for the check, on the model's device; random ones where left out.
 
     Raises:
-        ArchitectureError: The network cannot be read off, has an operation that the scheme does not cover, or is not in
-            float32, or a layer has no bits.
-        DataError: The shape is not one of an image, or the network takes no such images.
-        MismatchError: What was read off the network computes something else; the first layer that differs is named.
+        ArchitectureError: The network cannot be traced, is not in float32, or has an operation that the scheme does not
+            cover; or a layer has no bits.
+        DataError: The shape is not that of an image, or the network takes no such images.
+        MismatchError: The traced network computes something else; the first layer that differs is named.
         NumericsError: A weight, a statistic or an output is NaN or infinite.
     """
     if len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
         raise DataError(f"expected the shape (C, H, W) of one image, got {tuple(input_shape)}.")
     check_readable(model)
     if settings.bits == FLOAT:
-        raise ArchitectureError(f"bits {FLOAT} is no quantization: there is nothing to prepare_qat.")
+        raise ArchitectureError(
+            f"bits {FLOAT} means no quantization, so there is nothing to prepare; give bits of 2 to 8."
+        )
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
             raise ArchitectureError(f"{name}: expected float32, got {parameter.dtype}; take float() of the network.")
@@ -70,7 +72,7 @@ def prepare_qat(
 def simulate_shape(
     model: nn.Module, settings: Qat, input_shape: tuple[int, int, int], layer_bits: Mapping[str, int] | None
 ) -> SimulatedNetwork:
-    """Do what ``prepare_qat`` does for a network whose weights do not matter: they are not looked at."""
+    """Return the same as ``prepare_qat`` for a network whose weights do not matter; they are not checked."""
     return _simulated(model, settings, input_shape, layer_bits, None)
 
 
@@ -83,7 +85,7 @@ def _simulated(
 ) -> SimulatedNetwork:
     names = called_layers(model)
     if layer_bits is not None and layer_bits.keys() != set(names):
-        raise ArchitectureError(f"expected bits for the layers {names}, got some for {sorted(layer_bits)}.")
+        raise ArchitectureError(f"expected bits for the layers {names}, got bits for {sorted(layer_bits)}.")
     widths = None if layer_bits is None else [layer_bits[name] for name in names]
     live = settings.norms == "live"
     whole = keep_norms(model) if live else fold_norms(model)
@@ -99,7 +101,7 @@ def _simulated(
 
 
 def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: str) -> fx.GraphModule:
-    """Return a network as a graph of torch's own operations, for batches of any size.
+    """Return a network as a graph of torch's operations, for batches of any size.
 
     Raises:
         ArchitectureError: torch.export refuses it.
@@ -111,7 +113,7 @@ def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: st
         graph: fx.GraphModule = torch.export.export(whole, (images,), dynamic_shapes=({0: batch},)).module()
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # whatever class torch takes for what it cannot export
+    except Exception as error:  # torch raises many classes for networks that it cannot export
         raise ArchitectureError(
             f"{name} cannot be exported ({_first_line(error)}); expected a network of one input, whose operations "
             "depend on no values and on no number of images."
@@ -120,12 +122,16 @@ def _exported(whole: fx.GraphModule, input_shape: tuple[int, int, int], name: st
 
 
 def _first_line(error: Exception) -> str:
-    """Return the class of an error and the beginning of what it says."""
+    """Return the class of an error and the beginning of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
 
 
 def _checked_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) -> Agreement:
-    """Raise MismatchError unless a new simulated network, rounding nothing, gives what ``model`` does in eval mode."""
+    """Compare a new simulated network, without rounding, with ``model`` in eval mode.
+
+    Raises:
+        MismatchError: Their outputs differ.
+    """
     for quantizer in network.quantizers():
         quantizer.disable_fake_quant()
         quantizer.disable_observer()
@@ -133,7 +139,7 @@ def _checked_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) 
     try:
         found = check_twin(model, network, example)
     except MismatchError:
-        check_reading(model, example)  # it names the layer, where reading the network off has gone wrong
+        check_reading(model, example)  # names the layer if the network was traced wrongly
         raise
     for quantizer in network.quantizers():
         quantizer.enable_fake_quant()
@@ -143,12 +149,16 @@ def _checked_twin(model: nn.Module, network: SimulatedNetwork, example: Tensor) 
 
 
 def _check_layers(names: list[str], calls: int) -> None:
-    """Raise ArchitectureError unless each of the layers is called once, and nothing else convolves."""
+    """Check that each layer is called once, and that all convolutions are modules.
+
+    Raises:
+        ArchitectureError: A layer is called twice, or a function convolves.
+    """
     again = sorted({name for name in names if names.count(name) > 1})
     if again:
         raise ArchitectureError(
-            f"{', '.join(again)}: expected layers that are called once in a forward pass, got more calls; a layer has "
-            "one scale for its inputs: give each call a layer of its own."
+            f"{', '.join(again)}: expected layers that are called once in a forward pass, got more calls. A layer has "
+            "one scale for its inputs: give each call its own layer."
         )
     if len(names) != calls:
         raise ArchitectureError(

@@ -12,25 +12,26 @@ from ehap.quantization.pt2e import FakeQuantize
 from ehap.runtime.device import precision_context
 
 _NO_RANGES = (
-    "no activation ranges yet: give images in train mode under torch.no_grad, or to calibrate_, or train, before eval."
+    "no activation ranges yet: before eval, train, call calibrate_, or give images in train mode under torch.no_grad."
 )
 
 
 class SimulatedNetwork(nn.Module):
-    """A network with fake quantization of weights and activations; rounding passes gradients straight through.
+    """A network with fake quantization of weights and activations; gradients pass rounding unchanged.
 
-    In train mode the activation ranges follow the data, and so do BatchNorm statistics where they are not frozen; in
-    eval mode both stand still. Weight ranges always belong to the present weights.
+    In train mode, activation ranges follow the data, and so do BatchNorm statistics that are not frozen. In eval mode,
+    both are fixed. Weight ranges always belong to the present weights.
 
-    Ranges follow the data in one of two ways. Where gradients are computed, the network is trained: ranges are running
-    means of the batches' ranges. The n-th batch has the share max(1/n, 1 - range_momentum), the first ones alike.
-    Under torch.no_grad() the network is calibrated: ranges reach from the smallest to the largest value of all batches,
-    and come out the same for batches of any size and in any order. Activations are not rounded then, and BatchNorm
-    keeps its statistics, unless it is to collect them anew (momentum None, as in torch.optim.swa_utils.update_bn). A
-    training after it moves the ranges by the momentum alone.
+    Ranges follow the data in one of two ways:
 
-    reading: How well it agreed with the network that it simulates, before anything was rounded; None where that was
-    not looked at.
+    - With gradients, the network is trained: ranges are running means of the batches' ranges. The n-th batch has the
+      share max(1/n, 1 - range_momentum), so early batches count alike.
+    - Under torch.no_grad(), the network is calibrated: ranges reach from the smallest to the largest value of all
+      batches. They do not depend on the size and order of batches. Activations are not rounded. BatchNorm keeps its
+      statistics, unless it collects them again (momentum None, as in torch.optim.swa_utils.update_bn). A later
+      training moves the ranges by the momentum alone.
+
+    reading: Agreement with the original network before rounding; None where it was not checked.
     """
 
     reading: Agreement | None = None
@@ -51,7 +52,7 @@ class SimulatedNetwork(nn.Module):
         return logits
 
     def ready(self) -> bool:
-        """Return whether every activation that is rounded has a range, or looks for one."""
+        """Return whether every rounded activation has a range, or observes one."""
         if not self._ready:
             still = (each for each in self.activation_quantizers() if not bool(each.observer_enabled))
             rounding = [each for each in still if bool(each.fake_quant_enabled)]
@@ -61,25 +62,25 @@ class SimulatedNetwork(nn.Module):
         return True
 
     def _recalibrated(self) -> bool:
-        """Return whether BatchNorm is collecting statistics, as torch's update_bn lets it: as plain means."""
+        """Return whether BatchNorm collects statistics as plain means, as torch's update_bn sets it."""
         norms = (module for module in self.graph_module.modules() if isinstance(module, nn.BatchNorm2d))
         return any(norm.momentum is None for norm in norms)
 
     def train(self, mode: bool = True) -> "SimulatedNetwork":
-        """Set the mode of activation ranges and of BatchNorm; an exported graph has no other modes."""
+        """Set the mode of activation ranges and of BatchNorm; nothing else in an exported graph has a mode."""
         self.training = mode
         self.observe(mode)
         self._train_norms(mode)
         return self
 
     def observe(self, mode: bool) -> None:
-        """Let the activation ranges follow the data, or freeze them, and nothing else."""
+        """Let the activation ranges follow the data, or freeze them; nothing else changes."""
         for quantizer in self.activation_quantizers():
             quantizer.enable_observer(mode)
 
     @contextmanager
     def _calibrating(self) -> Iterator[None]:
-        """Widen the ranges; what a range comes to depends on no other range, nor on the batch's statistics."""
+        """Widen the ranges; each is independent of other ranges and of the batch's statistics."""
         quantizers = self.activation_quantizers()
         observers = [quantizer.activation_post_process for quantizer in quantizers]
         for quantizer, observer in zip(quantizers, observers, strict=True):

@@ -283,9 +283,9 @@ def test_a_channel_whose_weights_died_away_keeps_its_bias(tiny: nn.Module, batch
 
 def test_a_network_without_ranges_is_not_packed(tiny: nn.Module, batch: Batch) -> None:
     network = prepare_qat(tiny, _settings(), SHAPE).eval()
-    with pytest.raises(DataError, match="no activation ranges yet: give images in train mode"):
+    with pytest.raises(DataError, match="no activation ranges yet: before eval, train"):
         network(batch[0])
-    with pytest.raises(DataError, match="expected a network whose activations have ranges, got one that has seen no"):
+    with pytest.raises(DataError, match="no activation ranges yet: the network has seen no images"):
         pack(network, tiny)
     network.train()
     network(batch[0])
@@ -319,7 +319,7 @@ def test_integers_of_other_bits_are_not_unpacked(tiny: nn.Module, batch: Batch) 
     for bits, other in ((8, 4), (8, 7), (4, 8)):
         network = _trained(tiny, batch[0], bits=bits)
         with pytest.raises(
-            CheckpointError, match=r"the integers are of other bits: .* the settings that they were packed"
+            CheckpointError, match=r"the integers have other bits: .* the settings that they were packed"
         ):
             unpack(pack(network, tiny), tiny, _settings(bits=other), SHAPE)
 
