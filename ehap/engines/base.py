@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -62,7 +63,8 @@ class Engine(Protocol):
     likes_wide: ClassVar[bool]
 
     def version(self) -> str:
-        """Return the version of the engine."""
+        """Return the installed version of ``package``."""
+        return metadata.version(self.package)
 
     def export(self, network: SimulatedNetwork, images: Tensor) -> EngineNetwork:
         """Return a network in this engine, shown to give the simulated network's outputs on examples.

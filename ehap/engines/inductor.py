@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib import metadata
 from typing import ClassVar
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._dynamo.utils import counters
 from torch._inductor.exc import InductorError
 
-from ehap.engines.base import Audit, Session
+from ehap.engines.base import Audit, Engine, Session
 from ehap.engines.conversion import converted
 from ehap.engines.proof import check_engine
 from ehap.errors import ArchitectureError, DeviceError
@@ -151,16 +150,12 @@ class InductorNetwork(nn.Module):
         return logits
 
 
-class Inductor:
+class Inductor(Engine):
     """torch's Inductor on an x86 CPU."""
 
     name: ClassVar[str] = "inductor"
     package: ClassVar[str] = "torch"
     likes_wide: ClassVar[bool] = False
-
-    def version(self) -> str:
-        """Return the version of torch."""
-        return metadata.version(self.package)
 
     def export(self, network: SimulatedNetwork, images: Tensor) -> InductorNetwork:
         """Return a network compiled for batches of this size; see ``InductorNetwork``."""

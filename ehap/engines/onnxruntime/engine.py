@@ -1,12 +1,11 @@
 """ONNX Runtime as an engine."""
 
 from dataclasses import dataclass
-from importlib import metadata
 from typing import ClassVar
 
 from torch import Tensor
 
-from ehap.engines.base import Audit, Session
+from ehap.engines.base import Audit, Engine, Session
 from ehap.engines.onnxruntime.export import to_onnx
 from ehap.engines.onnxruntime.operators import INTEGER, audit, left_in_float
 from ehap.engines.onnxruntime.session import OnnxNetwork
@@ -38,16 +37,12 @@ class OnnxFile:
         return OnnxNetwork(self.content, threads)
 
 
-class OnnxRuntime:
+class OnnxRuntime(Engine):
     """ONNX Runtime on the CPU."""
 
     name: ClassVar[str] = "onnxruntime"
     package: ClassVar[str] = "onnxruntime"
     likes_wide: ClassVar[bool] = True
-
-    def version(self) -> str:
-        """Return the version of ONNX Runtime."""
-        return metadata.version(self.package)
 
     def export(self, network: SimulatedNetwork, images: Tensor) -> OnnxFile:
         """Return a network as an ONNX file for batches of any size; see ``to_onnx``."""
