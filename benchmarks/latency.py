@@ -23,19 +23,20 @@ from torch import Tensor, nn
 
 from benchmarks.results import write_benchmark
 from ehap.data import DATASETS
+from ehap.engines.deployable import Widening, deployable
 from ehap.engines.exact_sums import OPTION, how_exact
 from ehap.engines.inductor import InductorNetwork, frozen
-from ehap.engines.onnxruntime import OnnxNetwork, audit, exported, left_in_float, to_onnx, widen
+from ehap.engines.onnxruntime import OnnxNetwork, audit, exported, left_in_float, to_onnx
 from ehap.engines.onnxruntime import in_integers as in_integer_kernels
 from ehap.errors import PlanError
 from ehap.evaluation import flops, parameters
 from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
-from ehap.latency.turns import each_turn, in_turns
+from ehap.latency.turns import each_turn, in_turns, noise
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, magnitude, mask_, prune
-from ehap.pruning.padding import expanded, placements
-from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors, unpack
+from ehap.pruning.padding import expanded
+from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors
 from ehap.records import read_record, read_tensors, write_tensors
 from ehap.results.curves import svg
 from ehap.runtime.device import device_name, instruction_sets, slug
@@ -133,8 +134,7 @@ def quantized(
         write_tensors(Path(scratch) / "packed", to_tensors(compact, bits), {"kept": kept})
         size = (Path(scratch) / "packed").stat().st_size
     about: dict[str, object] = {"packed_bytes_per_parameter": round(size / parameters(small), 3)}
-    packed = widen(compact, placements(dense, kept, wide))
-    return unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE), about
+    return deployable(compact, Widening(dense, kept, wide), settings, INPUT_SHAPE), about
 
 
 def in_integers(
@@ -156,7 +156,7 @@ def in_integers(
 
 def measured_files(batch: int) -> list[dict[str, object]]:
     """Return a row for every ONNX file, with its accuracy from the record beside it."""
-    images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = noise(batch, INPUT_SHAPE)
     contents = {path: path.read_bytes() for path in args.onnx}
     medians = in_turns(
         {path: OnnxNetwork(content, threads) for path, content in contents.items()}, images, args.rounds, clock
@@ -177,7 +177,7 @@ def measured(model: str, batch: int) -> list[dict[str, object]]:
     """Return a row for every contender."""
     found = networks(model)
     dense = found["dense"][0]
-    images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = noise(batch, INPUT_SHAPE)
     calls: dict[tuple[str, str, str], Call] = {}
     audits: dict[tuple[str, str], dict[str, object]] = {}
     for name, (network, kept, wide) in found.items():

@@ -20,16 +20,16 @@ from torch import Tensor, nn
 
 from benchmarks.results import write_benchmark
 from ehap.data import DATASETS
+from ehap.engines.deployable import deployable, widening
 from ehap.engines.exact_sums import how_exact, set_option_
-from ehap.engines.onnxruntime import OnnxNetwork, exported, to_onnx, widen
+from ehap.engines.onnxruntime import OnnxNetwork, exported, to_onnx
 from ehap.evaluation import flops, parameters
 from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
-from ehap.latency.turns import in_turns
+from ehap.latency.turns import in_turns, noise
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import prune
-from ehap.pruning.padding import expanded, placements
-from ehap.quantization import pack_on_noise, unpack
+from ehap.quantization import pack_on_noise
 from ehap.runtime.device import device_name, instruction_sets, slug
 from ehap.settings.names import MODELS
 
@@ -63,9 +63,7 @@ def evenly(dense: nn.Module, share: float) -> Kept:
 def in_integers(dense: nn.Module, kept: Kept, round_to: int) -> bytes:
     """Return a thinned network in INT8 as an ONNX file."""
     packed, settings = pack_on_noise(prune(dense, kept).eval(), INPUT_SHAPE, DATASETS["cifar10"])
-    wide = expanded(dense, kept, round_to)
-    packed = widen(packed, placements(dense, kept, wide))
-    return to_onnx(unpack(packed, prune(dense, wide).eval(), settings, INPUT_SHAPE), INPUT_SHAPE)
+    return to_onnx(deployable(packed, widening(dense, kept, round_to), settings, INPUT_SHAPE), INPUT_SHAPE)
 
 
 def times_by_operator(content: bytes, images: Tensor) -> dict[str, float]:
@@ -89,7 +87,7 @@ def times_by_operator(content: bytes, images: Tensor) -> dict[str, float]:
 def measured(model: str) -> list[dict[str, object]]:
     """Return a row for the dense network in FP32, in INT8 and for every share."""
     dense = build_model(model, 10, seed=0).eval()
-    images = torch.randn(args.batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = noise(args.batch, INPUT_SHAPE)
     files = {
         (share, round_to): in_integers(dense, evenly(dense, share), round_to)
         for share in (1.0, *args.shares)

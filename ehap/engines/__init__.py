@@ -1,1 +1,1 @@
-"""Programs that execute quantized networks with integer kernels."""
+"""Engines: programs that execute quantized networks with integer kernels."""

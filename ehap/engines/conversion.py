@@ -1,30 +1,30 @@
-"""A simulated network with the operators that engines know."""
+"""Turn fake quantization into operators that engines know."""
 
 import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 from ehap.errors import ArchitectureError
+from ehap.quantization.pt2e import convert_pt2e
 from ehap.quantization.simulation import SimulatedNetwork
 
 
 def converted(network: SimulatedNetwork) -> nn.Module:
-    """Return a simulated network with operators that quantize and dequantize, for an engine; it is used up.
+    """Return a simulated network whose operators quantize and dequantize, for an engine. It is used up.
 
     Raises:
-        ArchitectureError: Its activations have fewer bits than their type: an engine would not clamp them.
+        ArchitectureError: Activations have fewer than 8 bits; an engine would not clamp them.
     """
     for quantizer in network.activation_quantizers():
         highest, bits = quantizer.quant_max, (quantizer.quant_max + 1).bit_length() - 1
         if highest != torch.iinfo(torch.uint8).max:
             raise ArchitectureError(
-                f"activations have {bits} bits, but engines take 8: they would let values pass that {bits} bits clamp. "
+                f"activations have {bits} bits, but engines take 8: they would not clamp values to {bits} bits. "
                 "Quantize with activation_bits 8; weights may have fewer bits."
             )
-    for quantizer in network.quantizers():  # the packed scales count, not the ranges of some calibration
+    for quantizer in network.quantizers():  # the packed scales count, not observed ranges
         quantizer.calculate_qparams = _fixed(quantizer.scale, quantizer.zero_point)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Whether ONNX Runtime adds 8-bit products exactly on this processor, and the option that makes it."""
+"""Find out whether ONNX Runtime adds 8-bit products exactly on this processor, or needs an option for it."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -12,17 +12,13 @@ from ehap.errors import DeviceError
 from ehap.records import EXACT_SUMS, Value
 
 PLAIN, OPTION = EXACT_SUMS
-"""OPTION is an option of sessions: layers get slower kernels, which add in 32 bits on every processor."""
+"""OPTION is an option of sessions: layers get slower kernels that add in 32 bits on every processor."""
 Runner = Callable[[bytes, Mapping[str, Any]], Mapping[str, Any]]
 """Maps an ONNX file and its inputs, by name, to its outputs, by name."""
 
 
 def saturating(run: Runner) -> tuple[str, ...]:
-    """Return the names of the probes whose sums an engine gets wrong.
-
-    Args:
-        run: The engine.
-    """
+    """Return the names of the probes whose sums the engine ``run`` gets wrong."""
     found = probes()
     outputs = run(probing_model(found), {probe.source: probe.inputs for probe in found})
     return tuple(probe.name for probe in found if not _exact(probe, outputs[probe.name]))
@@ -51,9 +47,9 @@ def needs_option(plain: Runner, with_option: Runner) -> bool:
 
 @cache
 def option_needed() -> bool:
-    """Return whether sessions on this processor need OPTION for exact sums; tried once a process.
+    """Return whether sessions on this processor need OPTION for exact sums. The first call of a process tries it.
 
-    Where they do not, the option changes no answer and takes up to three times as long.
+    Where it is not needed, the option changes no answer and takes up to three times as long.
 
     Raises:
         DeviceError: Sums are wrong either way.
@@ -62,7 +58,7 @@ def option_needed() -> bool:
 
 
 def how_exact() -> str:
-    """Return how sessions here have exact sums, for tables: PLAIN or OPTION."""
+    """Return PLAIN or OPTION for tables: how sessions here get exact sums."""
     return OPTION if option_needed() else PLAIN
 
 
@@ -71,7 +67,7 @@ def set_option_(options: onnxruntime.SessionOptions, option: bool | None = None)
 
     Args:
         options: Of a session.
-        option: True or False: whatever the processor needs.
+        option: True or False forces it; None: as this processor needs.
     """
     if option_needed() if option is None else option:
         options.add_session_config_entry(OPTION, "1")
@@ -83,7 +79,7 @@ def recorded() -> dict[str, Value]:
 
 
 def in_session(content: bytes, inputs: Mapping[str, Any], option: bool) -> dict[str, Any]:
-    """Return what a session of ONNX Runtime makes of inputs, on one thread, with OPTION or without."""
+    """Return the outputs of a session of ONNX Runtime, on one thread, with OPTION or without."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     set_option_(options, option)

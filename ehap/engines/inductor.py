@@ -1,9 +1,10 @@
-"""A quantized network compiled by torch's Inductor for the integer kernels of an x86 CPU."""
+"""torch's Inductor as an engine: it compiles a network for the integer kernels of an x86 CPU."""
 
 import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import ClassVar
 
 import torch
 import torch._inductor.config as inductor_config
@@ -11,57 +12,59 @@ from torch import Tensor, fx, nn
 from torch._dynamo.utils import counters
 from torch._inductor.exc import InductorError
 
+from ehap.engines.base import Audit, Engine, Session
 from ehap.engines.conversion import converted
 from ehap.engines.proof import check_engine
 from ehap.errors import ArchitectureError, DeviceError
 from ehap.graph import INTEGER, Agreement
+from ehap.quantization.pt2e import register_integer_kernels
 from ehap.quantization.simulation import SimulatedNetwork
 from ehap.runtime.progress import logger
 
 LOWERED = ("qconv_unary_lower_count", "qconv_binary_lower_count", "qlinear_unary_lower_count")
-"""What Inductor counts when it has put a convolution or linear layer on an integer kernel."""
+"""Counters of Inductor for convolutions and linear layers on integer kernels."""
 WITH_SUM = "qconv_binary_lower_count"
-"""Of these, convolutions whose kernel adds the other side of a residual sum as well."""
+"""The counter for convolutions whose kernel also adds the other side of a residual sum."""
 SHOWN = 16
-"""Images of the example that outputs are compared on."""
+"""Number of images on which outputs are compared."""
 CHOOSING = (torch.ops.aten.flatten.using_ints, torch.ops.aten.max_pool2d.default)
-"""What gives the same of integers as of the values that they stand for."""
+"""Operations that move or choose values: they may work on the integers."""
 
 
 def frozen() -> AbstractContextManager[object]:
-    """Let Inductor take weights as constants: only then it packs them for the kernels of this CPU."""
+    """Let Inductor treat weights as constants; only then it packs them for the kernels of this CPU."""
     context: AbstractContextManager[object] = inductor_config.patch(freezing=True)
     return context
 
 
 class InductorNetwork(nn.Module):
-    """A network compiled by Inductor, convolutions and linear layers on integer kernels; for one size of batches.
+    """A network compiled by Inductor for one batch size, with convolutions and linear layers on integer kernels.
 
-    Between layers values are stored as 8-bit integers, among which largest values are chosen. Sums, where no kernel of
-    a convolution adds them itself, and average pooling read and write integers and compute in floating point, in code
-    that Inductor generates: it counts no such operations, so that no audit can.
+    Between layers, values are stored as 8-bit integers. Max pooling works on the integers. Average pooling, and sums
+    outside the kernels of convolutions, read and write integers and compute in floating point. Inductor generates the
+    code for these and does not count them, so no audit can.
 
-    It is shown to give the network's outputs on the first images of the example. On a processor without VNNI its
-    kernels add pairs of products in 16 bits, where products of 8 bits can saturate: the answers may then be others.
-    There that is no error; a warning says how far off they are, and so does ``agreement``. With weights of 7 bits sums
-    cannot saturate.
+    Its outputs on the first images of the example are compared with those of the network. On a processor without VNNI
+    the kernels add pairs of products in 16 bits. There, products of 8 bits can saturate and change the answers. That is
+    no error: a warning and ``agreement`` give the difference. With weights of 7 bits, sums cannot saturate.
 
-    integer_operators: Convolutions and linear layers on integer kernels, in each of the graphs that were compiled.
-    sums_in_kernels: Residual sums within the kernels of convolutions, of the graph that has the fewest.
+    integer_operators: Convolutions and linear layers on integer kernels, in each compiled graph.
+    sums_in_kernels: Residual sums within the kernels of convolutions, in the graph that has the fewest.
     agreement: With the network, on the first images of the example.
-    tolerance: How far off outputs may be, as a share of the largest; infinite where sums may saturate.
+    tolerance: Largest allowed difference, as a share of the largest output; infinite where sums may saturate.
 
     Args:
-        network: What ``unpack`` has returned, on the CPU, without unions: of an expanded network. It is used up.
-        example: Images (N, C, H, W), N of every later call; another N compiles anew, and is audited anew.
+        network: As ``unpack`` or ``deployable`` returns it, on the CPU, without unions. It is used up.
+        example: Images (N, C, H, W). Later calls have the same N; another N is compiled and audited again.
 
     Raises:
-        ArchitectureError: A convolution or linear layer is left in floating point; at a later call, too. Or activations
-            have other than 8 bits.
-        MismatchError: It gives other outputs than the network.
+        ArchitectureError: A convolution or linear layer stays in floating point (a later call raises it, too), or
+            activations have other than 8 bits.
+        MismatchError: Its outputs differ from those of the network.
         DeviceError: Inductor cannot compile here.
     """
 
+    content: ClassVar[None] = None
     integer_operators: int
     sums_in_kernels: int
     agreement: Agreement
@@ -69,9 +72,7 @@ class InductorNetwork(nn.Module):
 
     def __init__(self, network: SimulatedNetwork, example: Tensor) -> None:
         super().__init__()
-        # Importing it registers the patterns that become integer kernels.
-        import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401
-
+        register_integer_kernels()
         self.tolerance = math.inf if _may_saturate(network) else INTEGER
         with torch.no_grad():
             wanted = network.eval()(example[:SHOWN])
@@ -82,25 +83,25 @@ class InductorNetwork(nn.Module):
         _choose_integers_(graph)
         self._call: Callable[[Tensor], Tensor] = torch.compile(graph, dynamic=False)
         self._compiled: set[torch.Size] = set()
+        self._threads = torch.get_num_threads()
         try:
             found = self._compile(example)[:SHOWN]
         except InductorError as error:
             first = str(error).strip().splitlines()[0]
             raise DeviceError(
-                f"expected a CPU and a C++ compiler that Inductor can use ({first}); install g++, or leave "
-                "deploy.inductor false."
+                f"Inductor cannot compile on this machine ({first}); install g++, or set deploy.inductor: false."
             ) from None
         what = "the network compiled by Inductor and the simulated one"
         self.agreement = check_engine(found, wanted, what, tolerance=self.tolerance)
         if self.tolerance > INTEGER:
             logger.warning(
                 "this processor has no VNNI: sums of 8-bit products may saturate in Inductor's kernels; off by %.2g of "
-                "the largest output on %d images; weights of 7 bits cannot",
+                "the largest output on %d images; with weights of 7 bits sums cannot saturate",
                 *(self.agreement.difference, self.agreement.images),
             )
 
     def train(self, mode: bool = True) -> "InductorNetwork":
-        """Do nothing: it has one mode, and an exported graph refuses to be asked for another."""
+        """Do nothing: a compiled network has one mode only."""
         del mode
         return self
 
@@ -111,8 +112,29 @@ class InductorNetwork(nn.Module):
         with torch.no_grad():
             return self._call(images)
 
+    def run(self, images: Tensor) -> Tensor:
+        """Return the logits (N, classes) of normalised images (N, C, H, W)."""
+        return self(images)  # type: ignore[no-any-return]  # a module's call is typed Any
+
+    def audit(self) -> Audit:
+        """Return how many convolutions and linear layers run in integers, and how many kernels add residual sums."""
+        return Audit({"layers": self.integer_operators}, {}, others={"sums_in_kernels": self.sums_in_kernels})
+
+    def session(self, threads: int = 1) -> Session:
+        """Return this network; Inductor compiles for the number of threads that torch has at export.
+
+        Raises:
+            DeviceError: It was compiled for another number of threads.
+        """
+        if threads != self._threads:
+            raise DeviceError(
+                f"Inductor has compiled this network for {self._threads} threads, got {threads}; call "
+                f"torch.set_num_threads({threads}) before the export."
+            )
+        return self
+
     def _compile(self, images: Tensor) -> Tensor:
-        """Return logits of images of a new shape, and audit what Inductor has compiled for them."""
+        """Return logits of images of a new shape, and audit the graph that Inductor compiles for them."""
         counters["inductor"].clear()
         with frozen(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -121,15 +143,27 @@ class InductorNetwork(nn.Module):
         if found != self.integer_operators:
             raise ArchitectureError(
                 f"expected {self.integer_operators} convolutions and linear layers as integer operators in Inductor, "
-                f"got {found}; the others would run in floating point on this CPU."
+                f"got {found}; the others would run in floating point on this CPU. Set deploy.inductor: false."
             )
         self.sums_in_kernels = min(self.sums_in_kernels, counters["inductor"][WITH_SUM])
         self._compiled.add(images.shape)
         return logits
 
 
+class Inductor(Engine):
+    """torch's Inductor on an x86 CPU."""
+
+    name: ClassVar[str] = "inductor"
+    package: ClassVar[str] = "torch"
+    likes_wide: ClassVar[bool] = False
+
+    def export(self, network: SimulatedNetwork, images: Tensor) -> InductorNetwork:
+        """Return a network compiled for batches of this size; see ``InductorNetwork``."""
+        return InductorNetwork(network, images)
+
+
 def _may_saturate(network: SimulatedNetwork) -> bool:
-    """Return whether two products of a weight and an activation may exceed 16 bits, and are added in 16 bits here."""
+    """Return whether this processor adds pairs of products in 16 bits, and they may exceed these."""
     largest = max((item.quant_max for item in network.quantizers() if item.is_per_channel), default=0)
     return (
         not torch.cpu._is_vnni_supported() and 2 * largest * torch.iinfo(torch.uint8).max > torch.iinfo(torch.int16).max
@@ -137,9 +171,9 @@ def _may_saturate(network: SimulatedNetwork) -> bool:
 
 
 def _choose_integers_(graph: fx.GraphModule) -> None:
-    """Dequantize behind a flatten or a choice of the largest instead of before it.
+    """Dequantize behind a flatten or max pooling instead of before it, in place.
 
-    Only so Inductor knows the layer that follows as one of integers.
+    Otherwise Inductor does not recognise the next layer as an integer layer.
     """
     for node in list(graph.graph.nodes):
         source = node.args[0] if node.target in CHOOSING else None

@@ -1,4 +1,4 @@
-"""Whether an engine gives what the simulated network does: shown on examples."""
+"""Compare the outputs of an engine with those of the simulated network, on examples."""
 
 import torch
 from torch import Tensor
@@ -8,25 +8,28 @@ from ehap.graph import INTEGER, Agreement, check_agreement
 from ehap.quantization.simulation import SimulatedNetwork
 
 SPREAD = 8
-"""Images of an example, where none are given."""
+"""Number of random images where no example is given."""
 FAR = 0.1
-"""As INTEGER, for an image in which a rounding fell to the other side."""
+"""Tolerance for an image with a rounding that fell to the other side, as a share of the largest output."""
 OF_IMAGES = 2
-"""One such image is allowed in so many."""
+"""One image in so many may be such."""
 
 
 def spread_images(network: SimulatedNetwork, input_shape: tuple[int, int, int], count: int = SPREAD) -> Tensor:
-    """Return random images (count, C, H, W) to show that an engine computes what a network does; always the same.
+    """Return random images (count, C, H, W) for the comparison of an engine with a network; always the same.
 
-    Noise about another mean in each channel of each image, so that the outputs differ although they are means over
-    positions. It reaches the ends of the network's input range and beyond.
+    Each channel of each image has its own mean: outputs that are means over positions differ, too. The values reach
+    beyond both ends of the network's input range.
+
+    Raises:
+        ArchitectureError: The network was used up by an export.
     """
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(count, input_shape[0], 1, 1, generator=generator)
     noise = torch.randn(count, *input_shape, generator=generator)
     quantizers = network.activation_quantizers()
     if not quantizers:
-        raise ArchitectureError("the network was used up by an export before; unpack it anew for another one.")
+        raise ArchitectureError("an export has used up this network; unpack it again for another export.")
     first = quantizers[0]
     largest: Tensor = first.scale.detach() * (first.quant_max // 2)
     return largest / 2 * ((means + noise) / 2**0.5).to(largest.device)
@@ -36,17 +39,16 @@ def spread_images(network: SimulatedNetwork, input_shape: tuple[int, int, int], 
 def check_engine(found: Tensor, wanted: Tensor, what: str, advice: str = "", tolerance: float = INTEGER) -> Agreement:
     """Compare the outputs of an engine with those of the simulated network.
 
-    Most images come out the same to many digits. Where a sum lies between two integers, an engine may round it to the
-    other one: that moved outputs by up to 0.025 of the largest (14 trained and pruned ResNet-20s, 700 images each; the
-    median image by less than 0.0001), of a ResNet-18 with random weights up to 0.028, on two of eight images. So half
-    of the images may be off by more than the tolerance, up to FAR. An operation that an engine computes otherwise moves
-    most images.
+    Most images agree to many digits. An engine may round a sum between two integers to the other one. That moved
+    outputs by up to 0.025 of the largest (14 trained and pruned ResNet-20s, 700 images each; the median image by less
+    than 0.0001). With a ResNet-18 of random weights it was up to 0.028, on two of eight images. So half of the images
+    may exceed the tolerance, up to FAR. An operation that the engine computes differently moves most images.
 
     Args:
-        found: (N, ...), of the engine.
-        wanted: Of the network.
+        found: Outputs (N, ...) of the engine.
+        wanted: Outputs of the network.
         what: As for ``check_agreement``.
-        advice: The same.
+        advice: As for ``check_agreement``.
         tolerance: A share of the largest output.
 
     Returns:

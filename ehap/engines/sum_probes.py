@@ -1,4 +1,4 @@
-"""Small layers with integer inputs whose sums of products leave 16 bits, and their exact outputs."""
+"""Small integer layers whose sums of products exceed 16 bits, with their exact outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 21, 10
 LARGEST = 255
-"""Of every input: two products with any weight of a probe leave 16 bits."""
+"""Value of every input: two products with any weight of a probe exceed 16 bits."""
 MIDDLE = 128
-"""The output's zero point."""
+"""Zero point of the outputs."""
 
 
 @dataclass(frozen=True)
 class Probe:
     """One layer, input to output in integers.
 
-    name: Also that of its output. source: The name of its input. inputs: uint8, LARGEST throughout. wanted: The exact
-    output; every position has the same sums, which its bias shifts into 8 bits. nodes, constants: Of its graph.
+    name: The name of the probe and of its output.
+    inputs: uint8, LARGEST throughout.
+    wanted: The exact output. Every position has the same sums; the bias shifts them into 8 bits.
+    nodes, constants: Of its graph.
     """
 
     name: str
@@ -32,12 +34,12 @@ class Probe:
 
     @property
     def source(self) -> str:
-        """The name of its input."""
+        """Name of the input."""
         return f"{self.name}.input"
 
 
 def probes() -> list[Probe]:
-    """Return a probe for each kind of kernel: engines choose them by operator, channels, kernel size and rows."""
+    """Return a probe for each kind of kernel; engines choose kernels by operator, channels, kernel size and rows."""
     return [
         _convolution("stem", channels=3, width=16, size=3),
         _convolution("convolution", channels=16, width=32, size=3),
@@ -57,7 +59,7 @@ def probes() -> list[Probe]:
 
 
 def probing_model(found: Sequence[Probe]) -> bytes:
-    """Return probes as one ONNX file, an input and an output each."""
+    """Return probes as one ONNX file with an input and an output for each."""
     inputs = [helper.make_tensor_value_info(each.source, TensorProto.UINT8, each.inputs.shape) for each in found]
     outputs = [
         helper.make_tensor_value_info(each.name, helper.np_dtype_to_tensor_dtype(each.wanted.dtype), each.wanted.shape)
@@ -84,9 +86,9 @@ def _linear(name: str, rows: int) -> Probe:
 def _layer(
     name: str, operator: str, inputs: NDArray[Any], weight: NDArray[Any], shape: tuple[int, ...], how: dict[str, Any]
 ) -> Probe:
-    """Return a layer between QuantizeLinear and DequantizeLinear, as files for engines have it.
+    """Return a layer between QuantizeLinear and DequantizeLinear, as in files for engines.
 
-    Each output is MIDDLE plus a number of its own if the sum is exact to the last bit; else it is another.
+    Each output is MIDDLE plus its own small number if the sum is exact to the last bit.
     """
     width = len(weight)
     shifts = numpy.arange(width) % 5 - 2
@@ -107,9 +109,9 @@ def _layer(
 
 
 def _product(name: str, rows: int) -> Probe:
-    """Return a product of matrices between QuantizeLinear and DequantizeLinear, which has no bias.
+    """Return a product of matrices without bias between QuantizeLinear and DequantizeLinear.
 
-    Its weights are as large as can be and have one sign in a column: a sum that saturates loses half of itself.
+    Its weights have the largest size, and one sign in a column: a sum that saturates loses half of its value.
     """
     weight = _signs(10)[None, :] * numpy.full((64, 1), 127, numpy.int8)
     step = LARGEST * 127 * 64 / 100
@@ -144,7 +146,7 @@ def _between(
     parts: list[onnx.TensorProto],
     step: float,
 ) -> Probe:
-    """Return a probe of nodes in floating point, its integers dequantized before and quantized behind."""
+    """Return a probe of nodes in floating point, with DequantizeLinear before and QuantizeLinear behind them."""
     ends = (("input", 1.0, 0), ("output", step, MIDDLE))
     for end, scale, zero in ends:
         parts.append(numpy_helper.from_array(numpy.array(scale, numpy.float32), f"{name}.{end}_scale"))
@@ -175,12 +177,12 @@ def _signs(width: int) -> NDArray[numpy.int8]:
 
 
 def _weights(width: int, *shape: int) -> NDArray[numpy.int8]:
-    """Return weights (width, *shape) of one sign in each output, none of them within ±64: every pair saturates."""
+    """Return weights (width, *shape) of one sign in each output, all beyond ±64: every pair of products saturates."""
     sizes = numpy.random.default_rng(0).integers(65, 128, (width, *shape))
     return (sizes * _signs(width).reshape(width, *(1,) * len(shape))).astype(numpy.int8)
 
 
 def _sums(weight: NDArray[Any]) -> NDArray[numpy.int64]:
-    """Return the exact sum of products of each output, for inputs that are LARGEST throughout."""
+    """Return the exact sum of products of each output, for inputs of LARGEST."""
     sums: NDArray[numpy.int64] = LARGEST * weight.reshape(len(weight), -1).astype(numpy.int64).sum(1)
     return sums

@@ -1,1 +1,1 @@
-"""Milliseconds of a call."""
+"""Latency: milliseconds of networks in engines."""

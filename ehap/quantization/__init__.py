@@ -1,16 +1,13 @@
-"""Integers: quantization-aware training, bits for each layer, and packed weights."""
+"""Quantization: simulated training, bits for each layer, and packed integer weights."""
 
-import logging
-
-# Importing torchao 0.18 makes torch 2.15 warn about an enum that torchao registers: nothing a user could mend.
-logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
-
-from ehap.quantization.calibration import calibrate_  # noqa: E402
-from ehap.quantization.mixed import choose_bits, layer_costs  # noqa: E402
-from ehap.quantization.noise import pack_on_noise  # noqa: E402
-from ehap.quantization.packed_file import from_tensors, to_tensors  # noqa: E402
-from ehap.quantization.packing import Packed, pack, unpack  # noqa: E402
-from ehap.quantization.simulation import SimulatedNetwork, called_layers, layer_weight, prepare_qat  # noqa: E402
+from ehap.quantization.calibration import calibrate_
+from ehap.quantization.layers import called_layers, layer_weight
+from ehap.quantization.mixed import choose_bits, layer_costs
+from ehap.quantization.noise import pack_on_noise
+from ehap.quantization.packed_file import from_tensors, to_tensors
+from ehap.quantization.packing import Packed, pack, unpack
+from ehap.quantization.preparation import prepare_qat
+from ehap.quantization.simulation import SimulatedNetwork
 
 __all__ = [
     "Packed",

@@ -21,5 +21,5 @@ def quantize(values: Tensor, scale: Tensor, zero_point: Tensor | int, low: int, 
 
 
 def dequantize(integers: Tensor, scale: Tensor, zero_point: Tensor | int = 0) -> Tensor:
-    """Return S·(q - z) in float32, the value that a quantized number stands for (Eq. 10)."""
+    """Return the value S·(q - z) of a quantized number, in float32 (Eq. 10)."""
     return scale * (integers - zero_point).float()

@@ -1,4 +1,4 @@
-"""Activation ranges of a simulated network from images alone: post-training quantization."""
+"""Calibrate a simulated network: activation ranges from images alone (post-training quantization)."""
 
 import torch
 from torch import Tensor
@@ -12,21 +12,21 @@ BATCH = 64
 
 @torch.no_grad()
 def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, count: int, seed: int) -> None:
-    """Make the activation ranges the means of the ranges of batches, in place; the network is left in train mode.
+    """Set each activation range to the mean of the ranges of batches, in place. Leave the network in train mode.
 
     Args:
         network: On the device of the images.
-        images: (N, 3, H, W) uint8; those used are drawn without replacement, un-augmented.
+        images: (N, 3, H, W) uint8. Those used are drawn without replacement and not augmented.
         info: The dataset's normalisation.
-        count: Of the images, in batches of 64.
+        count: Number of images to use, in batches of 64.
         seed: Of the draw.
 
     Raises:
-        DataError: There are fewer images.
+        DataError: There are fewer images, or they have another type or shape.
     """
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != len(info.mean):  # noqa: PLR2004
         raise DataError(
-            f"expected images (N, {len(info.mean)}, H, W) in uint8, which are normalised here, got "
+            f"expected images (N, {len(info.mean)}, H, W) in uint8, not normalised yet, got "
             f"{tuple(images.shape)} of {images.dtype}."
         )
     if count < 1:
@@ -39,7 +39,7 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     observers = [item.activation_post_process for item in network.activation_quantizers()]
     usual = [observer.averaging_constant for observer in observers]
     for observer in observers:
-        observer.averaging_constant = 0.0  # no batch has a larger share than the others
+        observer.averaging_constant = 0.0  # each batch has the same share
         observer.restart()
     try:
         for part in images[chosen].split(BATCH):

@@ -1,4 +1,4 @@
-"""One operation for each purpose: what quantization and engines know under one name only."""
+"""Rewrite an exported network so that each purpose has one operation, the one that quantization and engines know."""
 
 from typing import Any
 
@@ -8,25 +8,27 @@ from torch import Tensor, fx
 aten = torch.ops.aten
 DROPOUTS = (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default, aten.feature_dropout_.default)
 MAP = (2, 3)
-"""Dimensions of a feature map's positions."""
+"""Dimensions of the positions in a feature map."""
 AVERAGE_OPTIONS: tuple[Any, ...] = (None, None, [], [0, 0], False, True, None)
-"""Input, window, stride, padding, ceil_mode, count_include_pad, divisor_override; export leaves out what is so."""
+"""Defaults of input, window, stride, padding, ceil_mode, count_include_pad, divisor_override; export omits them."""
 LARGEST_OPTIONS: tuple[Any, ...] = (None, None, [], [0, 0], [1, 1], False)
-"""Input, window, stride, padding, dilation, ceil_mode."""
+"""Defaults of input, window, stride, padding, dilation, ceil_mode."""
 POOLS = (aten.avg_pool2d.default, aten.max_pool2d.default)
 
 
 def canonical_(graph: fx.GraphModule) -> None:
-    """Write an exported network anew, in place, with the same results.
+    """Rewrite an exported network in place, with the same results.
 
-    Means over positions, adaptive or not, become average pooling of a fixed size, for which engines have an integer
-    kernel; padding gets its size instead of a name; dropout, which does nothing in eval mode, is left out. Pooling has
-    ceil_mode only where a window hangs over the edge, and counts padding then only where there is some: ONNX Runtime's
-    integer kernel counts what lies beyond, too. What cannot be written so, as windows of unequal size, stays as it is;
-    the quantizer says what it does not cover.
+    - Means over positions, adaptive or not, become average pooling of a fixed size: engines have a kernel for it.
+    - Padding gets its size instead of a name.
+    - Dropout is removed: in eval mode it does nothing.
+    - Pooling keeps ceil_mode only where a window hangs over the edge. Then it keeps count_include_pad only where there
+      is padding: ONNX Runtime's integer kernel would count positions beyond the edge, too.
+
+    Other operations stay, such as pooling with windows of unequal size. The quantizer refuses those it does not cover.
 
     Args:
-        graph: As torch.export gives it, for images of one size.
+        graph: As torch.export returns it, for images of one size.
     """
     for node in list(graph.graph.nodes):
         with graph.graph.inserting_before(node):
@@ -72,7 +74,7 @@ def _pooled(graph: fx.Graph, node: fx.Node, size: tuple[int, ...]) -> fx.Node | 
 
 
 def _hangs_over(node: fx.Node) -> bool:
-    """Return whether a window of pooling reaches beyond the padding, so that ``ceil_mode`` changes something."""
+    """Return whether a window of pooling reaches beyond the padding: only then ``ceil_mode`` has an effect."""
     (_, window, stride, padding, *_), spread = options(node), [1, 1]
     if node.target == aten.max_pool2d.default:
         spread = options(node)[4]
@@ -86,7 +88,7 @@ def _hangs_over(node: fx.Node) -> bool:
 
 
 def options(node: fx.Node) -> tuple[Any, ...]:
-    """Return all arguments of a call of avg_pool2d or max_pool2d, those left out as well."""
+    """Return all arguments of a call of avg_pool2d or max_pool2d, with the defaults of omitted ones."""
     usual = AVERAGE_OPTIONS if node.target == aten.avg_pool2d.default else LARGEST_OPTIONS
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]  # an operator
     given = dict(zip(names, usual, strict=True)) | dict(zip(names, node.args, strict=False)) | node.kwargs
@@ -107,7 +109,7 @@ def _with_fewer_options(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
 
 
 def _both(value: Any) -> list[int]:
-    """Return rows and columns of what may be given as one number for both."""
+    """Return the values for rows and columns; the argument may be one number for both."""
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     return values * 2 if len(values) == 1 else values
 
@@ -115,7 +117,7 @@ def _both(value: Any) -> list[int]:
 def _padded(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     usual: tuple[Any, ...] = (None, [1, 1], "valid", [1, 1], 1)
     given: tuple[Any, ...] = node.args
-    source, weight, bias, stride, name, dilation, groups = (*given, *usual[len(given) - 2 :])  # export leaves some out
+    source, weight, bias, stride, name, dilation, groups = (*given, *usual[len(given) - 2 :])  # export omits some
     kernel = _value(weight).shape[2:]
     whole = [0, 0] if name == "valid" else [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
     if any(each % 2 for each in whole):
@@ -125,7 +127,7 @@ def _padded(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
 
 
 def _value(node: object) -> Tensor:
-    """Return the tensor without content that stands for a node's value: its shape and type."""
+    """Return the meta tensor of a node: shape and type of its value."""
     assert isinstance(node, fx.Node)
     value: Tensor = node.meta["val"]
     return value

@@ -1,4 +1,4 @@
-"""BatchNorm whose statistics follow the training, behind convolutions of rounded weights."""
+"""BatchNorm with live statistics behind convolutions of rounded weights."""
 
 import torch
 from torch import Tensor, fx, nn
@@ -6,16 +6,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def norms_as_modules_(graph: fx.GraphModule, model: nn.Module) -> None:
-    """Give an exported network the BatchNorm modules of ``model`` back, in place.
+    """Put the BatchNorm modules of ``model`` back into its exported network, in place.
 
-    Exported, BatchNorm is an operation of one mode for good; a module has both. Torchao's own way with it, which
-    divides by γ and matches patterns for half a minute, is not needed for weights with a scale for each channel: these
-    are rounded alike before and after BatchNorm's factor, Q(w·γ/σ) = Q(w)·γ/σ, so that normalising the convolution with
-    Q(w) by the statistics of the batch is what folding these would compute.
+    An exported BatchNorm has one mode; a module has both. Weights with a scale for each channel round alike before and
+    after BatchNorm's factor: Q(w·γ/σ) = Q(w)·γ/σ. So normalising the convolution with Q(w) by the statistics of the
+    batch equals folding them. Torchao's own way divides by γ and matches patterns for half a minute; it is not needed.
 
     Args:
-        graph: As torch.export gives it of ``model``.
-        model: What ``keep_norms`` has returned.
+        graph: As torch.export returns it for ``model``.
+        model: As ``keep_norms`` returns it.
 
     Source: Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2, for the question; Jacob et al. 2018, arXiv:1712.05877,
     section 3.2, for folding the statistics of a batch.
@@ -35,13 +34,13 @@ def norms_as_modules_(graph: fx.GraphModule, model: nn.Module) -> None:
 
 
 def norm_of(graph: fx.GraphModule, node: fx.Node) -> nn.BatchNorm2d | None:
-    """Return the BatchNorm that ``node`` is a call of; None where it is something else."""
+    """Return the BatchNorm module that ``node`` calls; None for other nodes."""
     module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
     return module if isinstance(module, nn.BatchNorm2d) else None
 
 
 def folded(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weight (C_out, ...) and bias (C_out,) of convolution and BatchNorm in eval mode as one convolution."""
+    """Return weight (C_out, ...) and bias (C_out,) of a convolution with BatchNorm in eval mode folded in."""
     parts = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     whole, shift = fuse_conv_bn_weights(weight, bias, *parts)  # type: ignore[arg-type]  # it takes None for these
     return whole.detach(), shift.detach()

@@ -1,4 +1,4 @@
-"""Bits for each layer by what its rounding does to the loss: mixed precision as an integer linear program."""
+"""Mixed precision: choose the bits of each layer by an integer linear program."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from ehap.errors import NumericsError
 from ehap.quantization.affine import dequantize, quantize
-from ehap.quantization.simulation import called_layers, layer_weight
+from ehap.quantization.layers import called_layers, layer_weight
 from ehap.settings import Qat
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer weighs in the choice.
+    """The costs of one layer.
 
-    weights: Their number. operations: Multiply-adds for one image. damage: Bits to the loss's rise by rounding.
+    weights: Their number. operations: Multiply-adds for one image. damage: Bits to the rise of the loss by rounding.
     """
 
     weights: int
@@ -32,10 +32,10 @@ class LayerCost:
 def layer_costs(
     model: nn.Module, traces: Mapping[str, Tensor], choices: Sequence[int], input_shape: tuple[int, int, int]
 ) -> dict[str, LayerCost]:
-    """Return layer → its cost; the damage of b bits is trace / p · ‖Q_b(w) − w‖², p weights, without the factor ½.
+    """Return layer → costs; the damage of b bits is trace / p · ‖Q_b(w) − w‖² for p weights, without the factor ½.
 
     Args:
-        model: With BatchNorm folded into the convolutions (``fuse_norms``): what is rounded are folded weights.
+        model: With BatchNorm folded into the convolutions (``fuse_norms``), since folded weights are rounded.
         traces: Layer → (C_out,), of ``model`` itself; a layer's is their sum, at least 0.
         choices: Bits.
         input_shape: (C, H, W) of one image.
@@ -58,10 +58,10 @@ def layer_costs(
 
 
 def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]:
-    """Return layer → bits of its weights: the least damage in sum within the budget of ``settings``.
+    """Return layer → bits of its weights: the smallest sum of damages within the budget of ``settings``.
 
-    Least to within the solver's 1e-6 of the largest damage of a layer. The solver is HiGHS, branch and cut for integer
-    linear programs, as scipy has it: that is here already, where PuLP would be one package and one solver more.
+    It is smallest to within the solver's 1e-6 of the largest damage of a layer. The solver is HiGHS, branch and cut for
+    integer linear programs, in scipy. PuLP would add a package and a second solver.
     """
     by_size = settings.size is not None
     amounts = {name: cost.weights if by_size else cost.operations for name, cost in costs.items()}
@@ -71,7 +71,7 @@ def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]
     spent = numpy.array([settings.cost_of(bits) * shares[name] for name, bits in columns])
     one_each = numpy.array([[float(name == layer) for name, _ in columns] for layer in costs])
     found = milp(
-        damage / (damage.max() or 1.0),  # a solver takes 1e-7 for zero
+        damage / (damage.max() or 1.0),  # the solver treats 1e-7 as zero
         integrality=numpy.ones(len(columns)),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(spent, ub=settings.budget), LinearConstraint(one_each, 1, 1)],
@@ -82,7 +82,7 @@ def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]
 
 
 def _rounding_error(weight: Tensor, bits: int) -> float:
-    """Return the sum of squared differences between weights (C_out, …) and what ``bits`` make of them."""
+    """Return the sum of squared differences between weights (C_out, …) and the same rounded to ``bits``."""
     limit = 2 ** (bits - 1) - 1
     rows = weight.double().flatten(1)
     scale = (rows.abs().amax(1, keepdim=True) / limit).clamp(min=torch.finfo(torch.float64).tiny)
@@ -91,7 +91,7 @@ def _rounding_error(weight: Tensor, bits: int) -> float:
 
 
 def _positions(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
-    """Return layer → at how many positions of an image its weights are used."""
+    """Return layer → number of positions of an image that use its weights."""
     found: dict[str, int] = {}
 
     def counter(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 (a hook)

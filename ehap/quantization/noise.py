@@ -1,4 +1,4 @@
-"""Integers of a network that no images were needed for."""
+"""Quantize a network without images, for measurements of latency."""
 
 import torch
 from torch import nn
@@ -6,16 +6,16 @@ from torch import nn
 from ehap.data import DatasetInfo
 from ehap.quantization.calibration import calibrate_
 from ehap.quantization.packing import Packed, pack
-from ehap.quantization.simulation import prepare_qat
+from ehap.quantization.preparation import prepare_qat
 from ehap.settings import Qat
 
 IMAGES = 64
 
 
 def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: DatasetInfo) -> tuple[Packed, Qat]:
-    """Return a network as integers whose activations have the ranges of noise, and their settings.
+    """Return a network as integers, with activation ranges of noise, and the settings used.
 
-    For timing: latency does not depend on what the integers are, accuracy does.
+    Use it for latency only: latency does not depend on the integers, but accuracy does.
 
     Args:
         network: On the CPU, in eval mode.

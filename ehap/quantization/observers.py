@@ -1,20 +1,22 @@
-"""Ranges of weights and activations, and the grids that follow from them."""
+"""Observe the ranges of weights and activations; quantization grids follow from them."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e import MovingAverageMinMaxObserver, PerChannelMinMaxObserver
 
-SETTLED = 2**31  # batches: of so many the next one alone has no share
+from ehap.quantization.pt2e import MovingAverageMinMaxObserver, PerChannelMinMaxObserver
+
+SETTLED = 2**31
+"""Number of batches after which the share 1/n of the next one is negligible."""
 
 
 class RangeObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torchao ships no types
-    """Smallest and largest value of a whole tensor over many batches.
+    """Range of a whole tensor over many batches.
 
-    Means of the batches' ranges: the n-th batch has the share max(1/n, averaging_constant), so that the first one
-    counts like those after it. While ``widening``, the smallest and the largest value of all batches. Ranges that were
-    widened or ``settle``d move by averaging_constant alone.
+    It is the mean of the batches' ranges. The n-th batch has the share max(1/n, averaging_constant): early batches
+    count alike. While ``widening`` is set, it is the smallest and the largest value of all batches. After widening or
+    ``settle()``, ranges move by averaging_constant alone.
     """
 
     batches: Tensor
@@ -40,15 +42,15 @@ class RangeObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torch
         return x
 
     def fits(self, zero_point: int) -> bool:
-        """Return whether a zero point is one of this grid."""
+        """Return whether the zero point lies on this grid."""
         return 0 <= zero_point <= int(self.quant_max)
 
     def restart(self) -> None:
-        """Let the next batch be the first one."""
+        """Treat the next batch as the first one."""
         self.batches.zero_()
 
     def settle(self) -> None:
-        """Let the present range count like one of many batches."""
+        """Treat the present range as the mean of many batches."""
         self.batches.fill_(SETTLED)
 
     def _moved(self, old: Tensor, new: Tensor, share: Tensor) -> Tensor:
@@ -56,16 +58,16 @@ class RangeObserver(MovingAverageMinMaxObserver):  # type: ignore[misc]  # torch
         return torch.where(first, new, old + share * (new - old))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Load; ranges that were kept without their number of batches are settled."""
+        """Load; ranges saved without a number of batches are settled."""
         state_dict.setdefault(f"{prefix}batches", torch.full_like(self.batches, SETTLED))
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 
 class CentredObserver(RangeObserver):
-    """A range as a symmetric grid stored unsigned: zero point 2^(bits-1)."""
+    """A symmetric range on an unsigned grid with zero point 2^(bits-1)."""
 
     def fits(self, zero_point: int) -> bool:
-        """Return whether a zero point is one of this grid."""
+        """Return whether the zero point lies on this grid."""
         return zero_point == (int(self.quant_max) + 1) // 2
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
@@ -77,7 +79,7 @@ class CentredObserver(RangeObserver):
 
 
 class PresentObserver(PerChannelMinMaxObserver):  # type: ignore[misc]  # torchao ships no types
-    """Minimum and maximum of each channel at this very call: weights need no memory of older ranges."""
+    """Range of each channel at the present call: weights need no older ranges."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Take the range of ``x`` (C_out, ...) and return it unchanged."""

@@ -1,6 +1,6 @@
-"""Packed integers as the tensors of a file: one byte a weight at 8 bits, half a byte at 4, and a short header.
+"""Store packed integers in the tensors of a file: one byte a weight at 8 bits, half a byte at 4.
 
-A file of three tensors a layer would have a header of a fifth of a small network's weights.
+The file has five tensors. With three tensors a layer, the header would be a fifth of a small network's weights.
 """
 
 import math
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ehap.errors import CheckpointError
+from ehap.quantization.layers import called_layers, layer_weight
 from ehap.quantization.packing import Packed
-from ehap.quantization.simulation import called_layers, layer_weight
 from ehap.settings.qat import HALF_BYTE
 
-OFFSET = 8  # of an integer in half a byte, so that it is not negative
+OFFSET = 8
+"""Added to an integer in half a byte, which is then not negative."""
 
 
 def to_tensors(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
@@ -25,8 +26,8 @@ def to_tensors(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
         bits: Layer name to bits of its weights.
 
     Returns:
-        ``weights`` uint8: of all layers in order, each from a byte of its own on; ``weight_scale`` float32 and ``bias``
-        int32 of all channels; ``activations.scale`` and ``activations.zero_point`` as they are.
+        ``weights`` uint8 of all layers in order, each starting at a new byte; ``weight_scale`` float32 and ``bias``
+        int32 of all channels; ``activations.scale`` and ``activations.zero_point`` unchanged.
     """
     layers = [name.removesuffix(".weight") for name in packed if name.endswith(".weight")]
     weights = [packed[f"{name}.weight"] for name in layers]
@@ -40,11 +41,11 @@ def to_tensors(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
 
 
 def from_tensors(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[str, int]) -> Packed:
-    """Return what ``to_tensors`` was given.
+    """Return the packed integers that ``to_tensors`` was given.
 
     Args:
         tensors: Of a file.
-        model: Of the packed network's architecture.
+        model: A network of the packed one's architecture.
         bits: Layer name to bits of its weights.
 
     Raises:
@@ -60,7 +61,7 @@ def from_tensors(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[
     weights = _split(tensors, "weights", lengths)
     scales, biases = (_split(tensors, name, rows) for name in ("weight_scale", "bias"))
     for (name, shape), part, scale, bias in zip(shapes.items(), weights, scales, biases, strict=True):
-        integers = _opened(part, shape) if halves[name] else part.view(torch.int8).view(shape)
+        integers = unpack_int4(part, shape) if halves[name] else part.view(torch.int8).view(shape)
         packed |= {f"{name}.weight": integers, f"{name}.weight_scale": scale, f"{name}.bias": bias}
     return packed
 
@@ -72,8 +73,8 @@ def pack_int4(integers: Tensor) -> Tensor:
     return pairs[:, 0] | pairs[:, 1] << HALF_BYTE
 
 
-def _opened(pairs: Tensor, shape: torch.Size) -> Tensor:
-    """Return int8 integers of ``shape`` from the bytes that ``pack_int4`` made of them."""
+def unpack_int4(pairs: Tensor, shape: torch.Size) -> Tensor:
+    """Return the int8 integers of ``shape`` that ``pack_int4`` stored in bytes."""
     integers = torch.stack([pairs & (2**HALF_BYTE - 1), pairs >> HALF_BYTE], 1).flatten()[: math.prod(shape)]
     return (integers.to(torch.int8) - OFFSET).view(shape)
 

@@ -1,22 +1,24 @@
-"""A quantized network as integers and scales."""
+"""Pack a simulated network into integers and scales, and unpack these."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
-from torchao.quantization.pt2e import FakeQuantize
 
 from ehap.errors import CheckpointError, DataError, NumericsError
 from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
+from ehap.quantization.layers import called_layers
 from ehap.quantization.live_norms import folded, norm_of
+from ehap.quantization.preparation import simulate_shape
+from ehap.quantization.pt2e import FakeQuantize
 from ehap.quantization.quantizer import EPSILON
-from ehap.quantization.simulation import SimulatedNetwork, called_layers, simulate_shape
+from ehap.quantization.simulation import SimulatedNetwork
 from ehap.settings import Qat
 
 BIAS_LIMIT = 2**30
-"""An engine adds bias and products in 32 bits: half of the range is left to products of 8 bits, of 33,000 inputs."""
+"""Engines add bias and products in 32 bits; the other half of the range holds 8-bit products of 33,000 inputs."""
 Packed = dict[str, Tensor]
 
 
@@ -24,8 +26,8 @@ Packed = dict[str, Tensor]
 class _Layer:
     """A convolution or linear layer of a simulated network.
 
-    weight, bias: Their nodes in the graph; they may be computed from parameters (folding).
-    quantizer: Of the weight. input_scale: One element, float64. norm: What is not folded yet.
+    weight, bias: Their nodes in the graph; these may compute them from parameters (folding).
+    quantizer: Of the weight. input_scale: One element, float64. norm: BatchNorm behind it that is not folded yet.
     """
 
     name: str
@@ -41,8 +43,8 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
     """Return a trained simulated network as integers.
 
     Args:
-        network: What ``prepare_qat(model, …)`` gave, after training; left in eval mode.
-        model: The floating-point network it came from, for the names of its layers.
+        network: As ``prepare_qat(model, …)`` returned it, after training. It is left in eval mode.
+        model: The floating-point network, for the names of its layers.
 
     Returns:
         For each layer: ``<layer>.weight`` int8 of the weight's shape, ``<layer>.weight_scale`` float32 (C_out,) and
@@ -50,15 +52,15 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         ``activations.zero_point`` uint8 (A,) hold all activation quantizers in forward order.
 
     Raises:
-        DataError: The network has seen no images in train mode, so that its activations have no ranges.
+        DataError: Activations have no ranges: the network has seen no images in train mode.
         NumericsError: A weight is NaN or infinite, with BatchNorm folded.
     """
     network.eval()
     activations = network.activation_quantizers()
     if not all(item.activation_post_process.min_val.isfinite().all() for item in activations):
         raise DataError(
-            "expected a network whose activations have ranges, got one that has seen no images in train mode; train "
-            "it, or give some images to calibrate_."
+            "no activation ranges yet: the network has seen no images in train mode; train it, or call calibrate_ with "
+            "some images, before pack."
         )
     packed: Packed = {
         "activations.scale": torch.cat([item.scale for item in activations]).float(),
@@ -77,12 +79,12 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
         if 0 < largest < layer.quantizer.activation_post_process.quant_max * EPSILON:
             raise NumericsError(
                 f"{layer.name}: its weights, BatchNorm folded in, are at most {largest:.1e}, too small for the "
-                f"smallest scale, {EPSILON:.1e}; scale them up, and what the layer reads down."
+                f"smallest scale, {EPSILON:.1e}; scale them up and the inputs of the layer down."
             )
-        layer.quantizer(weight)  # its range is that of the weights before the last step: bring it up to date
+        layer.quantizer(weight)  # updates its range, which belongs to the weights before the last step
         limit = layer.quantizer.activation_post_process.quant_max
         bias = torch.zeros_like(layer.quantizer.scale) if bias is None else bias
-        # The bias of a channel whose weights have died away would not fit at so fine a scale.
+        # Weights near zero would give a scale too fine for the bias of their channel.
         coarsest = (bias.double().abs() / (layer.input_scale * BIAS_LIMIT)).float()
         scale = torch.maximum(layer.quantizer.scale.float(), coarsest * (1 + 2**-20))
         step = scale.double() * layer.input_scale
@@ -100,19 +102,19 @@ def unpack(
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None = None,
 ) -> SimulatedNetwork:
-    """Return the network that packed integers stand for, simulated in floating point, in eval mode.
+    """Return the simulated network of packed integers, in eval mode.
 
     Packing it again gives the same integers and scales.
 
     Args:
         packed: As ``pack`` returns it.
         model: A network of the packed one's architecture, on the wanted device; its weights do not matter.
-        settings: Those of the packed network.
+        settings: The settings of the packed network.
         input_shape: (C, H, W) of one image.
         layer_bits: As for ``prepare_qat``.
 
     Raises:
-        CheckpointError: A tensor is missing or of another shape: the file belongs to another network.
+        CheckpointError: A tensor is missing or has another shape or range: the file belongs to another network.
     """
     network = simulate_shape(fuse_norms(model), settings, input_shape, layer_bits)
     network.eval()
@@ -125,7 +127,7 @@ def unpack(
         observer = quantizer.activation_post_process
         if not observer.fits(int(zero)):
             raise CheckpointError(
-                f"the integers are of other bits: expected activations of 0 to {observer.quant_max}, got the zero "
+                f"the integers have other bits: expected activations of 0 to {observer.quant_max}, got the zero "
                 f"point {int(zero)}; give the settings that they were packed with."
             )
         observer.min_val.fill_((observer.quant_min - zero) * scale)
@@ -138,7 +140,7 @@ def unpack(
         limit = layer.quantizer.activation_post_process.quant_max
         if int(integers.abs().max()) > limit:
             raise CheckpointError(
-                f"{layer.name}: the integers are of other bits: expected at most {limit}, got "
+                f"{layer.name}: the integers have other bits: expected at most {limit}, got "
                 f"{int(integers.abs().max())}; give the settings that they were packed with."
             )
         weight.copy_(dequantize(integers, _over_rows(scale, weight)))
@@ -156,8 +158,8 @@ def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
     graph, names, nodes = network.graph_module, called_layers(model), network.weighted_nodes()
     if len(names) != len(nodes):
         raise CheckpointError(
-            f"expected the network that was simulated, of {len(nodes)} layers, got one of {len(names)}; give the one "
-            "that prepare_qat was given."
+            f"the simulated network has {len(nodes)} layers, but the model has {len(names)}; give the model that "
+            "prepare_qat was given."
         )
     for name, node in zip(names, nodes, strict=True):
         source, fake_quantize, *rest = node.args
@@ -166,13 +168,13 @@ def _layers(network: SimulatedNetwork, model: nn.Module) -> Iterator[_Layer]:
         bias = rest[0] if rest and isinstance(rest[0], fx.Node) else None
         weight = fake_quantize.all_input_nodes[0]
         quantizer, scale = graph.get_submodule(str(fake_quantize.target)), _input_scale(graph, source)
-        reader = next(iter(node.users), None)  # none, where the result is not used
+        reader = next(iter(node.users), None)  # None where nothing uses the result
         norm = None if reader is None else norm_of(graph, reader)
         yield _Layer(name, weight, bias, quantizer, scale, norm)
 
 
 def _constants(graph: fx.GraphModule) -> dict[fx.Node, Tensor]:
-    """Return the values of all nodes that depend on parameters and buffers alone."""
+    """Return the values of all nodes that depend on parameters and buffers only."""
     interpreter = fx.Interpreter(graph)
     values: dict[fx.Node, Tensor] = {}
     for node in graph.graph.nodes:
@@ -183,7 +185,7 @@ def _constants(graph: fx.GraphModule) -> dict[fx.Node, Tensor]:
 
 
 def _input_scale(graph: fx.GraphModule, node: fx.Node) -> Tensor:
-    """Return the scale of the activation quantizer whose values a layer reads, one element, float64."""
+    """Return the scale of the activation quantizer before a layer: one element, float64."""
     while node.op != "call_module":  # through flatten and the like
         node = node.all_input_nodes[0]
     scale: Tensor = graph.get_buffer(f"{node.target}.scale")
@@ -191,7 +193,7 @@ def _input_scale(graph: fx.GraphModule, node: fx.Node) -> Tensor:
 
 
 def _over_rows(scale: Tensor, weight: Tensor) -> Tensor:
-    """Return a scale for each row, shaped (C_out, 1, …) to go with the weight."""
+    """Return the scales of rows in shape (C_out, 1, …), to broadcast against the weight."""
     return scale.view(-1, *[1] * (weight.dim() - 1))
 
 

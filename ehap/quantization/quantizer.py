@@ -1,4 +1,4 @@
-"""What is quantized, and how: HAWQ-V3's scheme as annotations for torchao's PT2E flow."""
+"""Annotate a network for torchao's PT2E flow with HAWQ-V3's quantization scheme."""
 
 from collections.abc import Sequence, Set
 from itertools import repeat
@@ -6,26 +6,26 @@ from typing import Any
 
 import torch
 from torch import fx
-from torchao.quantization.pt2e import FakeQuantize
-from torchao.quantization.pt2e.quantizer import (
-    QuantizationAnnotation,
-    QuantizationSpec,
-    QuantizationSpecBase,
-    Quantizer,
-)
 
 from ehap.errors import ArchitectureError
 from ehap.quantization.canonical import options
 from ehap.quantization.live_norms import norm_of
 from ehap.quantization.observers import CentredObserver, PresentObserver, RangeObserver
+from ehap.quantization.pt2e import (
+    FakeQuantize,
+    QuantizationAnnotation,
+    QuantizationSpec,
+    QuantizationSpecBase,
+    Quantizer,
+)
 from ehap.settings import Qat
 
 EPSILON = 2.0**-24
-"""Smallest scale: a tensor that is zero everywhere has one, too."""
+"""Smallest scale, e.g. of a tensor of zeros."""
 aten = torch.ops.aten
 WEIGHTED = (aten.conv2d.default, aten.linear.default)
 HARDTANH = (aten.hardtanh.default, aten.hardtanh_.default)
-"""ReLU6 where it begins at 0; others are refused."""
+"""ReLU6 if its lower bound is 0; others are refused."""
 RELU = (aten.relu.default, aten.relu_.default, *HARDTANH)
 ADD = (aten.add.Tensor, aten.add_.Tensor, aten.index_add.default)
 POOL = (aten.avg_pool2d.default,)
@@ -36,25 +36,26 @@ MOVED = (
     aten.index_copy.default,
     aten.max_pool2d.default,
 )
-"""What moves or chooses quantized values without changing them; the zeros it adds lie on every grid."""
+"""Operations that move or choose quantized values without changing them; the zeros they add lie on every grid."""
 UNTOUCHED = (aten.new_zeros.default, aten.sym_size.int)
 
 
 class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
     """Annotate a residual convolutional network for uniform quantization.
 
-    Weights: symmetric, one scale for each output channel, recomputed every step. Activations after ReLU and pooling:
-    asymmetric unsigned. Network input and branch outputs before a residual add: symmetric, stored unsigned with the
-    zero point in the middle, which integer engines want. Both inputs of an add are quantized, each at its own scale:
-    an engine brings them to one scale, that of the sum, when it adds; HAWQ-V3's third rounding before the add is not
-    simulated. The sum is quantized after the ReLU. Biases and logits stay in floating point here; biases are rounded
-    to the int32 grid S_w·S_x after training.
+    - Weights: symmetric, one scale for each output channel, recomputed every step.
+    - Activations after ReLU and pooling: asymmetric, unsigned.
+    - Network input and branch outputs before a residual add: symmetric, stored unsigned with the zero point in the
+      middle, as integer engines require.
+    - Adds: both inputs are quantized, each at its own scale; the sum is quantized after the ReLU. An engine rescales
+      both to the scale of the sum. HAWQ-V3's third rounding before the add is not simulated.
+    - Biases and logits stay in floating point; after training, biases are rounded to the int32 grid S_w·S_x.
 
     Source: Yao et al. 2021, HAWQ-V3, arXiv:2011.10680; Eq. 9 and 10 of the paper.
 
     Args:
         settings: Bits and the momentum of the activation ranges.
-        widths: Bits of the weights of each layer, in forward order; of all, settings.bits.
+        widths: Bits of the weights of each layer, in forward order; None: settings.bits for all.
     """
 
     def __init__(self, settings: Qat, widths: Sequence[int] | None = None) -> None:
@@ -65,7 +66,7 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         self.signed = activation_spec(activations, averaging, symmetric=True)
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
-        """Say for every node how its weight and its output are quantized.
+        """Annotate every node with the quantization of its weight and its output.
 
         Raises:
             ArchitectureError: The network has an operation that this scheme does not cover.
@@ -97,11 +98,11 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
         return None
 
     def validate(self, model: fx.GraphModule) -> None:
-        """Do nothing: annotate has already met every node."""
+        """Do nothing: annotate has checked every node."""
 
 
 def weight_spec(bits: int) -> QuantizationSpec:
-    """Return symmetric quantization of each output channel; scale = max|w| / (2^(bits-1) - 1) of the moment."""
+    """Return symmetric quantization of each output channel; scale = max|w| / (2^(bits-1) - 1) at each call."""
     limit = 2 ** (bits - 1) - 1
     fake_quantize: Any = FakeQuantize.with_args(observer=PresentObserver, eps=EPSILON)
     return QuantizationSpec(torch.int8, fake_quantize, -limit, limit, torch.per_channel_symmetric, ch_axis=0)
@@ -133,10 +134,10 @@ def _place(node: fx.Node) -> str:
 
 
 def _reason(node: fx.Node) -> str:
-    """Return why no integer kernel computes what ``canonical_`` has left as it was."""
+    """Return why an operation that ``canonical_`` has left has no integer kernel."""
     text = f"{node.target} is not an operation that quantization covers"
     if node.target in HARDTANH:
-        text = f"expected ReLU6 or the like, which begins at 0, got one that begins at {_lowest(node)}"
+        text = f"expected a Hardtanh with lower bound 0, such as ReLU6, got lower bound {_lowest(node)}"
     elif node.target == aten.dropout.default:
         text = "expected dropout in eval mode; call eval() of the network"
     elif node.target == aten.mean.dim:
@@ -152,7 +153,7 @@ def _reason(node: fx.Node) -> str:
 
 
 def _pooled_otherwise(node: fx.Node) -> str:
-    """Return why engines do not pool as torch does; empty where they do."""
+    """Return why engines pool differently from torch; empty where they agree."""
     _, _, _, padding, ceil, counted, divisor = options(node)
     if divisor is not None:
         return (
@@ -167,7 +168,7 @@ def _pooled_otherwise(node: fx.Node) -> str:
 
 
 def _lowest(node: fx.Node) -> object:
-    """Return where a Hardtanh begins."""
+    """Return the lower bound of a Hardtanh."""
     return node.args[1] if len(node.args) > 1 else -1
 
 
@@ -176,7 +177,7 @@ def _ends_in(node: fx.Node, targets: tuple[object, ...]) -> bool:
 
 
 def _is_constant(node: fx.Node) -> bool:
-    """Say whether the node is computed from parameters alone: a folded weight or bias."""
+    """Return whether the node depends on parameters only, e.g. a folded weight or bias."""
     return node.op == "get_attr" or (node.op == "call_function" and all(map(_is_constant, node.all_input_nodes)))
 
 

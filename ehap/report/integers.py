@@ -1,8 +1,12 @@
 """Quantized networks as engines execute them: the audit of integers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ehap.report.blocks import Cell, Row, Section, Table
 from ehap.report.cells import narrow, network_cells, nothing, number_cell, rows_of, sourced
 from ehap.report.material import Material
+from ehap.settings.deploy import FURTHER_ENGINES
 
 
 def integers_section(material: Material) -> Section:
@@ -27,8 +31,7 @@ def integers_section(material: Material) -> Section:
             number_cell(row["simulated_accuracy"], "percent", row["simulated_accuracy_std"]),
             number_cell(row["deployed_accuracy"], "percent", row["deployed_accuracy_std"]),
             number_cell(row["mismatches"], ""),
-            number_cell(row["inductor_accuracy"], "percent", row["inductor_accuracy_std"]),
-            number_cell(row["inductor_mismatches"], ""),
+            *(cell for name in FURTHER_ENGINES for cell in _engine_cells(row, name)),
             number_cell(row["integer_operators"], ""),
             number_cell(row["float_operators"], ""),
             number_cell(row["packed_size"], "bytes"),
@@ -39,8 +42,21 @@ def integers_section(material: Material) -> Section:
         rows.append(Row(sourced(cells, sources), where["dataset"], where["model"], where["method"]))
     columns = (
         *("dataset", "model", "network", "instruction sets", "#simulated", "#in ONNX Runtime", "#other answers"),
-        *("#in Inductor", "#other answers there", "#integer operators"),
-        *("#float operators in ONNX Runtime", "#packed file", "#ONNX file", "#bytes a parameter", "#n"),
+        *(column for title in FURTHER_ENGINES.values() for column in (f"#in {title}", "#other answers there")),
+        *(
+            "#integer operators",
+            "#float operators in ONNX Runtime",
+            "#packed file",
+            "#ONNX file",
+            "#bytes a parameter",
+            "#n",
+        ),
     )
     note = "The ONNX file holds plain sums and widths padded for the engine; the packed one the weights that there are."
     return Section("integers", "Integers that run", lead, [narrow(Table("integers", "Audit", columns, rows, note))])
+
+
+def _engine_cells(row: Mapping[str, Any], name: str) -> tuple[Cell, Cell]:
+    """Return accuracy and mismatches of a further engine."""
+    accuracy, mismatches = f"{name}_accuracy", f"{name}_mismatches"
+    return number_cell(row[accuracy], "percent", row[f"{accuracy}_std"]), number_cell(row[mismatches], "")

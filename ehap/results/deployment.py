@@ -3,14 +3,22 @@
 import pandas
 
 from ehap.results.render import by_network
+from ehap.settings.deploy import FURTHER_ENGINES
 
 KEYS = ["dataset", "model", "method", "scheme", "device", "instructions"]
+FURTHER = {
+    name: {
+        f"{name}_accuracy": (f"in {title}", "percent"),
+        f"{name}_mismatches": (f"other answers in {title}", "images"),
+    }
+    for name, title in FURTHER_ENGINES.items()
+}
+"""Columns of each further engine."""
 VALUES = {
     "simulated_accuracy": ("simulated", "percent"),
     "deployed_accuracy": ("in ONNX Runtime", "percent"),
     "mismatches": ("other answers", "images"),
-    "inductor_accuracy": ("in Inductor", "percent"),
-    "inductor_mismatches": ("other answers in Inductor", "images"),
+    **{name: each for columns in FURTHER.values() for name, each in columns.items()},
     "integer_operators": ("integer operators", "operators"),
     "float_operators": ("float operators", "operators"),
     "bytes_per_parameter": ("packed, bytes a parameter", "bytes/parameter"),
@@ -29,8 +37,8 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 
     Returns:
         dataset, model, method, scheme, device, instructions, n, and mean and std (``…_std``) over seeds of
-        simulated_accuracy and deployed_accuracy (percent; in ONNX Runtime), mismatches (test images),
-        inductor_accuracy and inductor_mismatches (NaN where Inductor was not asked for), integer_operators and
+        simulated_accuracy and deployed_accuracy (percent; in ONNX Runtime), mismatches (test images), of each further
+        engine ``<engine>_accuracy`` and ``<engine>_mismatches`` (NaN where it was not asked for), integer_operators and
         float_operators (in ONNX Runtime), bytes_per_parameter, packed_size and onnx_size (bytes); declared: the names
         of the float operators, empty where there is none.
     """

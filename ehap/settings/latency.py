@@ -1,4 +1,4 @@
-"""Settings of the latency stage: how deployed networks are timed."""
+"""Settings of the latency stage: time deployed networks."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Latency:
     """How a deployed network and the dense one are timed in ONNX Runtime, each in FP32 and in INT8.
 
     batches: Numbers of images of a call.
-    rounds: In each every network is called once, in turns; the median counts.
+    rounds: Calls of each network, in turns; the median counts.
     threads: Of one call.
     """
 

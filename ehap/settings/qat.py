@@ -1,4 +1,4 @@
-"""Settings of the qat stage: named quantization schemes."""
+"""Settings of the qat stage: quantization schemes."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -14,21 +14,21 @@ FEWEST_BITS, HALF_BYTE, BYTE, FLOAT = 2, 4, 8, 32
 class Qat(Training):
     """How the fine-tuned network is trained with simulated quantization (the paper's Table IX).
 
-    epochs: Passes over the training images; 0 is post-training quantization: activation ranges from a few images,
-        weights as they are.
+    epochs: Passes over the training images. 0 is post-training quantization: activation ranges come from a few images,
+        and weights stay.
     bits: Width of weights and activations, 2 to 8; 32 trains as many steps without quantization, for comparison.
-    activation_bits: Width of activations where it is another one than ``bits``.
-    mix: Widths that the weights of a layer may have, e.g. [4, 8]; an integer linear program chooses one for each layer
-        by exact traces, and ``bits`` is that of the activations. Empty: all have ``bits``.
-    size: A budget for ``mix``: the share of the weights' bytes that remains of what 8 bits throughout take.
-    bit_operations: The other budget, in place of ``size``: the share that remains of the sum over layers of
-        multiply-adds times bits of weights times bits of activations.
-    hessian_images: Training images, without labels, that ``mix`` computes traces on.
-    range_momentum: Share of the old activation range that stays at each training step; less at the first ones: the
-        n-th has at least the share 1/n, unless ranges start from calibration_images.
-    calibration_images: Training images, without labels, that activation ranges start from; 0: none.
-    norms: BatchNorm's statistics. frozen: As fine-tuning left them, folded into the convolutions all along, as in the
-        paper's scheme. live: Each batch's in training, followed by the running ones, which are folded at the end.
+    activation_bits: Width of activations if it differs from ``bits``.
+    mix: Widths for the weights of a layer, e.g. [4, 8]. An integer linear program chooses one for each layer by exact
+        traces; ``bits`` is the width of the activations. Empty: all layers have ``bits``.
+    size: A budget for ``mix``: the weights' bytes, as a share of those with 8 bits throughout.
+    bit_operations: The other budget, in place of ``size``: the sum over layers of multiply-adds times bits of weights
+        times bits of activations, as a share of that with 8 bits throughout.
+    hessian_images: Training images, without labels, for the traces of ``mix``.
+    range_momentum: Share of the old activation range that stays at each training step. The n-th step replaces at least
+        the share 1/n, unless ranges start from calibration_images.
+    calibration_images: Training images, without labels, for the first activation ranges; 0: none.
+    norms: BatchNorm's statistics. frozen: Those of fine-tuning, folded into the convolutions from the start, as in the
+        paper's scheme. live: Those of each batch in training; the running ones are folded at the end.
     """
 
     nesterov: bool = False
@@ -58,7 +58,7 @@ class Qat(Training):
         at_least("calibration_images", self.calibration_images, 0)
         if self.bits == FLOAT and (self.mix or self.activation_bits or self.calibration_images or not self.epochs):
             raise SettingsError(
-                f"bits {FLOAT} trains without quantization: it wants epochs, and neither mix, activation_bits nor "
+                f"bits {FLOAT} trains without quantization: set epochs, and neither mix, activation_bits nor "
                 "calibration_images."
             )
         if not self.epochs and not self.calibration_images:
@@ -68,12 +68,12 @@ class Qat(Training):
 
     @property
     def budget(self) -> float:
-        """Share that ``mix`` may leave, of what its costs are shares of."""
+        """The budget of ``mix``: a share of the costs with 8 bits throughout."""
         budget = self.size if self.size is not None else self.bit_operations
         return 1.0 if budget is None else budget
 
     def cost_of(self, bits: int) -> float:
-        """Return the share of 8 bits' bytes (``size``) or bit operations that weights of ``bits`` take."""
+        """Return bytes (``size``) or bit operations of weights with ``bits``, as a share of those with 8 bits."""
         if self.size is not None:
             return (HALF_BYTE if bits <= HALF_BYTE else BYTE) / BYTE  # as they are stored
         return bits / BYTE * self.width_of_activations / BYTE
@@ -101,5 +101,5 @@ class Qat(Training):
         least = min(map(self.cost_of, self.mix))
         if self.budget < least:
             raise SettingsError(
-                f"{budgets[0]} {self.budget:g} cannot be met: {least:g} is what {min(self.mix)} bits throughout leave."
+                f"{budgets[0]} {self.budget:g} cannot be met: {min(self.mix)} bits throughout take {least:g}."
             )

@@ -1,6 +1,7 @@
-"""Stage deploy: a quantized network as an ONNX file, executed with integer kernels over the whole test set."""
+"""Stage deploy: export a quantized network to ONNX and test it on integer kernels over the whole test set."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,128 +12,156 @@ from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order
 from ehap.artifacts.quantized import Quantized, load_quantized
 from ehap.data import plain_batches
+from ehap.engines.base import Engine, EngineNetwork, Session
+from ehap.engines.deployable import deployable, widening
 from ehap.engines.exact_sums import recorded
-from ehap.engines.onnxruntime import OnnxNetwork, audit, check_declared, in_integers, left_in_float, to_onnx, widen
+from ehap.engines.onnxruntime.engine import OnnxFile, OnnxRuntime
+from ehap.engines.onnxruntime.operators import check_declared
 from ehap.engines.proof import check_engine
+from ehap.engines.registry import engine
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
-from ehap.graph import INTEGER
-from ehap.graph.channels import channel_graph
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import prune
-from ehap.pruning.padding import expanded, placements
-from ehap.quantization import SimulatedNetwork, unpack
-from ehap.records import Value
+from ehap.quantization import SimulatedNetwork
+from ehap.records import Proof, Value, proof
 from ehap.runtime.files import write_atomically
 from ehap.runtime.progress import logger
 from ehap.settings import Deploy
-from ehap.settings.deploy import ENGINE_BITS
+from ehap.settings.deploy import ENGINE_BITS, FURTHER_ENGINES
 
 SHOWN = 64
-"""Test images on which an engine's logits are compared with those of the simulation."""
+"""Test images on which the logits of an engine are compared with those of the simulation."""
 
 
 def run(job: Job[Deploy]) -> None:
-    """Write the network in the packed file ``weights`` as ONNX, and test it as ONNX Runtime executes it on the CPU.
+    """Write the network in the packed file ``weights`` as ONNX, and test it in ONNX Runtime on the CPU.
 
     ``training`` is the record of the stage that quantized it.
 
     Raises:
-        ArchitectureError: An operator would be executed in floating point and is not declared, or the other way
-            round; it is named.
+        ArchitectureError: The operators in floating point are not those that the settings declare; they are named.
         MismatchError: An engine gives other logits than the simulated network.
+        DeviceError: The package of a further engine is not installed.
     """
-    settings, machine, weights = job.settings, job.machine, job.input("weights")
+    settings, threads, weights = job.settings, job.machine.threads, job.input("weights")
     device = job.device("cpu")
+    further = [engine(name) for name in settings.further_engines]  # a missing package ends the job here
     images = load_data(job, device)
     quantized = load_quantized(weights, job.input("training"), job.identity)
-    width = quantized.scheme.width_of_activations
-    if width != ENGINE_BITS:
-        raise CheckpointError(
-            f"{weights}: expected activations of {ENGINE_BITS} bits, as engines take, got those of {width}."
-        )
+    _check_bits(weights, quantized)
     check_order(weights, {"order": quantized.order})
-    simulated = _logits(quantized.simulated(), images)
-    widened = _Widened(quantized, blank_dense(job.identity))
-    content = to_onnx(widened.network(settings.round_to), INPUT_SHAPE)
-    operators = audit(content)
-    logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(operators.items())))
-    in_float = left_in_float(operators)
-    check_declared(in_float, settings.float_operators)
-    found = _logits(OnnxNetwork(content, machine.threads), images)
-    answers, right = found.argmax(1), images.test[1]
+    trial = _Trial(quantized, blank_dense(job.identity), images, _logits(quantized.simulated(), images), threads)
+    file = OnnxRuntime().export(trial.network(settings.round_to), trial.first_batch())
+    operators = _checked_operators(file, settings)
+    answers, agreement = trial.answers(file, "the ONNX file")
     values = {
-        "deployed_accuracy": Value(100 * (answers == right).double().mean().item(), "percent"),
-        "simulated_accuracy": Value(100 * (simulated.argmax(1) == right).double().mean().item(), "percent"),
-        "mismatches": Value(int((answers != simulated.argmax(1)).sum()), "images"),
-        "onnx_difference": _difference(found, simulated, INTEGER, "the ONNX file"),
-        "integer_operators": Value(in_integers(operators), "operators"),
-        "float_operators": Value(sum(in_float.values()), "operators"),
-        **{f"float_operators.{name}": Value(count, "operators") for name, count in sorted(in_float.items())},
+        "deployed_accuracy": answers["accuracy"],
+        "simulated_accuracy": _accuracy(trial.simulated, images),
+        "mismatches": answers["mismatches"],
+        "onnx_difference": answers["difference"],
+        **operators,
         "packed_size": Value(weights.stat().st_size, "bytes"),
-        "onnx_size": Value(len(content), "bytes"),
+        "onnx_size": Value(len(file.content), "bytes"),
         **recorded(),
         "parameters": Value(parameters(quantized.compact), "parameters"),
-        "executed_parameters": Value(parameters(widened.whole(settings.round_to)), "parameters"),
+        "executed_parameters": Value(trial.parameters(settings.round_to), "parameters"),
     }
-    if settings.inductor:
-        values |= _in_inductor(widened.network(1), images, simulated)  # padding brings it nothing
-    write_atomically(job.output("onnx"), content)
-    job.write_record(values, device)
+    proofs = {OnnxRuntime.name: agreement}
+    for each in further:
+        found, proofs[each.name] = trial.further(each, settings)
+        values |= found
+    write_atomically(job.output("onnx"), file.content)
+    job.write_record(values, device, proofs)
 
 
 @dataclass(frozen=True)
-class _Widened:
-    """A quantized network as engines want it: a plain residual network, every writer of a stream as wide as its sum."""
+class _Trial:
+    """The test of one quantized network in several engines.
+
+    dense: The dense network. simulated: Logits (N, classes) of the simulation on the test images. threads: Of a call.
+    """
 
     quantized: Quantized
     dense: nn.Module
+    images: Data
+    simulated: Tensor
+    threads: int
 
-    def _widths(self, round_to: int) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-        layers = channel_graph(self.dense).widths()
-        kept = self.quantized.kept or {name: list(range(width)) for name, width in layers.items()}
-        return kept, expanded(self.dense, kept, round_to)
-
-    def whole(self, round_to: int) -> nn.Module:
-        """Return its architecture, widths raised to multiples of ``round_to``, weights uninitialised."""
-        return prune(self.dense, self._widths(round_to)[1])
+    def first_batch(self) -> Tensor:
+        """Return the first normalised test images (N, C, H, W)."""
+        inputs: Tensor = next(plain_batches(*self.images.test, self.images.info))[0]
+        return inputs
 
     def network(self, round_to: int) -> SimulatedNetwork:
-        """Return it with its integers, and zeros everywhere else."""
-        packed = widen(self.quantized.packed, placements(self.dense, *self._widths(round_to)))
-        return unpack(packed, self.whole(round_to), self.quantized.scheme, INPUT_SHAPE, self.quantized.bits)
+        """Return the network with plain sums and padded widths; an export uses it up."""
+        widened = widening(self.dense, self.quantized.kept, round_to)
+        return deployable(self.quantized.packed, widened, self.quantized.scheme, INPUT_SHAPE, self.quantized.bits)
+
+    def parameters(self, round_to: int) -> int:
+        """Return the number of parameters of this network."""
+        return parameters(widening(self.dense, self.quantized.kept, round_to).architecture())
+
+    def answers(self, network: EngineNetwork, what: str) -> tuple[dict[str, Value], Proof]:
+        """Return accuracy, mismatches and difference of an engine on the test images, and the proof of the latter.
+
+        Raises:
+            MismatchError: The logits differ from those of the simulation by more than the engine's tolerance.
+        """
+        found = _logits(network.session(self.threads), self.images)
+        both = f"{what} and the simulated network, on test images,"
+        agreement = check_engine(found[:SHOWN], self.simulated[:SHOWN], both, tolerance=network.tolerance)
+        mismatches = int((found.argmax(1) != self.simulated.argmax(1)).sum())
+        values = {
+            "accuracy": _accuracy(found, self.images),
+            "mismatches": Value(mismatches, "images"),
+            "difference": Value(agreement.difference, "of the largest output"),
+        }
+        return values, proof(agreement)
+
+    def further(self, engine: Engine, settings: Deploy) -> tuple[dict[str, Value], Proof]:
+        """Return the values of the network in a further engine, under its name, and the proof."""
+        network = engine.export(self.network(settings.round_to if engine.likes_wide else 1), self.first_batch())
+        values, shown = self.answers(network, f"the network in {FURTHER_ENGINES[engine.name]}")
+        audit = network.audit()
+        in_float = {f"float_operators.{name}": count for name, count in sorted(audit.in_float.items())}
+        counts = {"integer_operators": sum(audit.in_integers.values()), **in_float, **audit.others}
+        values |= {name: Value(count, "operators") for name, count in counts.items()}
+        return {f"{engine.name}_{name}": value for name, value in values.items()}, shown
 
 
-def _in_inductor(network: SimulatedNetwork, images: Data, simulated: Tensor) -> dict[str, Value]:
-    """Return what a network is worth as Inductor executes it; ``simulated`` are the logits to compare with."""
-    from ehap.engines.inductor import InductorNetwork  # imports the compiler, which other jobs need not wait for
+def _check_bits(weights: Path, quantized: Quantized) -> None:
+    width = quantized.scheme.width_of_activations
+    if width != ENGINE_BITS:
+        raise CheckpointError(
+            f"{weights}: activations have {width} bits, but engines take {ENGINE_BITS}; deploy a scheme with "
+            f"activation_bits {ENGINE_BITS}."
+        )
 
-    compiled = InductorNetwork(network, next(plain_batches(*images.test, images.info))[0])
-    found = _logits(compiled, images)
-    answers = found.argmax(1)
+
+def _checked_operators(file: OnnxFile, settings: Deploy) -> dict[str, Value]:
+    """Return how many operators ONNX Runtime executes in integers and in floating point.
+
+    Raises:
+        ArchitectureError: The operators in floating point are not those that the settings declare.
+    """
+    audit = file.audit()
+    in_float = audit.in_float
+    executed = {**audit.in_integers, **in_float, **audit.neither}
+    logger.info("as executed: %s", ", ".join(f"{count} {name}" for name, count in sorted(executed.items())))
+    check_declared(in_float, settings.float_operators)
     return {
-        "inductor_accuracy": Value(100 * (answers == images.test[1]).double().mean().item(), "percent"),
-        "inductor_mismatches": Value(int((answers != simulated.argmax(1)).sum()), "images"),
-        "inductor_difference": _difference(found, simulated, compiled.tolerance, "the network compiled by Inductor"),
-        # Convolutions and linear layers, in every compiled graph; of sums only those that a convolution's kernel adds.
-        "inductor_integer_operators": Value(compiled.integer_operators, "operators"),
-        "inductor_sums_in_kernels": Value(compiled.sums_in_kernels, "operators"),
+        "integer_operators": Value(sum(audit.in_integers.values()), "operators"),
+        "float_operators": Value(sum(in_float.values()), "operators"),
+        **{f"float_operators.{name}": Value(count, "operators") for name, count in sorted(in_float.items())},
     }
 
 
-def _difference(found: Tensor, simulated: Tensor, tolerance: float, what: str) -> Value:
-    """Return how far off an engine's logits are on the first test images, as a share of the largest.
-
-    Raises:
-        MismatchError: Further than ``tolerance``.
-    """
-    both = f"{what} and the simulated network, on test images,"
-    agreement = check_engine(found[:SHOWN], simulated[:SHOWN], both, tolerance=tolerance)
-    return Value(agreement.difference, "of the largest output")
+def _accuracy(logits: Tensor, images: Data) -> Value:
+    """Return the share of the test images whose largest logit is that of their class."""
+    return Value(100 * (logits.argmax(1) == images.test[1]).double().mean().item(), "percent")
 
 
 @torch.no_grad()
-def _logits(network: nn.Module, images: Data) -> Tensor:
-    """Return the logits (N, classes) that a network gives the test images."""
-    network.eval()
+def _logits(network: Session, images: Data) -> Tensor:
+    """Return the logits (N, classes) that a network in eval mode gives the test images."""
     return torch.cat([network(inputs) for inputs, _ in plain_batches(*images.test, images.info)])

@@ -1,4 +1,4 @@
-"""Stage deploy_dense: the dense network as ONNX files, beside which every pruned one of its cell is timed."""
+"""Stage deploy_dense: export the dense network as ONNX files for the latency comparison."""
 
 from ehap.artifacts.dense import load_dense
 from ehap.artifacts.job import Job
@@ -13,11 +13,11 @@ from ehap.runtime.files import write_atomically
 def run(job: Job[None]) -> None:
     """Write the dense network as an ONNX file in FP32 and as one in INT8.
 
-    The integers are calibrated on noise: their time does not depend on their values, so this is no file to deploy.
+    The integers are calibrated on noise, since latency does not depend on their values. Do not deploy this file.
 
     Raises:
-        ArchitectureError: An operator would be executed in floating point.
-        MismatchError: A file gives other outputs than the network that it stands for.
+        ArchitectureError: ONNX Runtime would execute an operator in floating point.
+        MismatchError: A file gives other outputs than its network.
     """
     job.device("cpu")
     network = load_dense(job.input("checkpoint"), job.identity).eval()

@@ -1,4 +1,4 @@
-"""Stage evaluate: accuracy, parameters, FLOPs and file size of one network, from its file."""
+"""Stage evaluate: measure accuracy, parameters, FLOPs and file size of one network, from its file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ def run(job: Job[None]) -> None:
         "parameters": Value(parameters(network), "parameters"),
     }
     if identity.scheme and metadata.get("bits") != FLOAT:
-        from ehap.artifacts.quantized import load_quantized  # imports torchao, which the other jobs need not wait for
+        from ehap.artifacts.quantized import load_quantized  # imports torchao; other jobs need not wait for it
 
         quantized = load_quantized(weights, training, identity)
         numbers = sum(tensor.numel() for tensor in quantized.packed.values())
@@ -51,6 +51,6 @@ def run(job: Job[None]) -> None:
 
 
 def _best(trained: Mapping[str, Any], measured: float) -> float:
-    """Return the best epoch's accuracy; the last epoch's network counts as its file holds it: packed, it is another."""
+    """Return the best epoch's accuracy; for the last epoch, the packed file counts, which may differ."""
     best, last = (float(trained[name]["value"]) for name in ("best_accuracy", "accuracy"))
     return max(best, measured) if best > last else measured

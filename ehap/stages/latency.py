@@ -1,21 +1,18 @@
-"""Stage latency: a deployed network and the dense one in ONNX Runtime, in FP32 and in INT8, in turns."""
+"""Stage latency: time a deployed network and the dense one in ONNX Runtime, in FP32 and INT8, in turns."""
 
 from collections.abc import Mapping
-
-import torch
 
 from ehap.artifacts.dense import blank_dense
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order, load_model
+from ehap.engines.deployable import widening
 from ehap.engines.exact_sums import recorded
 from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
 from ehap.evaluation import parameters
 from ehap.graph.folding import fuse_norms
-from ehap.graph.layers import layer_weights
-from ehap.latency.turns import in_turns
+from ehap.latency.turns import in_turns, noise
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import prune
-from ehap.pruning.padding import expanded, lay_into_, placements
+from ehap.pruning.padding import lay_into_
 from ehap.records import Value, read_record
 from ehap.runtime.progress import logger
 from ehap.settings import Latency
@@ -28,17 +25,17 @@ def run(job: Job[Latency]) -> None:
     """Time {dense, pruned} × {FP32, INT8} in ONNX Runtime on the CPU.
 
     In FP32 the pruned network has the same form as its integers in the file ``onnx``: plain sums, and the widths of
-    ``deployed``, the record of that file. The files of the dense network are those of the stage ``deploy_dense``.
+    ``deployed``, the record of that file. The stage ``deploy_dense`` wrote the files of the dense network.
     """
     settings, checkpoint = job.settings, job.input("checkpoint")
     device = job.device("cpu")
     compact, metadata = load_model(checkpoint, job.identity)
     check_order(checkpoint, metadata)
     dense = blank_dense(job.identity).eval()
-    kept = metadata["kept"] or {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
-    wide = expanded(dense, kept, read_record(job.input("deployed"))["settings"]["round_to"])
-    laid = fuse_norms(prune(dense, wide))
-    lay_into_(laid, fuse_norms(compact), placements(dense, kept, wide))
+    widened = widening(dense, metadata["kept"], read_record(job.input("deployed"))["settings"]["round_to"])
+    whole = widened.architecture()
+    laid = fuse_norms(whole)
+    lay_into_(laid, fuse_norms(compact), widened.places())
     contents = {
         (DENSE, FP32): job.input("dense_fp32").read_bytes(),
         (DENSE, INT8): job.input("dense_int8").read_bytes(),
@@ -46,15 +43,15 @@ def run(job: Job[Latency]) -> None:
         (PRUNED, INT8): job.input("onnx").read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
-    values = {"executed_parameters": Value(parameters(prune(dense, wide)), "parameters"), **recorded()}
+    values = {"executed_parameters": Value(parameters(whole), "parameters"), **recorded()}
     for batch in settings.batches:
-        images = torch.randn(batch, *INPUT_SHAPE, generator=torch.Generator().manual_seed(job.identity.seed))
+        images = noise(batch, INPUT_SHAPE, job.identity.seed)
         values |= _values(in_turns(calls, images, settings.rounds), batch)
     job.write_record(values, device)
 
 
 def _values(times: Mapping[Key, float], batch: int) -> dict[str, Value]:
-    """Return the medians of a number of images, and how many times as fast pruned INT8 is as each other network."""
+    """Return the medians for one batch size, and the speed of pruned INT8 relative to each other network."""
     values = {
         f"latency_{batch}.{network}_{precision}": Value(each, "ms") for (network, precision), each in times.items()
     }

@@ -1,4 +1,4 @@
-"""Stage qat: the fine-tuned network trained with simulated quantization, then packed as integers."""
+"""Stage qat: train the fine-tuned network with simulated quantization, then pack it as integers."""
 
 from collections.abc import Mapping
 
@@ -64,7 +64,7 @@ def run(job: Job[Qat]) -> None:
 
 
 def _layer_bits(network: nn.Module, images: Data, job: Job[Qat]) -> dict[str, int]:
-    """Return layer → bits of its weights, by exact traces of the network that is to be quantized."""
+    """Return layer → bits of its weights, chosen by exact traces of the network before quantization."""
     settings, count = job.settings, len(images.train[0])
     if settings.hessian_images > count:
         raise DataError(
@@ -80,7 +80,7 @@ def _layer_bits(network: nn.Module, images: Data, job: Job[Qat]) -> dict[str, in
 
 @torch.no_grad()
 def _bits_as_values(network: nn.Module, bits: Mapping[str, int]) -> dict[str, Value]:
-    """Return the mean over all weights, and what each layer has."""
+    """Return the mean bits over all weights, and the bits of each layer."""
     counts = {name: layer_weight(network, name).numel() for name in bits}
     mean = sum(bits[name] * counts[name] for name in bits) / sum(counts.values())
     return {"weight_bits": Value(mean, "bits"), **{f"weight_bits.{name}": Value(bits[name], "bits") for name in bits}}

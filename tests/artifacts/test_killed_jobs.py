@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from ehap.artifacts.dense import architecture, load_dense, save_model
-from ehap.pruning import layer_weights, prune
+from ehap.graph.layers import layer_weights
+from ehap.pruning import prune
 from ehap.records import Identity
 from tests.jobs import write_images
 

@@ -27,9 +27,8 @@ from ehap.engines.exact_sums import (
 from ehap.engines.onnxruntime import OnnxNetwork, audit, to_onnx
 from ehap.engines.sum_probes import probes, probing_model
 from ehap.errors import DeviceError
-from ehap.quantization import calibrate_, pack, prepare_qat, unpack
-from ehap.settings import Qat
-from tests.quantization.images import INFO, SHAPE, random_images
+from ehap.quantization import unpack
+from tests.quantization.images import INFO, SETTINGS, SHAPE, packed_on_images, random_images
 
 
 def _paired(left: Any, right: Any) -> Any:
@@ -147,12 +146,9 @@ def test_a_network_of_largest_weights_and_inputs_has_exact_sums_here() -> None:
         for layer in model[::2]:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.weight.copy_(layer.weight.abs().clamp_min(0.6 * layer.weight.abs().max()))
-    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
-    simulated = prepare_qat(model.eval(), settings, SHAPE)
-    calibrate_(simulated, random_images(64), INFO, 64, seed=0)
-    packed = pack(simulated, model)
+    packed = packed_on_images(model.eval())
     inputs = normalise(torch.full_like(random_images(8), 255), INFO)
     with torch.no_grad():
-        wanted = unpack(packed, model, settings, SHAPE)(inputs)
-        found = OnnxNetwork(to_onnx(unpack(packed, model, settings, SHAPE), SHAPE))(inputs)
+        wanted = unpack(packed, model, SETTINGS, SHAPE)(inputs)
+        found = OnnxNetwork(to_onnx(unpack(packed, model, SETTINGS, SHAPE), SHAPE))(inputs)
     assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()  # saturation would take half of each sum

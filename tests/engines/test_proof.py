@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from ehap.data import normalise
 from ehap.engines import inductor
 from ehap.engines.inductor import InductorNetwork
 from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx, to_onnx
@@ -16,17 +15,9 @@ from ehap.engines.proof import check_engine, spread_images
 from ehap.errors import ArchitectureError, MismatchError
 from ehap.graph import INTEGER
 from ehap.graph.folding import fuse_norms
-from ehap.quantization import Packed, SimulatedNetwork, calibrate_, canonical, pack, prepare_qat, quantizer, unpack
+from ehap.quantization import SimulatedNetwork, canonical, prepare_qat, quantizer, unpack
 from ehap.settings import Qat
-from tests.quantization.images import INFO, SHAPE, random_images
-
-SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
-
-
-def _packed(model: nn.Module, settings: Qat = SETTINGS) -> Packed:
-    simulated = prepare_qat(model, settings, SHAPE)
-    calibrate_(simulated, random_images(64), INFO, 64, seed=0)
-    return pack(simulated, model)
+from tests.quantization.images import SETTINGS, SHAPE, packed_on_images, random_inputs
 
 
 def _into_onnx(network: SimulatedNetwork) -> object:
@@ -34,7 +25,7 @@ def _into_onnx(network: SimulatedNetwork) -> object:
 
 
 def _into_inductor(network: SimulatedNetwork) -> object:
-    return InductorNetwork(network, normalise(random_images(4), INFO))
+    return InductorNetwork(network, random_inputs(4))
 
 
 @pytest.mark.parametrize("bits", [7, 4])
@@ -46,12 +37,12 @@ def test_activations_narrower_than_their_type_are_refused(
     with pytest.raises(
         ArchitectureError, match=f"activations have {bits} bits, but engines take 8: .*activation_bits 8"
     ):
-        engine(unpack(_packed(tiny, settings), tiny, settings, SHAPE))
+        engine(unpack(packed_on_images(tiny, settings), tiny, settings, SHAPE))
 
 
 def test_weights_narrower_than_their_type_are_possible(tiny: nn.Module) -> None:
     settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=4, activation_bits=8)
-    packed, images = _packed(tiny, settings), normalise(random_images(64), INFO)
+    packed, images = packed_on_images(tiny, settings), random_inputs(64)
     with torch.no_grad():
         wanted = unpack(packed, tiny, settings, SHAPE)(images)
     found = OnnxNetwork(to_onnx(unpack(packed, tiny, settings, SHAPE), SHAPE))(images)
@@ -63,14 +54,14 @@ def test_a_file_that_computes_otherwise_is_an_error(monkeypatch: pytest.MonkeyPa
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 2), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten()).eval()
     model.append(nn.Linear(8 * 16, 5))
-    packed = _packed(model)
+    packed = packed_on_images(model)
     network = unpack(packed, model, SETTINGS, SHAPE)
     with torch.no_grad():
         assert network(spread_images(network, SHAPE)).std(0).min() > 0.05  # the images are seen
     assert to_onnx(network, SHAPE)
     monkeypatch.setattr(canonical, "POOLS", ())
     monkeypatch.setattr(quantizer, "_pooled_otherwise", lambda node: "")
-    for example in (None, normalise(random_images(8), INFO)):
+    for example in (None, random_inputs(8)):
         with pytest.raises(
             MismatchError, match=r"the ONNX file and the simulated network give different outputs: off by"
         ):
@@ -79,7 +70,7 @@ def test_a_file_that_computes_otherwise_is_an_error(monkeypatch: pytest.MonkeyPa
 
 def test_a_file_in_floating_point_gives_what_it_stands_for(tiny: nn.Module) -> None:
     content = floats_to_onnx(fuse_norms(tiny), SHAPE, stands_for=tiny)
-    images = normalise(random_images(8), INFO)
+    images = random_inputs(8)
     with torch.no_grad():
         torch.testing.assert_close(OnnxNetwork(content)(images), tiny(images), rtol=1e-4, atol=1e-4)
     other = fuse_norms(tiny)
@@ -95,7 +86,7 @@ def test_a_file_in_floating_point_gives_what_it_stands_for(tiny: nn.Module) -> N
 def test_inductor_is_shown_to_give_what_the_network_does(
     tiny: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    packed, images = _packed(tiny), normalise(random_images(32), INFO)
+    packed, images = packed_on_images(tiny), random_inputs(32)
     other = {name: tensor // 2 if name == "block1.conv1.weight" else tensor for name, tensor in packed.items()}
     plain, wrong = inductor.converted, unpack(other, tiny, SETTINGS, SHAPE)
     compiled = InductorNetwork(unpack(packed, tiny, SETTINGS, SHAPE), images)

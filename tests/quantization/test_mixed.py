@@ -75,9 +75,9 @@ def test_the_ends_of_the_budget_are_the_uniform_networks(tiny: nn.Module, batch:
     costs = _costs(tiny, batch)
     assert set(choose_bits(costs, _mixed(size=1.0)).values()) == {8}
     assert set(choose_bits(costs, _mixed(size=0.5)).values()) == {4}
-    with pytest.raises(SettingsError, match=r"size 0.4 cannot be met: 0.5 is what 4 bits throughout leave"):
+    with pytest.raises(SettingsError, match=r"size 0.4 cannot be met: 4 bits throughout take 0.5"):
         _mixed(size=0.4)
-    with pytest.raises(SettingsError, match=r"size 0.3 cannot be met: 0.5 is what 2 bits throughout leave"):
+    with pytest.raises(SettingsError, match=r"size 0.3 cannot be met: 2 bits throughout take 0.5"):
         Qat(epochs=1, learning_rate=0.01, mix=(2, 8), size=0.3)  # a weight takes half a byte at least
     narrow = Qat(epochs=1, learning_rate=0.01, mix=(4, 8), activation_bits=4, bit_operations=0.3)
     assert set(choose_bits(costs, narrow).values()) == {4, 8}  # activations of 4 bits leave half before any choice

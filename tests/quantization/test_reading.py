@@ -190,9 +190,7 @@ def test_a_network_in_a_wrapper_is_refused_with_the_attribute_that_holds_it(tiny
 def test_integers_are_those_of_the_network_that_was_simulated(tiny: nn.Module) -> None:
     network = prepare_qat(tiny, SETTINGS, SHAPE)
     network(_images())
-    with pytest.raises(
-        CheckpointError, match="expected the network that was simulated, of 7 layers, got one of 2; give"
-    ):
+    with pytest.raises(CheckpointError, match="the simulated network has 7 layers, but the model has 2; give"):
         pack(network, _two_norms().eval())
 
 

@@ -31,7 +31,7 @@ class _OverChannels(nn.Module):
         (nn.Sequential(nn.SiLU()), r"1\.0 \(silu\): aten.silu.default is not an operation that quantization covers"),
         (
             nn.Hardtanh(-1, 1),
-            r"1 \(hardtanh\): expected ReLU6 or the like, which begins at 0, got one that begins at -1",
+            r"1 \(hardtanh\): expected a Hardtanh with lower bound 0, such as ReLU6, got lower bound -1",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ehap.artifacts.dense import architecture, save_model
+from ehap.engines.onnxruntime import engine
 from ehap.errors import ArchitectureError, CheckpointError, DataError, MismatchError
 from ehap.graph.layers import layer_weights
 from ehap.models import build_model
@@ -85,6 +86,11 @@ def test_each_layer_gets_bits_within_the_budget_and_the_file_is_as_small_as_they
     assert 0 < found["onnx_difference"] < 0.02
     assert 0 < found["inductor_difference"] < 0.02
     assert found["inductor_mismatches"] <= 1
+    proofs = json.loads((tmp_path / "deployed").read_text())["proofs"]
+    assert {name: each["difference"] for name, each in proofs.items()} == {
+        "onnxruntime": found["onnx_difference"],
+        "inductor": found["inductor_difference"],
+    }
     assert found["inductor_integer_operators"] == len(bits)
     assert 0 <= found["inductor_sums_in_kernels"] < len(bits)
     with pytest.raises(DataError, match="expected at most the 48 training images, got 49"):
@@ -95,7 +101,7 @@ def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _quantized(inputs, tmp_path, Qat(epochs=0, learning_rate=0.1, calibration_images=32))
-    plain = deploy.to_onnx
+    plain = engine.to_onnx
 
     def behind(*nodes: onnx.NodeProto) -> Callable[[SimulatedNetwork, tuple[int, int, int]], bytes]:
         def made(network: SimulatedNetwork, shape: tuple[int, int, int]) -> bytes:
@@ -108,8 +114,8 @@ def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in
 
     slope = onnx.helper.make_node("Constant", [], ["one"], value_floats=[1.0])
     same = onnx.helper.make_node("PRelu", ["sums", "one"], ["logits"])  # of slope 1 it gives what it gets
-    monkeypatch.setattr(deploy, "to_onnx", behind(slope, same))
-    with pytest.raises(ArchitectureError, match=r"stay in floating point: {'PRelu': 1}; where that is meant"):
+    monkeypatch.setattr(engine, "to_onnx", behind(slope, same))
+    with pytest.raises(ArchitectureError, match=r"stay in floating point: {'PRelu': 1}. If that is intended"):
         _deployed(inputs, tmp_path, Deploy())
     assert not (tmp_path / "model.onnx").exists()
     _deployed(inputs, tmp_path, Deploy(float_operators=("PRelu",)))
@@ -117,11 +123,11 @@ def test_an_operator_in_floating_point_is_refused_or_declared_and_then_stands_in
     assert settings.set_index("setting")["value"]["float_operators"] == ["PRelu"]
     assert deployed(values)[["float_operators", "declared"]].to_numpy().tolist() == [[1, "PRelu"]]
     assert "| PRelu " in deployed_markdown(deployed(values))
-    monkeypatch.setattr(deploy, "to_onnx", behind(onnx.helper.make_node("Softmax", ["sums"], ["logits"])))
+    monkeypatch.setattr(engine, "to_onnx", behind(onnx.helper.make_node("Softmax", ["sums"], ["logits"])))
     with pytest.raises(MismatchError, match="the ONNX file and the simulated network, on test images, give different"):
         _deployed(inputs, tmp_path, Deploy(float_operators=("Softmax",)))
     monkeypatch.undo()
-    with pytest.raises(ArchitectureError, match="got PRelu, of which there is none"):
+    with pytest.raises(ArchitectureError, match="PRelu does not stay in floating point"):
         _deployed(inputs, tmp_path, Deploy(float_operators=("PRelu",)))
     _deployed(inputs, tmp_path, Deploy())
     values, _ = collect([tmp_path / "deployed"])

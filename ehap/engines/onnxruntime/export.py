@@ -1,0 +1,86 @@
+"""Export a network to an ONNX file for ONNX Runtime."""
+
+import warnings
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ehap.engines.conversion import converted
+from ehap.engines.onnxruntime.rewriting import biases_as_integers_, own_zero_points_, strip_
+from ehap.engines.onnxruntime.session import INPUT, OUTPUT, OnnxNetwork
+from ehap.engines.proof import check_engine, spread_images
+from ehap.graph import FLOAT, check_agreement, evaluating, example_images, output_of
+from ehap.quantization.simulation import SimulatedNetwork
+from ehap.runtime.device import precision_context
+
+OPSET = 21
+_ADVICE = "ONNX Runtime and torch read an operation differently; remove unusual options of its layers."
+
+
+def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], example: Tensor | None = None) -> bytes:
+    """Return a quantized network as ONNX: integers between QuantizeLinear and DequantizeLinear, biases in int32.
+
+    ONNX Runtime executes it once; its outputs are compared with those of the network.
+
+    Args:
+        network: As ``unpack`` or ``deployable`` returns it, on the CPU, without unions. It is used up.
+        input_shape: (C, H, W) of one image.
+        example: Normalised images (N, C, H, W) for the comparison; random ones where left out.
+
+    Raises:
+        ArchitectureError: The bias of a layer lies off its int32 grid, or activations have other than 8 bits.
+        MismatchError: ONNX Runtime gives other outputs.
+    """
+    images = spread_images(network, input_shape) if example is None else example
+    with torch.no_grad():
+        wanted = network.eval()(images)
+    model = exported(converted(network), input_shape)
+    biases_as_integers_(model)
+    own_zero_points_(model)
+    strip_(model)
+    onnx.checker.check_model(model)
+    content = bytes(model.SerializeToString())
+    check_engine(OnnxNetwork(content)(images), wanted, "the ONNX file and the simulated network", _ADVICE)
+    return content
+
+
+def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands_for: nn.Module | None = None) -> bytes:
+    """Return a network in floating point as ONNX.
+
+    ONNX Runtime executes it once; its outputs are compared with those of ``stands_for``.
+
+    Args:
+        network: The network to write, e.g. with BatchNorm folded; on the CPU, in eval mode.
+        input_shape: (C, H, W) of one image.
+        stands_for: The original, e.g. before folding; ``network`` itself where left out.
+
+    Raises:
+        MismatchError: ONNX Runtime gives other outputs.
+    """
+    content = bytes(exported(network, input_shape).SerializeToString())
+    images = example_images(network, input_shape)
+    with evaluating(stands_for or network) as original, torch.no_grad():
+        wanted = output_of(original, images)
+    check_agreement(OnnxNetwork(content)(images), wanted, FLOAT, "the ONNX file and the network", _ADVICE)
+    return content
+
+
+def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.ModelProto:
+    """Return a network on the CPU as an ONNX model for batches of any size."""
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    with warnings.catch_warnings(), precision_context("fp32", torch.device("cpu")):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, *input_shape, dtype=torch.float32),),
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model

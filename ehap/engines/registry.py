@@ -1,0 +1,41 @@
+"""All engines by name; each is imported on demand."""
+
+from collections.abc import Callable
+
+from ehap.engines.base import Engine
+from ehap.errors import DeviceError, SettingsError
+
+
+def _onnxruntime() -> Engine:
+    from ehap.engines.onnxruntime.engine import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+def _inductor() -> Engine:
+    from ehap.engines.inductor import Inductor  # imports the compiler, which other jobs need not wait for
+
+    return Inductor()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"onnxruntime": _onnxruntime, "inductor": _inductor}
+
+
+def engine(name: str) -> Engine:
+    """Return the engine called ``name``.
+
+    Raises:
+        SettingsError: There is no such engine.
+        DeviceError: A package that it needs is not installed.
+    """
+    if name not in ENGINES:
+        raise SettingsError(f"unknown engine {name}; choose one of {', '.join(ENGINES)}.")
+    try:
+        return ENGINES[name]()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "ehap"):
+            raise
+        raise DeviceError(
+            f"engine {name}: the package {package} is not installed; install it with: pip install {package}"
+        ) from None
