@@ -1,4 +1,4 @@
-"""Quantized networks as an engine executes them: table."""
+"""The table of quantized networks as engines execute them."""
 
 import pandas
 
@@ -8,9 +8,9 @@ KEYS = ["dataset", "model", "method", "scheme", "device", "instructions"]
 VALUES = {
     "simulated_accuracy": ("simulated", "percent"),
     "deployed_accuracy": ("in ONNX Runtime", "percent"),
-    "mismatches": ("other answers", "images"),
+    "mismatches": ("mismatches", "images"),
     "inductor_accuracy": ("in Inductor", "percent"),
-    "inductor_mismatches": ("other answers in Inductor", "images"),
+    "inductor_mismatches": ("mismatches in Inductor", "images"),
     "integer_operators": ("integer operators", "operators"),
     "float_operators": ("float operators", "operators"),
     "bytes_per_parameter": ("packed, bytes a parameter", "bytes/parameter"),
@@ -46,10 +46,11 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 def deployed_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of deployed networks as Markdown, a section for each dataset and model."""
     note = (
-        "Accuracy on all test images, mean ± standard deviation over seeds. Every convolution, sum, pooling and linear "
-        "layer is executed by an integer kernel in ONNX Runtime, every convolution and linear layer in Inductor; a "
-        "network that leaves one in floating point is refused, unless the run declares it. The ONNX file holds the "
-        "network with plain sums and widths padded for the engine, the packed one the weights that there are."
+        "Accuracy on all test images, mean ± standard deviation over seeds. Mismatches: test images whose answer "
+        "differs from the simulated one. ONNX Runtime executes every convolution, sum, pooling and linear layer by an "
+        "integer kernel, Inductor every convolution and linear layer. A network that leaves one in floating point is "
+        "refused, unless the run declares it. The ONNX file has plain sums and widths padded for the engine; the packed "
+        "file has the pruned weights alone."
     )
     first = ["method", "scheme"]
     if (frame["declared"] != "").any():
