@@ -4,17 +4,16 @@ from typing import Any
 
 import pandas
 
-from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import narrow, network_cells, number_cell, parts, rows_of, sourced
+from ehap.report.charts import embedded
 from ehap.report.material import Material
-from ehap.report.text import cell_name, counted, model_title
 from ehap.report.tiles import ALIGNED, TIMED
+from ehap.results.figures.latency import PRECISIONS, bars_of, engine_title, latency
+from ehap.results.format import cell_name, counted, model_title
 from ehap.runtime.device import slug
 from ehap.settings.names import DENSE
 
-ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
-PRECISIONS = {"FP32": 0, "INT8": 1}
 BASE, IN_TURNS = "dense_FP32", "in turns in ONNX Runtime"
 ONE_PICTURE = ["dataset", "model", "device", "instructions", "exact_sums", "batch", "threads"]
 OWN = (
@@ -88,7 +87,7 @@ def _own_picture(part: pandas.DataFrame) -> Picture:
         f"{best['label']}, {best['time']:.0f} %."
     )
     name = slug("-".join(["timed", *map(str, first[ONE_PICTURE])]))
-    chart = charts.latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job")
+    chart = embedded(latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job"))
     return Picture(name, title, alt, chart, PRECISIONS, str(first["dataset"]), str(first["model"]))
 
 
@@ -113,10 +112,7 @@ def _own_row(material: Material, row: dict[str, Any]) -> Row:
 def _picture(path: str, part: pandas.DataFrame) -> Picture:
     """Return the bars of one model, number of images and of threads."""
     first = part.iloc[0]
-    ordered = part.sort_values(["engine", "network", "precision"])
-    label = ordered["engine"].map(_engine) + ": " + ordered["network"] + ", " + ordered["precision"]
-    said = [f"{size:,.0f} parameters executed" for size in ordered["executed_parameters"]]
-    data = ordered.assign(label=label, said=said, time=ordered["latency_ms"])[["label", "precision", "time", "said"]]
+    data = bars_of(part.sort_values(["engine", "network", "precision"]))
     best = data.sort_values("time").iloc[0]
     kept = part.drop_duplicates("network").set_index("network")["kept_parameters"]
     pruned = f"pruned to {100 * kept[ALIGNED] / kept[DENSE]:.0f} %, " if {ALIGNED, DENSE} <= set(kept.index) else ""
@@ -125,12 +121,12 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
     title += f", on {first['instructions']}" if first.get("instructions") else ", instruction sets not recorded"
     alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['time']:.1f} ms; from {path}."
     name = slug("-".join([path, *(str(first[key]) for key in ("model", "batch", "threads", "weights"))]))
-    return Picture(name, title, alt, charts.latency(data), PRECISIONS, "", str(first["model"]))
+    return Picture(name, title, alt, embedded(latency(data)), PRECISIONS, "", str(first["model"]))
 
 
 def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
     cells = (
-        *(Cell(model_title(row["model"])), Cell(_engine(row["engine"]))),
+        *(Cell(model_title(row["model"])), Cell(engine_title(row["engine"]))),
         *(Cell(str(row["network"])), Cell(str(row["precision"]))),
         Cell(str(row["batch"]), row["batch"]),
         Cell(str(row["threads"]), row["threads"]),
@@ -141,7 +137,3 @@ def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
         Cell(path.removeprefix("measurements/")),
     )
     return Row(sourced(cells, material.bench_sources(path, row["index"])), "", str(row["model"]))
-
-
-def _engine(name: object) -> str:
-    return ENGINES.get(str(name), str(name))

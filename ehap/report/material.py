@@ -7,6 +7,9 @@ from typing import Any, cast
 
 import pandas
 
+from ehap.results.families import Families, colours_of, families
+from ehap.results.order import TESTED
+
 SNAKEMAKE = ".venv/bin/snakemake"
 HEAD = ["stage", "dataset", "model", "method", "scheme", "curvature", "seed", "device", "instructions"]
 
@@ -141,9 +144,19 @@ class Material:
         return [str(sets) for sets in self.heads[self.heads["device"] == device]["instructions"].unique()]
 
     @cached_property
+    def families(self) -> Families:
+        """Return which methods belong to one sweep, and which differ in their draw of images only."""
+        return families(self.settings)
+
+    @cached_property
+    def colours(self) -> dict[str, int]:
+        """Return method family to the number of its colour, the same in every picture."""
+        return colours_of(self.values, self.families)
+
+    @cached_property
     def several_devices(self) -> bool:
         """Say whether networks were tested on more than one device."""
-        tested = self.values[self.values["stage"].isin(["evaluate", "reconstruct"])]
+        tested = self.values[self.values["stage"].isin(TESTED)]
         return tested["device"].nunique() > 1
 
     def on_device(self, method: str, device: str) -> str:

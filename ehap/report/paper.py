@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
 
-from ehap.records import quantity_name
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
 from ehap.report.cells import network_cells, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import number
+from ehap.results.quantities import quantity_name
+from ehap.results.verdict import verdict
 from ehap.settings.names import DENSE
 
 
@@ -101,10 +102,10 @@ def _rows(material: Material, table: Numbered) -> tuple[list[Row], dict[tuple[st
             matching = ours[(ours[list(wanted)] == list(wanted.values())).all(axis=1)]
             found = rows_of(matching) or [{}]
             for mine in found:
-                row, verdict = _row(material, line, quantity, subject, mine)
+                row, judged = _row(material, line, quantity, subject, mine)
                 rows.append(row)
-                if quantity == "best_accuracy" and verdict not in ("", OTHER):  # like with like
-                    verdicts[line["dataset"], line["model"], line["subject"], line["scheme"], mine["device"]] = verdict
+                if quantity == "best_accuracy" and judged not in ("", OTHER):  # like with like
+                    verdicts[line["dataset"], line["model"], line["subject"], line["scheme"], mine["device"]] = judged
     return rows, verdicts
 
 
@@ -115,13 +116,13 @@ def _row(
     unit = "memory" if quantity == "peak_memory" else unit
     mean, spread = float(mine.get("mean", nan)), float(mine.get("std", nan))
     difference = mean - float(line["paper"])
-    verdict = _verdict(difference, spread, float(line["paper_spread"]))
-    if verdict and _other_epochs(material, line, str(mine["device"])):
-        verdict = OTHER
+    judged: str = verdict(difference, spread, float(line["paper_spread"]))
+    if judged and _other_epochs(material, line, str(mine["device"])):
+        judged = OTHER
     stage = "trace" if subject == "curvature" else "evaluate"
     where = {"stage": stage, "dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
     sources = material.sources(**where, scheme=line["scheme"], device=mine["device"]) if mine else ()
-    if mine and quantity.endswith("_ratio"):
+    if mine and quantity.endswith("_kept"):
         sources += material.sources(**{**where, subject: DENSE})
     theirs = material.printed_sources(line["index"])
     network = line["subject"] + (f", {line['scheme']}" if line["scheme"] else "")
@@ -133,20 +134,12 @@ def _row(
         Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
         Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"]), theirs),
         _difference(difference, unit, (*sources, *theirs)),
-        Cell(verdict, verdict, (*sources, *theirs), "" if verdict == OTHER else verdict),  # type: ignore[arg-type]  # one of the tones
+        Cell(judged, judged, (*sources, *theirs), "" if judged == OTHER else judged),  # type: ignore[arg-type]  # one of the tones
         Cell(str(mine.get("device", ""))),
     )
     return Row(
         sourced(cells, sources), line["dataset"], line["model"], line["subject"] if subject == "method" else ""
-    ), verdict
-
-
-def _verdict(difference: float, ours: float, paper: float) -> str:
-    """Return within, above or below; empty where either has no spread, as one seed, or there is nothing of ours."""
-    if isnan(difference) or isnan(ours) or isnan(paper):
-        return ""
-    spread = (ours**2 + paper**2) ** 0.5
-    return "within" if abs(difference) <= spread else "above" if difference > 0 else "below"
+    ), judged
 
 
 def _other_epochs(material: Material, line: dict[str, Any], device: str) -> bool:

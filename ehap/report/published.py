@@ -18,7 +18,9 @@ from ehap.report.published_traces import (
     items_finding,
     sample_weights_finding,
 )
-from ehap.report.text import counted, model_title, network_name, number
+from ehap.report.text import number
+from ehap.results.format import counted, model_title, network_name
+from ehap.results.order import TRAININGS
 from ehap.settings.names import DENSE
 
 FLOAT_BYTES = 4
@@ -135,7 +137,7 @@ def _best_epoch(material: Material) -> Finding:
     said = (
         "The best test accuracy over all epochs picks the checkpoint. Records here keep the last epoch's and the best."
     )
-    values = material.values[material.values["stage"].isin(["pretrain", "finetune", "qat"])]
+    values = material.values[material.values["stage"].isin(TRAININGS)]
     keys = ["stage", "dataset", "model", "method", "scheme", "device"]
     wide = values.pivot_table(index=[*keys, "seed"], columns="quantity", values="value", sort=False).reset_index()
     if "train_loss" not in wide:

@@ -5,7 +5,7 @@ from math import isnan, nan
 from ehap.report.blocks import Cell, Row, Section, Table
 from ehap.report.cells import nothing
 from ehap.report.material import Material
-from ehap.report.text import duration
+from ehap.results.format import duration
 
 
 def records_section(material: Material) -> Section:

@@ -49,8 +49,8 @@ def deployed_markdown(frame: pandas.DataFrame) -> str:
         "Accuracy on all test images, mean ± standard deviation over seeds. Mismatches: test images whose answer "
         "differs from the simulated one. ONNX Runtime executes every convolution, sum, pooling and linear layer by an "
         "integer kernel, Inductor every convolution and linear layer. A network that leaves one in floating point is "
-        "refused, unless the run declares it. The ONNX file has plain sums and widths padded for the engine; the packed "
-        "file has the pruned weights alone."
+        "refused, unless the run declares it. The ONNX file has plain sums and widths padded for the engine; the "
+        "packed file has the pruned weights alone."
     )
     first = ["method", "scheme"]
     if (frame["declared"] != "").any():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas
 
+from ehap.settings.names import DENSE
 from ehap.settings.sweeps import SWEPT, suffix
 
 DRAW = "draw"
@@ -45,6 +46,17 @@ def families(settings: pandas.DataFrame) -> Families:
             if key == DRAW:
                 draws.setdefault(method, set()).add(end)
     return Families(*({method: frozenset(each) for method, each in found.items()} for found in (ends, draws)))
+
+
+def colours_of(values: pandas.DataFrame, known: Families) -> dict[str, int]:
+    """Return family to the number of its colour, in the order of the records; the dense network first.
+
+    Args:
+        values: As ``collect`` returns them.
+        known: Families of the methods.
+    """
+    named = [known.family(str(method)) for method in values["method"].unique() if method and method != DENSE]
+    return {name: index for index, name in enumerate(dict.fromkeys([DENSE, *named]))}
 
 
 def _without(method: str, ends: frozenset[str]) -> str:

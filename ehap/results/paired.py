@@ -54,9 +54,9 @@ def paired_markdown(frame: pandas.DataFrame) -> str:
         lines += [f"## {model}, {dataset_title(dataset)}, {budget}, {device}", ""]
         lines += [str(shown.to_markdown(disable_numparse=True)), ""]
     note = (
-        "Accuracy after fine-tuning of the row less that of the column, in points: mean ± standard deviation over seeds. "
-        "In brackets: the seeds in which the row is ahead, of those that both have. Methods of one budget of parameters "
-        "differ in FLOPs, and the other way round: see the comparison of methods."
+        "Accuracy after fine-tuning of the row less that of the column, in points: mean ± standard deviation over "
+        "seeds. In brackets: the seeds in which the row is ahead, of those that both have. Methods of one budget of "
+        "parameters differ in FLOPs, and the other way round: see the comparison of methods."
     )
     return "\n".join([*lines, note, ""])
 

@@ -18,7 +18,7 @@ from ehap.results.build import (
 )
 from ehap.results.collect import collect
 from ehap.results.deployment import deployed, deployed_markdown
-from ehap.results.families import families
+from ehap.results.families import colours_of, families
 from ehap.results.figures import svg
 from ehap.results.figures.repair import repair_by_images, repair_by_size
 from ehap.results.figures.schemes import accuracy_by_bytes
@@ -80,7 +80,9 @@ def write_tables(records: Sequence[Path], paper: Path, paper_settings: Path, fol
     _write(folder / "settings", settings_table(settings, pandas.read_csv(paper_settings, keep_default_na=False)))
     compared = comparison(values)
     _write(folder / "comparison", compared, comparison_markdown(compared))
-    write_atomically(folder / "accuracy_by_size.svg", svg(accuracy_by_shares(compared, families(settings))))
+    known = families(settings)
+    chart = accuracy_by_shares(compared, known, colours_of(values, known))
+    write_atomically(folder / "accuracy_by_size.svg", svg(chart))
     pairs = paired(values, settings)
     _write(folder / "paired", pairs, paired_markdown(pairs))
     _write_further(values, settings, folder.with_name("further"))

@@ -6,11 +6,12 @@ from typing import Any
 import altair
 import pandas
 
-from ehap.results.figures.colours import colour
+from ehap.results.figures.colours import COLOURS, colour
 
 MUTED = "var(--muted)"
 HEIGHT, WIDTH = 230, 300
 """Of one panel of a file, in pixels; on the page a chart is as wide as its place."""
+SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down")
 TALL = 14  # entries of one column of a legend
 
 
@@ -55,6 +56,12 @@ def coloured(field: str, colours: Mapping[str, int], legend: bool = False) -> al
 def key(names: Collection[str]) -> altair.Legend:
     """Return the legend of so many names, right of the chart."""
     return altair.Legend(title=None, orient="right", columns=-(-len(names) // TALL))
+
+
+def marks_of(field: str, colours: Mapping[str, int]) -> altair.Shape:
+    """Return the shapes of a field with a legend: those of more colours than there are get another shape."""
+    shapes = [SHAPES[index // COLOURS % len(SHAPES)] for index in colours.values()]
+    return altair.Shape(f"{field}:N", scale=altair.Scale(domain=list(colours), range=shapes), legend=key(colours))
 
 
 def palette(colours: Mapping[str, int]) -> altair.Scale:

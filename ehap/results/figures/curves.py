@@ -41,7 +41,7 @@ def learning_curves(
     last = int(history["epoch"].max())
     every: dict[str, Any] = {"values": list(range(1, last + 1))} if last <= FEW_EPOCHS else {}
     axis = altair.Axis(format="d", tickMinStep=1, **every)
-    named = altair.LookupData(data=names, key="curve", fields=[name for name in names if name != "curve"])
+    named = altair.LookupData(data=names, key="curve", fields=[str(name) for name in names if name != "curve"])
     lines = filtered(altair.Chart(history).transform_lookup(lookup="curve", from_=named), names)
     lines = lines.transform_fold(["test", "train"], as_=["set", "accuracy"]).encode(
         altair.Y("accuracy:Q", title="accuracy, %", scale=altair.Scale(zero=False)),
@@ -102,7 +102,5 @@ def _frames(curves: Sequence[Curve], schemes: set[str]) -> tuple[pandas.DataFram
         label = _label(curve, schemes)
         names.append({"curve": index, "method": curve.method, "family": label, "label": label})
         test, train = (curve.history[f"{which}_accuracy"] for which in ("test", "train"))
-        points.append(
-            pandas.DataFrame({"curve": index, "epoch": curve.history["epoch"], "test": test, "train": train})
-        )
+        points.append(pandas.DataFrame({"curve": index, "epoch": curve.history["epoch"], "test": test, "train": train}))
     return pandas.concat(points, ignore_index=True), pandas.DataFrame(names)

@@ -7,11 +7,10 @@ from typing import Any
 import altair
 import pandas
 
-from ehap.results.figures.base import HEIGHT, MUTED, base_chart, coloured, key, panels, shown, spreads
+from ehap.results.figures.base import HEIGHT, MUTED, SHAPES, base_chart, coloured, key, panels, shown, spreads
 from ehap.results.format import cell_name
 from ehap.results.repair import STEPS, usual_images, usual_steps
 
-SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down")
 COLOURS = {step: index for index, step in enumerate(STEPS.values())}
 ACROSS = 4
 APART = 1.1
@@ -19,7 +18,13 @@ APART = 1.1
 
 
 def steps_of_repair(
-    points: pandas.DataFrame, steps: Mapping[str, int], size: str, dense: float = nan, *, legend: bool = False
+    points: pandas.DataFrame,
+    steps: Mapping[str, int],
+    size: str,
+    dense: float = nan,
+    *,
+    whole: bool = True,
+    legend: bool = False,
 ) -> Any:
     """Return accuracy at each step of a repair.
 
@@ -28,12 +33,14 @@ def steps_of_repair(
         steps: To the number of its colour and shape.
         size: Title of the axis.
         dense: Accuracy of the dense network, a dashed line; NaN for none.
+        whole: Whether the axis of accuracy has all of 0 to 100 %.
         legend: Whether the chart names the steps.
     """
     base = base_chart(points)
-    axis = altair.Axis(values=_ticks(points["size"]), format=",.0f", labelOverlap=True)
+    axis = altair.Axis(values=_ticks(points["size"]), format=",.0f", labelOverlap="greedy")
     x = altair.X("size:Q", title=size, scale=altair.Scale(type="log", nice=False, padding=16), axis=axis)
-    y = altair.Y("accuracy:Q", title="test accuracy, %", scale=altair.Scale(domain=[0, 100]))
+    scale = altair.Scale(domain=[0, 100]) if whole else altair.Scale(zero=False, padding=12)
+    y = altair.Y("accuracy:Q", title="test accuracy, %", scale=scale)
     hue = coloured("step", steps, legend)
     shapes = altair.Scale(domain=list(steps), range=[SHAPES[index] for index in steps.values()])
     shape = altair.Shape("step:N", scale=shapes, legend=key(steps) if legend else None)
@@ -83,9 +90,9 @@ def _panels(frame: pandas.DataFrame, keys: list[str], size: str, label: str, ste
         first = part.iloc[0]
         title = [", ".join(filter(None, [first["ranking"], f"{first['size']} %" if "size" in part else ""]))]
         title += [cell_name(first["dataset"], first["model"]), *([first["device"]] if several else [])]
-        chart = steps_of_repair(_points(part, size, steps), named, label, legend=True)
+        chart = steps_of_repair(_points(part, size, steps), named, label, whole=size != "images", legend=True)
         charts.append(chart.properties(width=220, title=altair.TitleParams(title, fontSize=11)))
-    return panels(charts, min(ACROSS, max(1, len(charts))))
+    return panels(charts, min(ACROSS, max(1, len(charts))), y="shared")
 
 
 def _points(part: pandas.DataFrame, size: str, steps: Sequence[str]) -> pandas.DataFrame:

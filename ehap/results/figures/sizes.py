@@ -7,7 +7,7 @@ import altair
 import pandas
 
 from ehap.results.families import Families
-from ehap.results.figures.base import HEIGHT, base_chart, coloured, filtered, log_axis, panels, shown, spreads
+from ehap.results.figures.base import HEIGHT, base_chart, coloured, filtered, log_axis, marks_of, panels, shown, spreads
 from ehap.results.format import cell_name
 
 STATES = {"dense": "square", "pruned": "circle", "quantized": "diamond"}
@@ -70,21 +70,25 @@ def _way(points: pandas.DataFrame, x: altair.X, y: altair.Y) -> list[Any]:
     return [line, words]
 
 
-def accuracy_by_shares(frame: pandas.DataFrame, families: Families) -> Any:
+def accuracy_by_shares(frame: pandas.DataFrame, families: Families, colours: Mapping[str, int]) -> Any:
     """Return accuracy against parameters and FLOPs kept, a row of two panels for each dataset and model.
 
     Args:
         frame: As ``comparison`` returns it.
         families: Methods of one sweep are one line; those of another device are another line.
+        colours: Family to the number of its colour.
     """
+    frame = frame.dropna(subset=["accuracy"])
     several = frame["device"].nunique() > 1
     names = frame["method"].map(lambda method: families.family(str(method)))
     frame = frame.assign(line=names + (", " + frame["device"] if several else ""), spread=frame["accuracy_std"])
-    colours = {name: index + 1 for index, name in enumerate(dict.fromkeys(frame.sort_index()["line"]))}
+    there = dict.fromkeys(frame["line"])
+    if several:
+        colours = {name: index + 1 for index, name in enumerate(there)}
+    colours = {name: index for name, index in sorted(colours.items(), key=lambda pair: pair[1]) if name in there}
     charts = []
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
-        done = part.dropna(subset=["accuracy"]).fillna({"spread": 0.0})
-        done = done[["line", "method", "device", "accuracy", "spread", *SHARES]]
+        done = part.fillna({"spread": 0.0})[["line", "method", "device", "accuracy", "spread", *SHARES]]
         for size, label in SHARES.items():
             chart = _by_share(done.dropna(subset=[size]), size, label, colours)
             charts.append(chart.properties(width=330, height=250, title=cell_name(dataset, model)))
@@ -97,5 +101,8 @@ def _by_share(done: pandas.DataFrame, size: str, label: str, colours: Mapping[st
     y = altair.Y("accuracy:Q", title="accuracy after fine-tuning, %", scale=altair.Scale(zero=False, padding=12))
     hue = coloured("line", colours, legend=True)
     tooltip = ["method:N", "device:N", shown("accuracy", ".2f", "accuracy, %"), shown(size, ",.1f", label)]
-    line = base.mark_line(strokeWidth=1.2, point={"size": 40, "filled": True}).encode(x, y, hue, tooltip=tooltip)
-    return altair.layer(*spreads(base, x, y, hue, done), line)
+    lines = base.mark_line(strokeWidth=1.2).encode(x, y, hue)
+    marks = base.mark_point(size=45, filled=True, opacity=1).encode(
+        x, y, hue, marks_of("line", colours), tooltip=tooltip
+    )
+    return altair.layer(*spreads(base, x, y, hue, done), lines, marks)

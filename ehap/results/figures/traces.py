@@ -12,9 +12,7 @@ from ehap.results.format import model_title
 PRODUCTS = "cost of what was run, in our FP32 Hessian-vector products"
 
 
-def traces(
-    points: pandas.DataFrame, colours: Mapping[str, int], cost: str = "seconds", *, legend: bool = False
-) -> Any:
+def traces(points: pandas.DataFrame, colours: Mapping[str, int], cost: str = "seconds", *, legend: bool = False) -> Any:
     """Return the share of kept channels that an estimate gets right, against its cost; more samples are joined.
 
     Args:
