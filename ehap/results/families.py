@@ -41,7 +41,7 @@ def families(settings: pandas.DataFrame) -> Families:
     for stage, keys, _ in SWEPT:
         rows = settings[(settings["stage"] == stage) & settings["setting"].isin(keys) & settings["value"].notna()]
         for method, key, value in rows[["method", "setting", "value"]].itertuples(index=False, name=None):
-            end = suffix(key, value)
+            end = suffix(key, value if stage == "prune" else int(value))  # a column of numbers makes floats of counts
             ends.setdefault(method, set()).add(end)
             if key == DRAW:
                 draws.setdefault(method, set()).add(end)

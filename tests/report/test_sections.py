@@ -8,7 +8,6 @@ import pytest
 
 from ehap.report import Material
 from ehap.report.blocks import Missing, Picture
-from ehap.report.charts import MOST_POINTS, thinned
 from ehap.report.curves import curves_section
 from ehap.report.headline import facts, headlines
 from ehap.report.integers import integers_section
@@ -21,6 +20,7 @@ from ehap.report.schemes import schemes_section
 from ehap.report.settings import settings_section
 from ehap.report.shapes import shapes_section
 from ehap.report.traces import traces_section
+from ehap.results.figures.curves import MOST_POINTS, thinned
 from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, evaluated, write
 from tests.report.reading import findings_of, paths_of, row_of, table_of, texts
 
