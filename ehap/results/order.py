@@ -12,5 +12,3 @@ TESTED = ("evaluate", "reconstruct")
 """Those that test a network on all test images."""
 TIMED = ("deploy", "latency")
 """Those whose values differ between instruction sets of processors of one name."""
-OPTIONAL = ("reconstruct", "qat", "deploy", "latency")
-"""Those that not every run has."""

@@ -50,7 +50,7 @@ def test_a_plus_is_shown_where_it_is_asked_for(style: Style) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(12.4, "12 s"), (89, "89 s"), (150, "2 min"), (7199, "2 h 00 min"), (86400, "24 h 00 min"), (200_000, "2 d 7 h")],
+    [(12.4, "12 s"), (89, "89 s"), (720, "12 min"), (7199, "2 h 00 min"), (12_000, "3 h 20 min"), (353_000, "4 d 2 h")],
 )
 def test_durations_are_told_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
