@@ -78,6 +78,14 @@ def test_every_stage_has_a_panel_of_learning_curves_and_every_method_an_entry() 
     assert all(f">{label}<" in several for label in ("hap, qat8", "hap, qat4"))
 
 
+def test_a_calibration_has_no_curve() -> None:
+    given, calibrated = Curve("pretrain", "dense", "", history(0)), Curve("qat", "hap", "ptq8", history(0))
+    assert ">nothing to show yet<" in svg(curves_of_cell([given, calibrated], "the cell")).decode()
+    picture = svg(curves_of_cell([Curve("pretrain", "dense", "", history(2)), calibrated], "the cell")).decode()
+    assert ">Training of the dense network: test solid, training dotted<" in picture
+    assert "Quantization-aware" not in picture
+
+
 def test_a_benchmark_of_latency_has_a_panel_for_each_batch_and_a_bar_for_each_contender() -> None:
     rows = [
         {"model": "resnet20", "batch": batch, "engine": "onnxruntime", "network": "dense", "precision": precision}

@@ -78,6 +78,7 @@ def curves_of_cell(curves: Sequence[Curve], title: str) -> Any:
         curves: Of the dense network first, then in the order of the methods.
         title: Above all panels.
     """
+    curves = [curve for curve in curves if len(curve.history)]  # a calibration has no epochs
     methods = dict.fromkeys([DENSE, *(curve.method for curve in curves)])
     schemes = {curve.scheme for curve in curves if curve.scheme}
     labels = [*methods, *dict.fromkeys(_label(curve, schemes) for curve in curves)]
