@@ -15,8 +15,8 @@ from ehap.settings.names import DENSE
 def curves_section(material: Material) -> Section:
     """Return the learning curves: a picture for each stage of each dataset and model."""
     lead = (
-        "Accuracy over epochs: solid on the test images, dotted in training. One line a method and seed; of a single "
-        "epoch one point, filled or hollow."
+        "Accuracy over epochs: on the test images solid, in training dotted. One line a method and seed. A single "
+        "epoch is a point: test filled, training hollow."
     )
     colours = material.colours
     histories = material.histories

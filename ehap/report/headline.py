@@ -1,4 +1,4 @@
-"""The first screen: what one network is worth dense, pruned and in integers, and whether to trust it."""
+"""The first screen: one network dense, pruned and in integers, and reasons to trust the numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

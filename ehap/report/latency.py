@@ -30,9 +30,10 @@ COLUMNS = (
 def latency_section(material: Material) -> Section:
     """Return the latency that was measured on this device, dense INT8 among it."""
     lead = (
-        "Medians of interleaved rounds. “Plain sums” is a pruned network laid into one whose residual sums need no "
-        "index operations, “aligned” with widths padded for the engine, as deployed. ONNX Runtime adds 8-bit products "
-        "exactly in a plain session, or by a session’s option, which takes longer, where the processor needs it."
+        "Medians of interleaved rounds. “Plain sums”: a pruned network padded with zeros, so that its residual sums "
+        "need no index operations. “Aligned”: with widths padded for the engine, as deployed. ONNX Runtime adds 8-bit "
+        "products exactly in a plain session. Where the processor needs it, a session’s option does so; it takes "
+        "longer."
     )
     models = {str(model) for model in material.values["model"] if model} or set(material.models)
     blocks = _own(material)
@@ -58,7 +59,7 @@ def _own(material: Material) -> list[Block]:
         return []
     table = Table(
         "timed",
-        "Networks of this run; ×: how many times as fast pruned INT8 is",
+        "Networks of this run; ×: pruned INT8 is so many times as fast",
         OWN,
         [_own_row(material, row) for row in rows_of(frame)],
     )
@@ -66,9 +67,9 @@ def _own(material: Material) -> list[Block]:
 
 
 def _own_picture(part: pandas.DataFrame) -> Picture:
-    """Return the bars of the dense network and of all that were made from it, each beside the dense one of its own job.
+    """Return the bars of the dense network and of all networks made from it, relative to the dense one of each job.
 
-    Only what took turns in one job can be compared in milliseconds.
+    Only networks that took turns in one job can be compared in milliseconds.
     """
     first = part.iloc[0]
     bars = [("dense", precision, (part[f"dense_{precision}"] / part[BASE]).mean()) for precision in PRECISIONS]

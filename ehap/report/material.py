@@ -1,4 +1,4 @@
-"""All that the page is made from, as the stage has read it."""
+"""The material of the page, as the stage has read it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Material:
-    """What there is of a run, read and checked.
+    """The parts of a run that are there, read and checked.
 
     name: Of the run. commit: Of the project, or that there is none. options: What a command says of the run's
     configuration. records: Path and content of each. missing: Stage to the files that the run is to make still.

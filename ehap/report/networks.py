@@ -1,4 +1,4 @@
-"""The networks of a run: what each is worth, dense, pruned and quantized."""
+"""The networks of a run: accuracy and size, dense, pruned and quantized."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

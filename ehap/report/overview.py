@@ -18,9 +18,8 @@ from ehap.settings.names import DENSE
 def networks_section(material: Material, networks: Sequence[Network]) -> Section:
     """Return the table of all networks, with their picture."""
     lead = (
-        "One row a network: the mean over seeds of its accuracy on all test images, ± its standard deviation, at the "
-        "last epoch where something was trained. Differences are of the same seeds. Click a number to see the records "
-        "behind it."
+        "One row a network. Accuracy: on all test images, mean ± standard deviation over seeds, at the last epoch of a "
+        "training. Differences are of the same seeds. Click a number to see its records."
     )
     rows = [_network_row(material, network, dense_of(networks, network)) for network in networks]
     columns = (

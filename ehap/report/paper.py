@@ -36,7 +36,7 @@ TABLES = (
 COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict", "device")
 OTHER = "other settings"
 PROTOCOL = {"accuracy": ("accuracy", "best_accuracy"), "file_size": ("published_size", "file_size")}
-"""The paper picks the epoch by its test accuracy, and counts momentum and float32; its number stands beside both."""
+"""The paper picks the epoch by its test accuracy, and counts momentum and float32: compare it with both of ours."""
 
 
 def paper_section(material: Material) -> tuple[Section, int, int]:
@@ -59,15 +59,15 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
         )
     if all(isinstance(block, Table) and block.folded for block in blocks):
         meant = material.printed[["dataset", "model"]].isin({"dataset": material.datasets, "model": material.models})
-        text = "The paper's tables are about ResNet-32, ResNet-56 and WRN-28-8 on CIFAR, this run is not."
-        missing = Missing("Nothing that the paper's tables show is here yet.", material.command())
+        text = "The paper's tables show ResNet-32, ResNet-56 and WRN-28-8 on CIFAR; this run has none of them."
+        missing = Missing("No network of the paper's tables is here yet.", material.command())
         blocks.insert(0, missing if meant.all(axis=1).any() else Missing(text, "make paper"))
     lead = (
-        "The paper's printed numbers, ours, and whether the difference is within the root of both squared standard "
-        "deviations. Accuracy is compared twice: at the last epoch, the number that counts here, and at the epoch that "
-        "did best on the test images, which is what the paper reports. There is no verdict on a single seed, nor where "
-        "a training had other epochs than the paper's. Devices are never mixed in one mean. Our ehap is FP16 "
-        "Hutchinson as the paper describes it; what its published code computes instead is a section below, and no row."
+        "The paper's printed numbers, ours, and the difference. A difference is within if it is at most the root of "
+        "both squared standard deviations. Accuracy is compared twice: at the last epoch, which counts here, and at "
+        "the epoch with the best test accuracy, which the paper reports. A single seed has no verdict, nor has a "
+        "training with other epochs than the paper's. Devices are never mixed in one mean. Our ehap is FP16 "
+        "Hutchinson as the paper describes it; a section below shows what its published code computes."
     )
     section = Section("paper", "The paper's tables", lead, blocks)
     return section, list(judged.values()).count("within"), len(judged)
@@ -76,14 +76,14 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
 def _note(table: Numbered) -> str:
     if table.frame == "trace_cost":
         return (
-            "HAP is hutchinson-fp32, EHAP hutchinson-fp16 as the paper describes it. 300 samples each; compare seconds "
-            "only where ours has as many samples, on a GPU of that kind."
+            "HAP is hutchinson-fp32, EHAP hutchinson-fp16 as the paper describes it, with 300 samples each. Compare "
+            "seconds only where ours has as many samples, on a GPU of that kind."
         )
     if table.frame == "sizes":
         return (
             "As the paper counts: with the optimizer's momentum beside the weights, and integers as float32, 4 bytes a "
-            "number. As deployed: what a user needs, weights, or one byte a weight with its scales. The paper's KB "
-            "are 1,024 bytes, ours 1,000; its numbers stand here in ours."
+            "number. As deployed: the weights alone, or one byte a weight with its scales. The paper's KB are 1,024 "
+            "bytes, ours 1,000; its numbers are converted to ours."
         )
     return ""
 

@@ -38,10 +38,9 @@ def published_section(material: Material, networks: Sequence[Network]) -> Sectio
         else "No method of this run computes"
     )
     lead = (
-        "The paper and the code published with it differ in eight places. Each stands here with what it comes to, in "
-        "this run's numbers where it has them. They are that code's slips, not those of ehap, which is FP16 Hutchinson "
-        f"as the paper describes it. {who} as the published code does; a configuration asks for that by "
-        "as_published."
+        "The paper and the code published with it differ in eight places. Each is listed with its effect, in this "
+        "run's numbers where it has them. The method ehap of a run has none of these slips: it is FP16 Hutchinson as "
+        f"the paper describes it. {who} as the published code does; a configuration asks for that by as_published."
     )
     findings = [
         sample_weights_finding(material),

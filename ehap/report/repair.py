@@ -1,4 +1,4 @@
-"""Networks that are repaired without training, by size and by the number of images."""
+"""Networks that were repaired without training, by size and by the number of images."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ from ehap.settings.names import DENSE
 
 
 def repair_section(material: Material, networks: Sequence[Network]) -> Section:
-    """Return what pruned networks are worth without training on: by size and by the number of images."""
+    """Return the accuracy of pruned networks without further training, by size and by the number of images."""
     lead = (
-        "A pruned network brought near to the dense one on some images without labels: every layer fitted by least "
-        "squares, then some hundred steps towards the dense network's answers. The dashed line is the dense network."
+        "A pruned network is repaired on some images without labels: every layer is fitted by least squares, then some "
+        "hundred steps of distillation follow, from the dense network. The dashed line is the dense network."
     )
     frame = material.frames.get("repaired")
     if frame is None or frame.empty:

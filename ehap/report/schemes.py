@@ -17,10 +17,10 @@ ALIKE = 1.02  # times the smallest file: schemes of one size are no picture of a
 
 
 def schemes_section(material: Material) -> Section:
-    """Return what each quantization scheme makes of each network, and a picture where there are several."""
+    """Return the accuracy and size of each network under each scheme, and a picture where there are several."""
     lead = (
-        "Each scheme against the same network before it. 32 bits are as many steps of training without quantization: "
-        "what a scheme of as many epochs gains beyond that is its own; with 0 epochs nothing was trained."
+        "Each scheme is compared with the same network before quantization. Schemes of 32 bits train for as many steps "
+        "without quantization, to compare with. With 0 epochs nothing was trained."
     )
     frame = material.frames.get("precisions")
     if frame is None or frame.empty:

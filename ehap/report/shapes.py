@@ -19,9 +19,9 @@ MOST_SAID = 8  # methods, in the words below a picture
 def shapes_section(material: Material) -> Section:
     """Return every pruned network as a drawing: the channels that each layer keeps."""
     lead = (
-        "Each bar is a layer, its height the channels: pale all that there were, coloured what stays. "
-        "Sums of residual branches carry the union of what both sides keep. Of each method one plan is drawn, that of "
-        "its first seed; plans of different devices are never in one picture."
+        "Each bar is a layer, its height the number of channels: pale the dense layer, coloured the kept channels. A "
+        "residual sum carries the union of the channels that both sides keep. One plan a method is drawn, that of its "
+        "first seed. Plans of different devices are never in one picture."
     )
     keys = dict.fromkeys((plan.dataset, plan.model, plan.device) for plan in material.plans)
     several = len({device for _, _, device in keys}) > 1

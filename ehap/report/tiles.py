@@ -1,4 +1,4 @@
-"""Tiles of the first screen: what they are made of, and the one of latency, which comes from a benchmark."""
+"""Tiles of the first screen, and the tile of latency, which may come from a benchmark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -16,12 +16,12 @@ BENCH_SAMPLES = 300
 
 
 def traces_section(material: Material) -> Section:
-    """Return what the traces cost, and, from benchmarks, what they are worth."""
+    """Return the cost of the traces, and from benchmarks their fidelity."""
     lead = (
-        "What it takes to get every channel's Hessian trace, and how far the ranking is that of the exact traces: the "
+        "The cost of every channel's Hessian trace, and how well the ranking agrees with that of exact traces: the "
         "overlap (Jaccard) of the channels kept at 10 % of the parameters, and Spearman's ρ of all channels. In "
-        "benchmarks “published” is the published code's loop over channels, in FP32 and with samples of equal weight, "
-        "“plain” the same without that loop, “ours” Hutchinson as the paper describes it."
+        "benchmarks, “published” is the published code's loop over channels, in FP32 and with samples of equal weight. "
+        "“Plain” is the same without that loop, “ours” is Hutchinson as the paper describes it."
     )
     blocks: list[Block] = []
     benched: list[Row] = []
@@ -31,7 +31,7 @@ def traces_section(material: Material) -> Section:
             blocks.append(_trace_picture(path, judged))
             benched += [_bench_row(material, path, row) for row in rows_of(judged.sort_values("seconds").reset_index())]
     if not blocks:
-        text = "How good the estimates are has not been measured on this device."
+        text = "The fidelity of the estimates has not been measured on this device."
         blocks.append(Missing(text, 'make bench-trace ARGS="--checkpoint … --data …"'))
     frame = material.frames["trace_cost"]
     rows = [_trace_row(material, part) for part in parts(frame, ["dataset", "model", "curvature", "device"])]

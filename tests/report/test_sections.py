@@ -162,14 +162,14 @@ def test_schemes_of_one_size_are_no_picture_and_their_words_stay_apart(gather: G
 
 def test_columns_without_a_word_are_left_out(gather: Gather, results: Path) -> None:
     columns = table_of(integers_section(gather()), "integers").columns
-    assert {"#in Inductor", "#other answers there"} <= set(columns)
+    assert {"#in Inductor", "#mismatches there"} <= set(columns)
     assert "device" not in table_of(networks_section(gather(), networks(gather())), "networks").columns  # there is one
     for path in results.rglob("deploy/**/record.json"):
         record = json.loads(path.read_text())
         record["values"] = {name: value for name, value in record["values"].items() if "inductor" not in name}
         path.write_text(json.dumps(record))
     less = table_of(integers_section(gather()), "integers")
-    assert set(columns) - set(less.columns) == {"#in Inductor", "#other answers there"}
+    assert set(columns) - set(less.columns) == {"#in Inductor", "#mismatches there"}
     assert {len(row.cells) for row in less.rows} == {len(less.columns)}
 
 
