@@ -88,7 +88,9 @@ def curves_of_cell(curves: Sequence[Curve], title: str) -> Any:
         mine = [curve for curve in curves if curve.stage == stage]
         if mine:
             chart = learning_curves(*_frames(mine, schemes), colours, legend=True)
-            charts.append(chart.properties(width=280, title=f"{words}: test solid, training dotted"))
+            only = next(iter(schemes)) if stage == "qat" and len(schemes) == 1 else ""
+            titles = [", ".join(filter(None, [words, only])), "test solid, training dotted"]
+            charts.append(chart.properties(width=280, title=altair.TitleParams(titles, fontSize=11)))
     return panels(charts, max(1, len(charts)), title, y="shared")
 
 
