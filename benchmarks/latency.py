@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 
 import pandas
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmarks.results import write_benchmark
@@ -38,7 +37,8 @@ from ehap.pruning import Planner, magnitude, mask_, prune
 from ehap.pruning.padding import expanded
 from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors
 from ehap.records import read_record, read_tensors, write_tensors
-from ehap.results.curves import svg
+from ehap.results.figures import svg
+from ehap.results.figures.latency import latency_by_batch
 from ehap.runtime.device import device_name, instruction_sets, slug
 from ehap.runtime.files import write_atomically
 from ehap.settings import Prune
@@ -251,24 +251,6 @@ def _ratio(slow: list[float], fast: list[float]) -> float:
     return round(statistics.median(one / other for one, other in zip(slow, fast, strict=True)), 2)
 
 
-def drawn(table: pandas.DataFrame) -> bytes:
-    """Return an SVG: a panel for each model and batch, a bar for each contender, integers filled."""
-    panels = list(table.groupby(["model", "batch"], sort=False))
-    most = max(len(part) for _, part in panels)
-    figure = Figure(figsize=(11, len(panels) * (0.6 + 0.19 * most)), layout="constrained")
-    for axis, ((model, batch), part) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
-        names = part["network"] + ", " + part["precision"] + ", " + part["engine"]
-        colours = ["C0" if precision == "INT8" else "0.75" for precision in part["precision"]]
-        bars = axis.barh(names, part["latency_ms"], color=colours)
-        said = [f"{value:,.1f} ms" for value in part["latency_ms"]]
-        axis.bar_label(bars, said, padding=3, fontsize="small")
-        axis.set(title=f"{model}, batch {batch}", xlabel="milliseconds a batch (less is better; blue: INT8)")
-        axis.invert_yaxis()
-        axis.margins(x=0.12)
-        axis.tick_params(axis="y", labelsize="small")
-    return svg(figure)
-
-
 rows: list[dict[str, object]] = []
 left_out: set[str] = set()
 folder = args.folder / slug(device_name(torch.device("cpu")))
@@ -298,5 +280,5 @@ for number, (model, batch) in enumerate(plan, 1):
     title = f"Latency on {device_name(torch.device('cpu'))}"
     page = write_benchmark(folder, {args.name: table}, title, about, left)
     if not (args.onnx or args.sums):
-        write_atomically(folder / f"{args.name}.svg", drawn(table))
+        write_atomically(folder / f"{args.name}.svg", svg(latency_by_batch(table)))
 print(page)

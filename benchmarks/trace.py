@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas
 import torch
-from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import update_bn
 
@@ -29,7 +28,10 @@ from ehap.curvature.stability import jaccard
 from ehap.data import DATASETS, hessian_batch
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.records import read_tensors
+from ehap.results.figures import svg
+from ehap.results.figures.traces import traces_by_network
 from ehap.runtime.device import choose_device, device_name, slug
+from ehap.runtime.files import write_atomically
 from ehap.settings import Trace
 from ehap.settings.names import MODELS
 from ehap.settings.trace import Until
@@ -184,26 +186,11 @@ def compare(model: str, classes: int, batch: int, scratch: Path) -> list[dict[st
     return rows
 
 
-def picture(table: pandas.DataFrame, path: Path) -> None:
+def picture(table: pandas.DataFrame) -> bytes:
     """Draw overlap with the exact plan against the cost of what was run: of so many samples, not of 300."""
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    axis = figure.subplots()
     run = table["samples_run"].where(table["samples_run"] > 0, benchmark.PAPER_SAMPLES) / benchmark.PAPER_SAMPLES
-    shown = table.assign(cost=table["products_worth"] * run).dropna(subset=["overlap"])
-    for (model, classes), part in shown.groupby(["model", "classes"], sort=False):
-        axis.scatter(part["cost"], part["overlap"], label=f"{model}, {classes} classes")
-        for number, (_, row) in enumerate(part.sort_values("cost").iterrows()):
-            samples = f", {row['samples_run']:.0f} samples" if row["samples_run"] else ""
-            label = row["contender"].split(",")[0] + samples if samples else row["contender"]
-            place = (row["cost"], row["overlap"])
-            lift = 5 if number % 2 else -10  # neighbours would lie on each other
-            axis.annotate(label, place, fontsize=6, xytext=(4, lift), textcoords="offset points")
-    axis.set(xscale="log", xlabel="cost of what was run, in our FP32 Hessian-vector products")
-    axis.set_ylabel("overlap of the kept channels with exact")
-    axis.margins(x=0.15)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize="small", frameon=False)
-    figure.savefig(path)
+    shown = table.assign(cost=table["products_worth"] * run).dropna(subset=["overlap", "cost"])
+    return svg(traces_by_network(shown, shown["cost"]))
 
 
 def main() -> None:
@@ -226,7 +213,7 @@ def main() -> None:
 def write(table: pandas.DataFrame, folder: Path, unfinished: Sequence[str]) -> str:
     """Write CSV, Markdown, and for a trained network the picture; return the Markdown."""
     if args.checkpoint:
-        picture(table, folder / f"{args.name}.svg")
+        write_atomically(folder / f"{args.name}.svg", picture(table))
     clock = "of processor time of one thread, " if alone else ""
     note = (
         f"Seconds are {clock}for {benchmark.PAPER_SAMPLES} samples (as run, and the rest by what one more "

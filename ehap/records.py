@@ -26,18 +26,6 @@ LIBRARIES = ("torch", "torchvision", "torchao")
 ENGINES = ("onnx", "onnxruntime")  # said by the jobs that load them
 EXACT_SUMS = ("plain session", "session.x64quantprecision")
 """How sessions of ONNX Runtime have exact sums, by the value ``exact_sums_option`` of a record, 0 or 1."""
-QUANTITIES = {
-    "accuracy": "accuracy, last epoch",
-    "best_accuracy": "accuracy, best epoch (the paper's protocol)",
-    "parameters_kept": "parameters kept",
-    "flops_kept": "FLOPs kept",
-    "file_size": "file as deployed",
-    "published_size": "file as the paper counts",
-    "flops": "FLOPs",
-    "trace_time": "time for the traces",
-    "time_per_sample": "time for one sample",
-    "quantization_change": "change since fine-tuning",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +129,6 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: expected a record in JSON ({error}); run the workflow again to rebuild it.") from None
     return record
-
-
-def quantity_name(quantity: str) -> str:
-    """Return how tables and pages name what a record calls ``quantity``."""
-    return QUANTITIES.get(quantity, quantity.replace("_", " "))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Make the page of results of a run from what is there now; it says what is missing, and what makes it."""
+"""Make the page of results of an unfinished run; the page names the missing records and the commands for them."""
 
 import argparse
 import sys
@@ -26,12 +26,12 @@ try:
     try:
         found = checked(args.configuration)
     except ProvenanceError as error:
-        print(f"Compared with the files only: {error}", file=sys.stderr)
+        print(f"Checked against the files only: {error}", file=sys.stderr)
         found = checked_files(results)
     if found.text():
         print(found.text(), file=sys.stderr)
     if found.wrong:
-        print("The page leaves these out; Snakemake makes them anew.", file=sys.stderr)
+        print("The page leaves these out; the next run of Snakemake rebuilds them.", file=sys.stderr)
     if str(page) in found.good and not found.wrong and not found.behind:  # that of the run itself
         parser.exit(0, f"{page}\n")
     wrong = {Path(path).parent for path in (*found.wrong, *found.behind)}

@@ -1,4 +1,4 @@
-"""Print a run's main table and where the others are."""
+"""Print the main table of a run and the places of the others."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ tables = Path(sys.argv[1]) / "tables"
 print("\n" + (tables / "overview.md").read_text())
 page = tables.with_name("report") / "index.html"
 if page.exists():
-    print(f"All of it as one page, for a browser: {page}")
+    print(f"The page of all results, for a browser: {page}")
 for folder in (tables, tables.with_name("further")):
     if folder.is_dir():
         print(f"In {folder}:")

@@ -1,4 +1,4 @@
-"""What the page is made of: sections of tables, pictures and notes, without a word about how they look."""
+"""The parts of the page: sections of tables, pictures and notes, without their looks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that this run has not, and the command that makes it."""
+    """Something that this run lacks, and the command that makes it."""
 
     text: str
     command: str = ""
@@ -77,7 +77,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the published code does, and what it comes to here."""
+    """One slip of the published code, and its effect here."""
 
     title: str
     said: str

@@ -9,7 +9,8 @@ import pandas
 
 from ehap.report.blocks import Cell, Missing, Table
 from ehap.report.material import Material
-from ehap.report.text import counted, dataset_title, model_title, number
+from ehap.report.text import number
+from ehap.results.format import counted, dataset_title, model_title
 
 MACHINE = ("device", "instruction sets")
 LAST = -1e300  # what a cell without a number is sorted by

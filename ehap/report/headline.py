@@ -1,4 +1,4 @@
-"""The first screen: what one network is worth dense, pruned and in integers, and whether to trust it."""
+"""The first screen: one network dense, pruned and in integers, and reasons to trust the numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from math import isnan
 
 from ehap.report.material import Material
 from ehap.report.networks import Network, against, best_first, dense_of
-from ehap.report.text import cell_name, duration, number
+from ehap.report.sentence import sentence, times_smaller
+from ehap.report.text import number
 from ehap.report.tiles import Stop, Tile, latency
-from ehap.report.verdict import times_smaller, verdict
+from ehap.results.format import cell_name, duration
 from ehap.settings.names import DENSE
 
 MOST_APART = 0.1  # points between an engine's accuracy and the simulated one, or one image
@@ -23,7 +24,7 @@ class Headline:
     method: str
     device: str
     name: str
-    verdict: str
+    sentence: str
     tiles: Sequence[Tile]
 
 
@@ -59,7 +60,7 @@ def _headline(material: Material, network: Network, dense: Network) -> Headline:
         network.method,
         network.device,
         ", ".join(filter(None, [cell_name(network.dataset, network.model), method, device])),
-        verdict(network, dense),
+        sentence(network, dense),
         [
             _accuracy(network, dense),
             _size("Parameters", "", dense.parameters, network.parameters, dense, network),

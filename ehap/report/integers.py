@@ -12,13 +12,14 @@ from ehap.settings.deploy import FURTHER_ENGINES
 def integers_section(material: Material) -> Section:
     """Return the audit of the quantized networks as engines execute them."""
     lead = (
-        "Each quantized network as an ONNX file, as the engine executes it, over all test images. A network with one "
-        "convolution, sum, pooling or linear layer in floating point is refused, unless the run declares it. In "
-        "Inductor convolutions and linear layers run in integers; sums and pooling read and write integers."
+        "Each quantized network as an engine executes it, over all test images. Mismatches: test images whose answer "
+        "differs from the simulated one. A network with one convolution, sum, pooling or linear layer in floating "
+        "point is refused, unless the run declares it. In Inductor, convolutions and linear layers run in integers; "
+        "sums and pooling read and write integers."
     )
     frame = material.frames.get("deployed")
     if frame is None or frame.empty:
-        missing = nothing(material, "deploy", "This run writes no files for an engine; a block deploy does.")
+        missing = nothing(material, "deploy", "This run exports nothing to an engine; a block deploy does.")
         return Section("integers", "Integers that run", lead, [missing])
     rows = []
     for row in rows_of(frame):
@@ -41,8 +42,8 @@ def integers_section(material: Material) -> Section:
         )
         rows.append(Row(sourced(cells, sources), where["dataset"], where["model"], where["method"]))
     columns = (
-        *("dataset", "model", "network", "instruction sets", "#simulated", "#in ONNX Runtime", "#other answers"),
-        *(column for title in FURTHER_ENGINES.values() for column in (f"#in {title}", "#other answers there")),
+        *("dataset", "model", "network", "instruction sets", "#simulated", "#in ONNX Runtime", "#mismatches"),
+        *(column for title in FURTHER_ENGINES.values() for column in (f"#in {title}", "#mismatches there")),
         *(
             "#integer operators",
             "#float operators in ONNX Runtime",
@@ -52,7 +53,9 @@ def integers_section(material: Material) -> Section:
             "#n",
         ),
     )
-    note = "The ONNX file holds plain sums and widths padded for the engine; the packed one the weights that there are."
+    note = (
+        "The ONNX file has plain sums and widths padded for the engine; the packed file has the pruned weights alone."
+    )
     return Section("integers", "Integers that run", lead, [narrow(Table("integers", "Audit", columns, rows, note))])
 
 

@@ -4,17 +4,16 @@ from typing import Any
 
 import pandas
 
-from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import narrow, network_cells, number_cell, parts, rows_of, sourced
+from ehap.report.charts import embedded
 from ehap.report.material import Material
-from ehap.report.text import cell_name, counted, model_title
 from ehap.report.tiles import ALIGNED, TIMED
+from ehap.results.figures.latency import PRECISIONS, bars_of, engine_title, latency
+from ehap.results.format import cell_name, counted, model_title
 from ehap.runtime.device import slug
 from ehap.settings.names import DENSE
 
-ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
-PRECISIONS = {"FP32": 0, "INT8": 1}
 BASE, IN_TURNS = "dense_FP32", "in turns in ONNX Runtime"
 ONE_PICTURE = ["dataset", "model", "device", "instructions", "exact_sums", "batch", "threads"]
 OWN = (
@@ -31,9 +30,10 @@ COLUMNS = (
 def latency_section(material: Material) -> Section:
     """Return the latency that was measured on this device, dense INT8 among it."""
     lead = (
-        "Medians of interleaved rounds. “Plain sums” is a pruned network laid into one whose residual sums need no "
-        "index operations, “aligned” with widths padded for the engine, as deployed. ONNX Runtime adds 8-bit products "
-        "exactly in a plain session, or by a session’s option, which takes longer, where the processor needs it."
+        "Medians of interleaved rounds. “Plain sums”: a pruned network padded with zeros, so that its residual sums "
+        "need no index operations. “Aligned”: with widths padded for the engine, as deployed. ONNX Runtime adds 8-bit "
+        "products exactly in a plain session. Where the processor needs it, a session’s option does so; it takes "
+        "longer."
     )
     models = {str(model) for model in material.values["model"] if model} or set(material.models)
     blocks = _own(material)
@@ -59,7 +59,7 @@ def _own(material: Material) -> list[Block]:
         return []
     table = Table(
         "timed",
-        "Networks of this run; ×: how many times as fast pruned INT8 is",
+        "Networks of this run; ×: pruned INT8 is so many times as fast",
         OWN,
         [_own_row(material, row) for row in rows_of(frame)],
     )
@@ -67,9 +67,9 @@ def _own(material: Material) -> list[Block]:
 
 
 def _own_picture(part: pandas.DataFrame) -> Picture:
-    """Return the bars of the dense network and of all that were made from it, each beside the dense one of its own job.
+    """Return the bars of the dense network and of all networks made from it, relative to the dense one of each job.
 
-    Only what took turns in one job can be compared in milliseconds.
+    Only networks that took turns in one job can be compared in milliseconds.
     """
     first = part.iloc[0]
     bars = [("dense", precision, (part[f"dense_{precision}"] / part[BASE]).mean()) for precision in PRECISIONS]
@@ -88,7 +88,7 @@ def _own_picture(part: pandas.DataFrame) -> Picture:
         f"{best['label']}, {best['time']:.0f} %."
     )
     name = slug("-".join(["timed", *map(str, first[ONE_PICTURE])]))
-    chart = charts.latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job")
+    chart = embedded(latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job"))
     return Picture(name, title, alt, chart, PRECISIONS, str(first["dataset"]), str(first["model"]))
 
 
@@ -113,10 +113,7 @@ def _own_row(material: Material, row: dict[str, Any]) -> Row:
 def _picture(path: str, part: pandas.DataFrame) -> Picture:
     """Return the bars of one model, number of images and of threads."""
     first = part.iloc[0]
-    ordered = part.sort_values(["engine", "network", "precision"])
-    label = ordered["engine"].map(_engine) + ": " + ordered["network"] + ", " + ordered["precision"]
-    said = [f"{size:,.0f} parameters executed" for size in ordered["executed_parameters"]]
-    data = ordered.assign(label=label, said=said, time=ordered["latency_ms"])[["label", "precision", "time", "said"]]
+    data = bars_of(part.sort_values(["engine", "network", "precision"]))
     best = data.sort_values("time").iloc[0]
     kept = part.drop_duplicates("network").set_index("network")["kept_parameters"]
     pruned = f"pruned to {100 * kept[ALIGNED] / kept[DENSE]:.0f} %, " if {ALIGNED, DENSE} <= set(kept.index) else ""
@@ -125,12 +122,12 @@ def _picture(path: str, part: pandas.DataFrame) -> Picture:
     title += f", on {first['instructions']}" if first.get("instructions") else ", instruction sets not recorded"
     alt = f"Milliseconds a batch of {title}; the fastest is {best['label']}, {best['time']:.1f} ms; from {path}."
     name = slug("-".join([path, *(str(first[key]) for key in ("model", "batch", "threads", "weights"))]))
-    return Picture(name, title, alt, charts.latency(data), PRECISIONS, "", str(first["model"]))
+    return Picture(name, title, alt, embedded(latency(data)), PRECISIONS, "", str(first["model"]))
 
 
 def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
     cells = (
-        *(Cell(model_title(row["model"])), Cell(_engine(row["engine"]))),
+        *(Cell(model_title(row["model"])), Cell(engine_title(row["engine"]))),
         *(Cell(str(row["network"])), Cell(str(row["precision"]))),
         Cell(str(row["batch"]), row["batch"]),
         Cell(str(row["threads"]), row["threads"]),
@@ -141,7 +138,3 @@ def _row(material: Material, path: str, row: dict[str, Any]) -> Row:
         Cell(path.removeprefix("measurements/")),
     )
     return Row(sourced(cells, material.bench_sources(path, row["index"])), "", str(row["model"]))
-
-
-def _engine(name: object) -> str:
-    return ENGINES.get(str(name), str(name))

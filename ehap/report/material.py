@@ -1,4 +1,4 @@
-"""All that the page is made from, as the stage has read it."""
+"""The material of the page, as the stage has read it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from functools import cached_property
 from typing import Any, cast
 
 import pandas
+
+from ehap.results.families import Families, colours_of, families
+from ehap.results.order import TESTED
 
 SNAKEMAKE = ".venv/bin/snakemake"
 HEAD = ["stage", "dataset", "model", "method", "scheme", "curvature", "seed", "device", "instructions"]
@@ -44,7 +47,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Material:
-    """What there is of a run, read and checked.
+    """The parts of a run that are there, read and checked.
 
     name: Of the run. commit: Of the project, or that there is none. options: What a command says of the run's
     configuration. records: Path and content of each. missing: Stage to the files that the run is to make still.
@@ -141,9 +144,19 @@ class Material:
         return [str(sets) for sets in self.heads[self.heads["device"] == device]["instructions"].unique()]
 
     @cached_property
+    def families(self) -> Families:
+        """Return which methods belong to one sweep, and which differ in their draw of images only."""
+        return families(self.settings)
+
+    @cached_property
+    def colours(self) -> dict[str, int]:
+        """Return method family to the number of its colour, the same in every picture."""
+        return colours_of(self.values, self.families)
+
+    @cached_property
     def several_devices(self) -> bool:
         """Say whether networks were tested on more than one device."""
-        tested = self.values[self.values["stage"].isin(["evaluate", "reconstruct"])]
+        tested = self.values[self.values["stage"].isin(TESTED)]
         return tested["device"].nunique() > 1
 
     def on_device(self, method: str, device: str) -> str:

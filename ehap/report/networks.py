@@ -1,4 +1,4 @@
-"""The networks of a run: what each is worth, dense, pruned and quantized."""
+"""The networks of a run: accuracy and size, dense, pruned and quantized."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 
 from ehap.report.material import Material
+from ehap.results.order import TESTED
 from ehap.settings.names import DENSE
 from ehap.settings.qat import BYTE
 
@@ -52,7 +53,7 @@ class Network:
 def networks(material: Material) -> list[Network]:
     """Return every network, in the order of the records."""
     values = material.values
-    known = values[values["stage"].isin(["evaluate", "reconstruct"])][KEYS].drop_duplicates()
+    known = values[values["stage"].isin(TESTED)][KEYS].drop_duplicates()
     return [_network(material, *key) for key in known.itertuples(index=False, name=None)]
 
 

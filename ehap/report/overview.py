@@ -5,22 +5,21 @@ from math import isnan
 
 import pandas
 
-from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
 from ehap.report.cells import narrow, network_cells, nothing, number_cell, sourced
-from ehap.report.colours import colours_of
+from ehap.report.charts import embedded
 from ehap.report.material import Material
 from ehap.report.networks import Network, against, dense_of
-from ehap.report.text import cell_name, family
+from ehap.results.figures.sizes import accuracy_by_size
+from ehap.results.format import cell_name
 from ehap.settings.names import DENSE
 
 
 def networks_section(material: Material, networks: Sequence[Network]) -> Section:
     """Return the table of all networks, with their picture."""
     lead = (
-        "One row a network: the mean over seeds of its accuracy on all test images, ± its standard deviation, at the "
-        "last epoch where something was trained. Differences are of the same seeds. Click a number to see the records "
-        "behind it."
+        "One row a network. Accuracy: on all test images, mean ± standard deviation over seeds, at the last epoch of a "
+        "training. Differences are of the same seeds. Click a number to see its records."
     )
     rows = [_network_row(material, network, dense_of(networks, network)) for network in networks]
     columns = (
@@ -60,15 +59,14 @@ def _network_row(material: Material, network: Network, dense: Network) -> Row:
 
 def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Picture]:
     """Return accuracy against size, a picture for each dataset and model."""
-    colours = colours_of(material)
+    colours = material.colours
     pictures = []
     for dataset, model in dict.fromkeys((network.dataset, network.model) for network in networks):
         mine = [network for network in networks if (network.dataset, network.model) == (dataset, model)]
         if len(mine) < 2:  # noqa: PLR2004  # one point is no picture
             continue
         by_file = sum(not isnan(network.file_size) for network in mine) >= len(mine) / 2
-        several = material.several_devices
-        frame = pandas.DataFrame([point for network in mine for point in _points(network, by_file, several)])
+        frame = pandas.DataFrame([point for network in mine for point in _points(material, network, by_file)])
         frame = frame.dropna(subset=["size", "accuracy"])
         title = "size of the file, KB" if by_file else "parameters, thousands"
         best = frame.sort_values("accuracy").iloc[-1]
@@ -78,15 +76,17 @@ def pictures_of_size(material: Material, networks: Sequence[Network]) -> list[Pi
             f"{frame['accuracy'].max():.1f} %; the best is {best['label']}."
         )
         key = {name: colours[name] for name in dict.fromkeys(frame["family"])}
-        spec = charts.accuracy_by_size(frame, key, title)
+        spec = embedded(accuracy_by_size(frame, key, title))
         what = f"Accuracy against size, {cell_name(dataset, model)}"
         pictures.append(Picture(f"size-{dataset}-{model}", what, alt, spec, key, dataset, model, wide=True))
     return pictures
 
 
-def _points(network: Network, by_file: bool, several_devices: bool) -> list[dict[str, object]]:
-    kind = {"method": network.method, "family": family(network.method), "device": network.device}
-    where = f" on {network.device}" if several_devices else ""
+def _points(material: Material, network: Network, by_file: bool) -> list[dict[str, object]]:
+    known = material.families
+    kind = {"method": network.method, "family": known.family(network.method), "group": known.pooled(network.method)}
+    kind["device"] = network.device
+    where = f" on {network.device}" if material.several_devices else ""
     size = network.file_size if by_file else network.parameters
     state = "dense" if network.method == DENSE else "pruned"
     spread = 0.0 if isnan(network.spread) else network.spread

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ehap.errors import DataError
 from ehap.report.blocks import Block, Picture, Section
-from ehap.report.charts import colour
 from ehap.report.curves import curves_section
 from ehap.report.headline import facts, headlines
 from ehap.report.integers import integers_section
@@ -26,8 +25,9 @@ from ehap.report.repair import repair_section
 from ehap.report.schemes import schemes_section
 from ehap.report.settings import settings_section
 from ehap.report.shapes import shapes_section
-from ehap.report.text import pooled
 from ehap.report.traces import traces_section
+from ehap.results.figures.colours import colour
+from ehap.results.figures.rendering import LOOK
 from ehap.settings.names import DATASETS, MODELS
 
 GLOBAL = "window.vegaEmbed = vegaEmbed;"
@@ -52,7 +52,7 @@ def page(material: Material) -> str:
         records_section(material),
     ]
     return (
-        _environment()
+        _environment(material)
         .get_template("page.html")
         .render(
             material=material,
@@ -62,6 +62,7 @@ def page(material: Material) -> str:
             sections=parts,
             filters=_filters(material),
             specs={picture.name: picture.spec for picture in _pictures(parts)},
+            look=LOOK,
             records=material.evidence,
             tables_script=_tables_script(),
             charts_script=vl_convert.javascript_bundle(GLOBAL),
@@ -91,7 +92,7 @@ def about(material: Material) -> dict[str, str]:
 
 def _filters(material: Material) -> dict[str, dict[str, str]]:
     """Return the choices of each filter: value to what is shown; a method with several draws of images is one."""
-    heads = material.heads.assign(method=material.heads["method"].astype(str).map(pooled))
+    heads = material.heads.assign(method=material.heads["method"].astype(str).map(material.families.pooled))
     names = {"dataset": DATASETS, "model": MODELS, "method": {}}
     return {
         column: {str(value): names[column].get(str(value), str(value)) for value in heads[column].unique() if value}
@@ -103,7 +104,7 @@ def _pictures(parts: Sequence[Section]) -> list[Picture]:
     return [block for part in parts for block in part.blocks if isinstance(block, Picture)]
 
 
-def _environment() -> Environment:
+def _environment(material: Material) -> Environment:
     environment = Environment(
         loader=PackageLoader("ehap.report", "assets"),
         autoescape=True,
@@ -112,6 +113,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["as_colour"] = colour
+    environment.filters["pooled"] = material.families.pooled
     environment.filters["in_runs"] = _in_runs
     environment.filters["as_order"] = lambda order: f"{order:.7g}" if isinstance(order, float) else order
     environment.filters["as_json"] = _as_json

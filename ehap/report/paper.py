@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
 
-from ehap.records import quantity_name
 from ehap.report.blocks import Block, Cell, Missing, Row, Section, Table
 from ehap.report.cells import network_cells, rows_of, sourced
 from ehap.report.material import Material
 from ehap.report.text import number
+from ehap.results.quantities import quantity_name
+from ehap.results.verdict import verdict
 from ehap.settings.names import DENSE
 
 
@@ -35,7 +36,7 @@ TABLES = (
 COLUMNS = ("dataset", "model", "network", "quantity", "#ours", "#n", "#paper", "#difference", "verdict", "device")
 OTHER = "other settings"
 PROTOCOL = {"accuracy": ("accuracy", "best_accuracy"), "file_size": ("published_size", "file_size")}
-"""The paper picks the epoch by its test accuracy, and counts momentum and float32; its number stands beside both."""
+"""The paper picks the epoch by its test accuracy, and counts momentum and float32: compare it with both of ours."""
 
 
 def paper_section(material: Material) -> tuple[Section, int, int]:
@@ -58,15 +59,15 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
         )
     if all(isinstance(block, Table) and block.folded for block in blocks):
         meant = material.printed[["dataset", "model"]].isin({"dataset": material.datasets, "model": material.models})
-        text = "The paper's tables are about ResNet-32, ResNet-56 and WRN-28-8 on CIFAR, this run is not."
-        missing = Missing("Nothing that the paper's tables show is here yet.", material.command())
+        text = "The paper's tables show ResNet-32, ResNet-56 and WRN-28-8 on CIFAR; this run has none of them."
+        missing = Missing("No network of the paper's tables is here yet.", material.command())
         blocks.insert(0, missing if meant.all(axis=1).any() else Missing(text, "make paper"))
     lead = (
-        "The paper's printed numbers, ours, and whether the difference is within the root of both squared standard "
-        "deviations. Accuracy is compared twice: at the last epoch, the number that counts here, and at the epoch that "
-        "did best on the test images, which is what the paper reports. There is no verdict on a single seed, nor where "
-        "a training had other epochs than the paper's. Devices are never mixed in one mean. Our ehap is FP16 "
-        "Hutchinson as the paper describes it; what its published code computes instead is a section below, and no row."
+        "The paper's printed numbers, ours, and the difference. A difference is within if it is at most the root of "
+        "both squared standard deviations. Accuracy is compared twice: at the last epoch, which counts here, and at "
+        "the epoch with the best test accuracy, which the paper reports. A single seed has no verdict, nor has a "
+        "training with other epochs than the paper's. Devices are never mixed in one mean. Our ehap is FP16 "
+        "Hutchinson as the paper describes it; a section below shows what its published code computes."
     )
     section = Section("paper", "The paper's tables", lead, blocks)
     return section, list(judged.values()).count("within"), len(judged)
@@ -75,14 +76,14 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
 def _note(table: Numbered) -> str:
     if table.frame == "trace_cost":
         return (
-            "HAP is hutchinson-fp32, EHAP hutchinson-fp16 as the paper describes it. 300 samples each; compare seconds "
-            "only where ours has as many samples, on a GPU of that kind."
+            "HAP is hutchinson-fp32, EHAP hutchinson-fp16 as the paper describes it, with 300 samples each. Compare "
+            "seconds only where ours has as many samples, on a GPU of that kind."
         )
     if table.frame == "sizes":
         return (
             "As the paper counts: with the optimizer's momentum beside the weights, and integers as float32, 4 bytes a "
-            "number. As deployed: what a user needs, weights, or one byte a weight with its scales. The paper's KB "
-            "are 1,024 bytes, ours 1,000; its numbers stand here in ours."
+            "number. As deployed: the weights alone, or one byte a weight with its scales. The paper's KB are 1,024 "
+            "bytes, ours 1,000; its numbers are converted to ours."
         )
     return ""
 
@@ -101,10 +102,10 @@ def _rows(material: Material, table: Numbered) -> tuple[list[Row], dict[tuple[st
             matching = ours[(ours[list(wanted)] == list(wanted.values())).all(axis=1)]
             found = rows_of(matching) or [{}]
             for mine in found:
-                row, verdict = _row(material, line, quantity, subject, mine)
+                row, judged = _row(material, line, quantity, subject, mine)
                 rows.append(row)
-                if quantity == "best_accuracy" and verdict not in ("", OTHER):  # like with like
-                    verdicts[line["dataset"], line["model"], line["subject"], line["scheme"], mine["device"]] = verdict
+                if quantity == "best_accuracy" and judged not in ("", OTHER):  # like with like
+                    verdicts[line["dataset"], line["model"], line["subject"], line["scheme"], mine["device"]] = judged
     return rows, verdicts
 
 
@@ -115,13 +116,13 @@ def _row(
     unit = "memory" if quantity == "peak_memory" else unit
     mean, spread = float(mine.get("mean", nan)), float(mine.get("std", nan))
     difference = mean - float(line["paper"])
-    verdict = _verdict(difference, spread, float(line["paper_spread"]))
-    if verdict and _other_epochs(material, line, str(mine["device"])):
-        verdict = OTHER
+    judged: str = verdict(difference, spread, float(line["paper_spread"]))
+    if judged and _other_epochs(material, line, str(mine["device"])):
+        judged = OTHER
     stage = "trace" if subject == "curvature" else "evaluate"
     where = {"stage": stage, "dataset": line["dataset"], "model": line["model"], subject: line["subject"]}
     sources = material.sources(**where, scheme=line["scheme"], device=mine["device"]) if mine else ()
-    if mine and quantity.endswith("_ratio"):
+    if mine and quantity.endswith("_kept"):
         sources += material.sources(**{**where, subject: DENSE})
     theirs = material.printed_sources(line["index"])
     network = line["subject"] + (f", {line['scheme']}" if line["scheme"] else "")
@@ -133,20 +134,12 @@ def _row(
         Cell(str(int(mine["n"])), int(mine["n"])) if mine else Cell("", 0),
         Cell(number(float(line["paper"]), unit, float(line["paper_spread"])), float(line["paper"]), theirs),
         _difference(difference, unit, (*sources, *theirs)),
-        Cell(verdict, verdict, (*sources, *theirs), "" if verdict == OTHER else verdict),  # type: ignore[arg-type]  # one of the tones
+        Cell(judged, judged, (*sources, *theirs), "" if judged == OTHER else judged),  # type: ignore[arg-type]  # one of the tones
         Cell(str(mine.get("device", ""))),
     )
     return Row(
         sourced(cells, sources), line["dataset"], line["model"], line["subject"] if subject == "method" else ""
-    ), verdict
-
-
-def _verdict(difference: float, ours: float, paper: float) -> str:
-    """Return within, above or below; empty where either has no spread, as one seed, or there is nothing of ours."""
-    if isnan(difference) or isnan(ours) or isnan(paper):
-        return ""
-    spread = (ours**2 + paper**2) ** 0.5
-    return "within" if abs(difference) <= spread else "above" if difference > 0 else "below"
+    ), judged
 
 
 def _other_epochs(material: Material, line: dict[str, Any], device: str) -> bool:

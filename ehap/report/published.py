@@ -18,7 +18,9 @@ from ehap.report.published_traces import (
     items_finding,
     sample_weights_finding,
 )
-from ehap.report.text import counted, model_title, network_name, number
+from ehap.report.text import number
+from ehap.results.format import counted, model_title, network_name
+from ehap.results.order import TRAININGS
 from ehap.settings.names import DENSE
 
 FLOAT_BYTES = 4
@@ -36,10 +38,9 @@ def published_section(material: Material, networks: Sequence[Network]) -> Sectio
         else "No method of this run computes"
     )
     lead = (
-        "The paper and the code published with it differ in eight places. Each stands here with what it comes to, in "
-        "this run's numbers where it has them. They are that code's slips, not those of ehap, which is FP16 Hutchinson "
-        f"as the paper describes it. {who} as the published code does; a configuration asks for that by "
-        "as_published."
+        "The paper and the code published with it differ in eight places. Each is listed with its effect, in this "
+        "run's numbers where it has them. The method ehap of a run has none of these slips: it is FP16 Hutchinson as "
+        f"the paper describes it. {who} as the published code does; a configuration asks for that by as_published."
     )
     findings = [
         sample_weights_finding(material),
@@ -135,7 +136,7 @@ def _best_epoch(material: Material) -> Finding:
     said = (
         "The best test accuracy over all epochs picks the checkpoint. Records here keep the last epoch's and the best."
     )
-    values = material.values[material.values["stage"].isin(["pretrain", "finetune", "qat"])]
+    values = material.values[material.values["stage"].isin(TRAININGS)]
     keys = ["stage", "dataset", "model", "method", "scheme", "device"]
     wide = values.pivot_table(index=[*keys, "seed"], columns="quantity", values="value", sort=False).reset_index()
     if "train_loss" not in wide:

@@ -5,7 +5,7 @@ from itertools import count
 from ehap.report.blocks import Cell, Finding, Row, Table
 from ehap.report.cells import sourced
 from ehap.report.material import Material
-from ehap.report.text import network_name
+from ehap.results.format import network_name
 
 FALL, SCALE = 2.0**-8, 2.0**8
 SMALLEST_HALF, SMALLEST_SINGLE = 2.0**-24, 2.0**-149

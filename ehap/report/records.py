@@ -5,7 +5,7 @@ from math import isnan, nan
 from ehap.report.blocks import Cell, Row, Section, Table
 from ehap.report.cells import nothing
 from ehap.report.material import Material
-from ehap.report.text import duration
+from ehap.results.format import duration
 
 
 def records_section(material: Material) -> Section:
@@ -23,8 +23,6 @@ def records_section(material: Material) -> Section:
         )
         rows.append(Row(cells, said[1], said[2], said[3]))
     columns = ("stage", "dataset", "model", "method", "scheme", "curvature", "#seed", "#time", "device", "record")
-    lead = (
-        "Every number above comes from one of these. Each keeps its values, settings, seed, code digest and versions."
-    )
+    lead = "Every number above comes from one of these records: values, settings, seed, code digest and versions."
     table = Table("records", f"{len(rows)} records", columns, rows)
     return Section("records", "Records", lead, [table] if rows else [nothing(material, "prepare")])

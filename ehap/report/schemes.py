@@ -4,23 +4,23 @@ from math import isnan
 
 import pandas
 
-from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Picture, Row, Section, Table
 from ehap.report.cells import LAST, narrow, network_cells, nothing, number_cell, parts, rows_of, sourced
+from ehap.report.charts import embedded
 from ehap.report.material import Material
-from ehap.report.text import cell_name
+from ehap.results.figures.schemes import scheme_points, schemes, widths_of
+from ehap.results.format import cell_name
 from ehap.runtime.device import slug
 from ehap.settings.qat import FLOAT
 
-WIDTHS = {"activations of 8 bits": 1, "activations of fewer bits": 3}
 ALIKE = 1.02  # times the smallest file: schemes of one size are no picture of accuracy against it
 
 
 def schemes_section(material: Material) -> Section:
-    """Return what each quantization scheme makes of each network, and a picture where there are several."""
+    """Return the accuracy and size of each network under each scheme, and a picture where there are several."""
     lead = (
-        "Each scheme against the same network before it. 32 bits are as many steps of training without quantization: "
-        "what a scheme of as many epochs gains beyond that is its own; with 0 epochs nothing was trained."
+        "Each scheme is compared with the same network before quantization. Schemes of 32 bits train for as many steps "
+        "without quantization, to compare with. With 0 epochs nothing was trained."
     )
     frame = material.frames.get("precisions")
     if frame is None or frame.empty:
@@ -35,7 +35,7 @@ def schemes_section(material: Material) -> Section:
     pictures: list[Block] = []
     for part in parts(frame[frame["weight_bits"] < FLOAT], ["dataset", "model", "method", "device"]):
         if part["file_size"].max() > ALIKE * part["file_size"].min():
-            pictures.append(_picture(part))
+            pictures.append(_picture(material, part))
     table = narrow(Table("schemes", "Schemes", columns, rows))
     return Section("schemes", "Bits and accuracy", lead, [*pictures, table])
 
@@ -65,28 +65,16 @@ def _whole(value: float, sources: tuple[int, ...]) -> Cell:
     return Cell("", LAST) if isnan(value) else Cell(f"{value:.3g}", value, sources)
 
 
-def _picture(part: pandas.DataFrame) -> Picture:
+def _picture(material: Material, part: pandas.DataFrame) -> Picture:
     first = part.iloc[0]
     dataset, model, method = (str(first[name]) for name in ("dataset", "model", "method"))
-    points = [
-        {
-            "method": method,
-            "scheme": row["scheme"],
-            "size": row["file_size"] / 1e3,
-            "accuracy": row["accuracy"],
-            "spread": 0.0 if isnan(row["accuracy_std"]) else row["accuracy_std"],
-            "width": next(iter(WIDTHS)) if row["activation_bits"] == 8 else list(WIDTHS)[1],  # noqa: PLR2004
-            "trained": "trained" if row["epochs"] else "calibrated",
-        }
-        for row in rows_of(part)
-    ]
-    data = pandas.DataFrame(points)
+    data = scheme_points(part).assign(group=material.families.pooled(method))
     best = data[data["accuracy"] == data["accuracy"].max()].iloc[0]
     title = f"{cell_name(dataset, model)}, {method}, {first['device']}"
     alt = (
         f"Test accuracy against the size of the file for {len(data)} quantization schemes of {title}; the most "
         f"accurate is {best['scheme']}, {best['accuracy']:.1f} % in {best['size']:.0f} KB."
     )
-    key = {label: index for label, index in WIDTHS.items() if (data["width"] == label).any()}
+    key = widths_of(data)
     name = slug(f"schemes-{dataset}-{model}-{method}-{first['device']}")
-    return Picture(name, title, alt, charts.schemes(data, key), key, dataset, model)
+    return Picture(name, title, alt, embedded(schemes(data, key)), key, dataset, model)

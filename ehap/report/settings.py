@@ -28,8 +28,8 @@ def settings_section(material: Material) -> Section:
     if not tables:
         tables.append(Missing("No record of a training is here yet.", material.command()))
     lead = (
-        "What the records say they were computed with, beside the paper's Tables VII to IX. Every other setting of a "
-        "record is shown with it."
+        "The settings of the records beside the paper's Tables VII to IX. Click a number of a record to see its other "
+        "settings."
     )
     return Section("settings", "Settings", lead, tables)
 

@@ -1,4 +1,4 @@
-"""Tiles of the first screen: what they are made of, and the one of latency, which comes from a benchmark."""
+"""Tiles of the first screen, and the tile of latency, which may come from a benchmark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,12 @@ from ehap.records import EXACT_SUMS
 from ehap.report.material import Material
 from ehap.report.networks import Network
 from ehap.report.text import number
+from ehap.results.format import counted
+from ehap.results.latency import times
 from ehap.runtime.device import slug
 
 ENGINE = "onnxruntime"
+ENGINE_SAID = " in ONNX Runtime"
 ALIGNED = "plain sums, aligned"
 """The form in which the benchmark executes pruned networks, as the workflow deploys them."""
 STOPS = {
@@ -89,16 +92,16 @@ def _timed(material: Material, network: Network) -> Tile | None:
     option = rows[rows["quantity"] == "exact_sums_option"].set_index("seed")["value"]
     by_seed = rows["seed"].map(option).fillna(-1)  # records that do not say it
     rows = rows[by_seed == by_seed.iloc[0]] if len(rows) else rows
-    parts = rows["quantity"].str.extract(r"latency_(?P<batch>\d+)\.(?P<network>\w+)").join(rows["value"]).dropna()
+    parts = times(rows)
     if parts.empty:
         return None
     batch = parts["batch"].iloc[0]
     means = parts[parts["batch"] == batch].groupby("network")["value"].mean()
-    times = {label: float(means[name]) for label, name in TIMED.items() if name in means}
+    found = {label: float(means[name]) for label, name in TIMED.items() if name in means}
     sources = material.sources(**where, instructions=sets)
-    note = ", on ".join(filter(None, [_images(int(batch)), sets]))
+    note = ", on ".join(filter(None, [counted(batch, "image") + ENGINE_SAID, sets]))
     note += f", with {EXACT_SUMS[1]}" if by_seed.iloc[0] == 1 else ""
-    return Tile("Latency", _stops(times, dict.fromkeys(times, sources)), note)
+    return Tile("Latency", _stops(found, dict.fromkeys(found, sources)), note)
 
 
 def _latency(material: Material, rows: pandas.DataFrame, batch: int, path: str) -> Tile:
@@ -111,7 +114,7 @@ def _latency(material: Material, rows: pandas.DataFrame, batch: int, path: str) 
     share = f"a {100 * kept[ALIGNED] / kept['dense']:.0f} %" if {ALIGNED, "dense"} <= set(kept) else "another"
     weights = " (new weights)" if "new" in set(rows["weights"]) else ""
     title = f"Latency of {share} network, not this one{weights}"
-    return Tile(title, _stops(times, sources), _images(batch), path)
+    return Tile(title, _stops(times, sources), counted(batch, "image") + ENGINE_SAID, path)
 
 
 def _stops(times: Mapping[str, float], sources: Mapping[str, tuple[int, ...]]) -> list[Stop]:
@@ -122,7 +125,3 @@ def _stops(times: Mapping[str, float], sources: Mapping[str, tuple[int, ...]]) -
         beside = f"{whole / times[label]:.1f}× as fast" if label in times and not isnan(whole) and stops else ""
         stops.append(Stop(label, number(times.get(label, nan), "ms"), beside, sources.get(label, ())))
     return stops
-
-
-def _images(batch: int) -> str:
-    return f"{batch} image{'' if batch == 1 else 's'} in ONNX Runtime"

@@ -4,23 +4,24 @@ from typing import Any
 
 import pandas
 
-from ehap.report import charts
 from ehap.report.blocks import Block, Cell, Missing, Picture, Row, Section, Table
 from ehap.report.cells import narrow, network_cells, nothing, number_cell, parts, rows_of, sourced
+from ehap.report.charts import embedded
 from ehap.report.material import Material
-from ehap.report.text import model_title
+from ehap.results.figures.traces import estimators, traces
+from ehap.results.format import model_title
 from ehap.runtime.device import slug
 
 BENCH_SAMPLES = 300
 
 
 def traces_section(material: Material) -> Section:
-    """Return what the traces cost, and, from benchmarks, what they are worth."""
+    """Return the cost of the traces, and from benchmarks their fidelity."""
     lead = (
-        "What it takes to get every channel's Hessian trace, and how far the ranking is that of the exact traces: the "
+        "The cost of every channel's Hessian trace, and how well the ranking agrees with that of exact traces: the "
         "overlap (Jaccard) of the channels kept at 10 % of the parameters, and Spearman's ρ of all channels. In "
-        "benchmarks “published” is the published code's loop over channels, in FP32 and with samples of equal weight, "
-        "“plain” the same without that loop, “ours” Hutchinson as the paper describes it."
+        "benchmarks, “published” is the published code's loop over channels, in FP32 and with samples of equal weight. "
+        "“Plain” is the same without that loop, “ours” is Hutchinson as the paper describes it."
     )
     blocks: list[Block] = []
     benched: list[Row] = []
@@ -30,7 +31,7 @@ def traces_section(material: Material) -> Section:
             blocks.append(_trace_picture(path, judged))
             benched += [_bench_row(material, path, row) for row in rows_of(judged.sort_values("seconds").reset_index())]
     if not blocks:
-        text = "How good the estimates are has not been measured on this device."
+        text = "The fidelity of the estimates has not been measured on this device."
         blocks.append(Missing(text, 'make bench-trace ARGS="--checkpoint … --data …"'))
     frame = material.frames["trace_cost"]
     rows = [_trace_row(material, part) for part in parts(frame, ["dataset", "model", "curvature", "device"])]
@@ -53,27 +54,19 @@ def _judged_seconds(seconds: float, samples: float) -> float:
 
 def _trace_picture(path: str, judged: pandas.DataFrame) -> Picture:
     first = judged.iloc[0]
-    points = pandas.DataFrame(
-        {
-            "estimator": judged["contender"].str.replace(r", \d+ samples$", "", regex=True),
-            "seconds": map(_judged_seconds, judged["seconds"], judged["samples_run"]),
-            "overlap": judged["overlap"],
-            "spearman": judged["spearman"],
-            "samples": [f"{int(count)} samples" if count else "exact" for count in judged["samples_run"]],
-        }
-    )
-    key = {name: index + 1 for index, name in enumerate(dict.fromkeys(points["estimator"]))}
-    exact = points[points["samples"] == "exact"]["seconds"].max()
+    seconds = map(_judged_seconds, judged["seconds"], judged["samples_run"])
+    points, key = estimators(judged, pandas.Series(list(seconds), index=judged.index))
+    exact = points[points["samples"] == "exact"]["cost"].max()
     best = points[points["samples"] != "exact"].sort_values("overlap").iloc[-1]
     alt = (
         f"Share of the kept channels that each estimate gets right, against its seconds: exact traces take at most "
         f"{exact:,.0f} s, the best Hutchinson estimate, {best['estimator']} with {best['samples']}, "
-        f"{best['seconds']:,.0f} s for {best['overlap']:.2f}. From {path}."
+        f"{best['cost']:,.0f} s for {best['overlap']:.2f}. From {path}."
     )
     model = model_title(first["model"])
     title = f"{model}, {int(first['classes'])} classes, {int(first['batch'])} images"
     name = slug(f"{path}-{title}")
-    return Picture(name, title, alt, charts.traces(points, key), key, "", str(first["model"]))
+    return Picture(name, title, alt, embedded(traces(points, key)), key, "", str(first["model"]))
 
 
 def _bench_row(material: Material, path: str, row: dict[str, Any]) -> Row:

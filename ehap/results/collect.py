@@ -6,21 +6,22 @@ from pathlib import Path
 import pandas
 
 from ehap.records import read_record
+from ehap.results.former import current
+from ehap.results.order import TIMED
 from ehap.runtime.progress import logger
-from ehap.settings.renamed import current
 
 CELL = ["dataset", "model", "method", "scheme", "curvature"]
 WHERE = ["stage", *CELL, "seed", "device", "instructions"]
-TIMED = ("deploy", "latency")
-"""Stages whose values differ between instruction sets of processors of one name."""
 COLUMNS = [*WHERE, "quantity", "unit", "value"]
 
 
 def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Read records; of several of one network, stage and device the first counts, the log names the others.
+    """Read records, in today's words.
+
+    Of several records of one network, stage and device the first counts; the log names the others.
 
     Args:
-        paths: A run's own records before those of other runs: a mean over seeds is one of so many networks.
+        paths: A run's own records before those of other runs: each network counts once in a mean over seeds.
 
     Returns:
         values: COLUMNS; one row a value, empty text where a record has no such field.
@@ -32,7 +33,7 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     values, settings = [], []
     first: dict[tuple[object, ...], Path] = {}
     for path in paths:
-        record = read_record(path)
+        record = current(read_record(path))
         where = {key: record.get(key, "") for key in WHERE}
         timed = where["stage"] in TIMED  # elsewhere processors of one name are one device
         known = first.setdefault((*(where[key] for key in WHERE[:-1]), where["instructions"] if timed else ""), path)
@@ -42,8 +43,7 @@ def collect(paths: Iterable[Path]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
             continue
         for quantity, item in record["values"].items():
             values.append({**where, "quantity": quantity, "unit": item["unit"], "value": item["value"]})
-        said = current(str(where["stage"]), record["settings"])
-        settings += [{**where, "setting": name, "value": value} for name, value in said.items()]
+        settings += [{**where, "setting": name, "value": value} for name, value in record["settings"].items()]
     return (
         pandas.DataFrame(values, columns=COLUMNS),
         pandas.DataFrame(settings, columns=[*WHERE, "setting", "value"]),

@@ -1,4 +1,4 @@
-"""Quantized networks as an engine executes them: table."""
+"""The table of quantized networks as engines execute them."""
 
 import pandas
 
@@ -9,7 +9,7 @@ KEYS = ["dataset", "model", "method", "scheme", "device", "instructions"]
 FURTHER = {
     name: {
         f"{name}_accuracy": (f"in {title}", "percent"),
-        f"{name}_mismatches": (f"other answers in {title}", "images"),
+        f"{name}_mismatches": (f"mismatches in {title}", "images"),
     }
     for name, title in FURTHER_ENGINES.items()
 }
@@ -17,7 +17,7 @@ FURTHER = {
 VALUES = {
     "simulated_accuracy": ("simulated", "percent"),
     "deployed_accuracy": ("in ONNX Runtime", "percent"),
-    "mismatches": ("other answers", "images"),
+    "mismatches": ("mismatches", "images"),
     **{name: each for columns in FURTHER.values() for name, each in columns.items()},
     "integer_operators": ("integer operators", "operators"),
     "float_operators": ("float operators", "operators"),
@@ -54,10 +54,11 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 def deployed_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of deployed networks as Markdown, a section for each dataset and model."""
     note = (
-        "Accuracy on all test images, mean ± standard deviation over seeds. Every convolution, sum, pooling and linear "
-        "layer is executed by an integer kernel in ONNX Runtime, every convolution and linear layer in Inductor; a "
-        "network that leaves one in floating point is refused, unless the run declares it. The ONNX file holds the "
-        "network with plain sums and widths padded for the engine, the packed one the weights that there are."
+        "Accuracy on all test images, mean ± standard deviation over seeds. Mismatches: test images whose answer "
+        "differs from the simulated one. ONNX Runtime executes every convolution, sum, pooling and linear layer by an "
+        "integer kernel, Inductor every convolution and linear layer. A network that leaves one in floating point is "
+        "refused, unless the run declares it. The ONNX file has plain sums and widths padded for the engine; the "
+        "packed file has the pruned weights alone."
     )
     first = ["method", "scheme"]
     if (frame["declared"] != "").any():

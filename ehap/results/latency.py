@@ -1,4 +1,4 @@
-"""What pruning and integers bring in time, beside what they cost in accuracy: table."""
+"""The table of latencies: dense and pruned networks in FP32 and INT8, beside their accuracy."""
 
 import pandas
 
@@ -7,6 +7,8 @@ from ehap.results.render import by_network
 
 KEYS = ["dataset", "model", "method", "scheme", "device", "instructions", "exact_sums", "batch"]
 NETWORKS = ("dense_FP32", "dense_INT8", "pruned_FP32", "pruned_INT8")
+TIME = "latency_"
+"""Begins the name of a value in milliseconds; number of images and network follow."""
 SLOWER = 0.995
 """Times as fast below which a network is called slower."""
 VALUES = {
@@ -34,9 +36,7 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
         executes the network).
     """
     cell = [*KEYS[:-2], "seed"]
-    rows = values[(values["stage"] == "latency") & values["quantity"].str.startswith("latency_")]
-    parts = rows["quantity"].str.extract(r"latency_(?P<batch>\d+)\.(?P<network>\w+)")
-    rows = rows.assign(network=parts["network"], batch=parts["batch"].astype(int))
+    rows = times(values)
     table = rows.pivot_table(index=[*cell, "batch"], columns="network", values="value", sort=False).reset_index()
     for name in NETWORKS[:-1]:
         table[f"over_{name}"] = table[name] / table["pruned_INT8"]
@@ -59,13 +59,20 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
     return whole
 
 
+def times(values: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the rows of the times that the stage has measured, with batch and network of each."""
+    rows = values[(values["stage"] == "latency") & values["quantity"].str.startswith(TIME)]
+    named = [str(quantity).removeprefix(TIME).partition(".") for quantity in rows["quantity"]]
+    return rows.assign(batch=[int(batch) for batch, _, _ in named], network=[network for _, _, network in named])
+
+
 def timed_markdown(frame: pandas.DataFrame) -> str:
     """Return the table of latencies as Markdown, a section for each dataset and model."""
     note = (
-        "Milliseconds of a call in ONNX Runtime, medians of rounds in which the four networks take turns, mean ± "
-        "standard deviation over seeds. Pruned networks have plain sums and widths padded for the engine, in FP32 as "
-        "in INT8. Below 1 × pruned INT8 is slower than the other network, and says so. Sums of 8-bit products are "
-        "exact: in a plain session, or by a session's option where the processor needs it."
+        "Milliseconds of a call in ONNX Runtime: medians of rounds in which the four networks take turns, mean ± "
+        "standard deviation over seeds. Pruned networks have plain sums and widths padded for the engine, in FP32 and "
+        "INT8. Below 1 ×, pruned INT8 is slower than the other network. Sums of 8-bit products are exact: in a plain "
+        "session, or by a session's option where the processor needs it."
     )
     shown = frame.assign(slower_than=frame["slower_than"].replace("", "none"))
     shown = shown.rename(columns={"slower_than": "slower than", "batch": "images", "instructions": "instruction sets"})

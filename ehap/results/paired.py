@@ -1,12 +1,11 @@
-"""Methods against each other on the same pretrained networks: what is left when networks' own differences are."""
+"""Methods compared in pairs on the same pretrained networks, so that differences between networks do not count."""
 
 from itertools import permutations
 
 import pandas
 
-from ehap.settings.names import DATASETS
+from ehap.results.format import dataset_title, number
 from ehap.results.paper import ORIGINAL
-from ehap.results.render import number
 
 GROUP = ["dataset", "model", "device", "budget"]
 
@@ -14,8 +13,8 @@ GROUP = ["dataset", "model", "device", "budget"]
 def paired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFrame:
     """Return by how much one method is ahead of another after fine-tuning, seed by seed, at one budget.
 
-    Seeds share the pretrained network, and good networks stay good: the spread of differences is the one to compare
-    them with, not that of accuracies.
+    Methods of one seed share the pretrained network, and a good network stays good. So a difference is compared with
+    the spread of differences, not with that of accuracies.
 
     Args:
         values: As ``collect`` returns them.
@@ -46,18 +45,18 @@ def paired_markdown(frame: pandas.DataFrame) -> str:
     lines = ["# Methods paired on the same networks", ""]
     for (dataset, model, device, budget), part in frame.groupby(GROUP, sort=False):
         cells = [
-            f"{number(*row, 'percentage points', sign=True).removesuffix(' points')} ({ahead} of {n})"
-            for *row, ahead, n in part[["difference", "difference_std", "ahead", "n"]].itertuples(index=False)
+            f"{number(value, 'percentage points', spread, sign=True).removesuffix(' points')} ({ahead} of {n})"
+            for value, spread, ahead, n in part[["difference", "difference_std", "ahead", "n"]].itertuples(index=False)
         ]
         square = part.assign(cell=cells).pivot(index="method", columns="other", values="cell")
         names = list(dict.fromkeys([*part["method"], *part["other"]]))
         shown = square.reindex(index=names, columns=names).fillna("").rename_axis(index="ahead of →", columns=None)
-        lines += [f"## {model}, {DATASETS.get(str(dataset), dataset)}, {budget}, {device}", ""]
+        lines += [f"## {model}, {dataset_title(dataset)}, {budget}, {device}", ""]
         lines += [str(shown.to_markdown(disable_numparse=True)), ""]
     note = (
-        "Points by which the row's accuracy after fine-tuning is above the column's, mean ± standard deviation over "
-        "seeds, and in how many of the seeds that both have it is. Of a budget of parameters FLOPs differ, and of "
-        "one of FLOPs parameters: see the comparison of methods."
+        "Accuracy after fine-tuning of the row less that of the column, in points: mean ± standard deviation over "
+        "seeds. In brackets: the seeds in which the row is ahead, of those that both have. Methods of one budget of "
+        "parameters differ in FLOPs, and the other way round: see the comparison of methods."
     )
     return "\n".join([*lines, note, ""])
 

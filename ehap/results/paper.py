@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pandas
 
+from ehap.results.verdict import verdict
+
 ORIGINAL, HAP, EHAP = "dense", "hap", "ehap"
 QUANTIZED = "qat8"
 KB = 1024.0
-"""Bytes. That the paper's KB are these shows in its sizes: its checkpoints (parameters, BatchNorm statistics, momentum,
-saved by torch) have 1,024 × what it prints, to within 0.5 %; 182,590,000 bytes would not even hold parameters and the
+"""Bytes of one KB in the paper. Its sizes show it: checkpoints (parameters, BatchNorm statistics and momentum, saved by
+torch) have 1,024 times the printed number, to within 0.5 %. 182,590,000 bytes would not even hold the parameters and
 momentum of a WRN-28-8."""
 
 # Paper's quantity: (our method, scheme, quantity, factor to our unit).
-# Tables V and VI print the HAP column of Tables I and II as "pruned", so HAP's network is what feeds QAT there; which
-# of the two Tables X and XI measured is not said, HAP is taken.
+# Tables V and VI print the HAP column of Tables I and II as "pruned": QAT starts from HAP's network there. Tables X and
+# XI do not say which of the two they measured; HAP is taken.
 MEANING = {
     "accuracy_original": (ORIGINAL, "", "accuracy", 1.0),
     "accuracy_pruned_hap": (HAP, "", "accuracy", 1.0),
@@ -59,12 +61,10 @@ def paper_values(path: Path) -> pandas.DataFrame:
 
 
 def beside_paper(ours: pandas.DataFrame, paper: pandas.DataFrame, subject: str = "method") -> pandas.DataFrame:
-    """Add paper, paper_spread, difference and verdict to rows of ours, where the cell exists in the paper.
+    """Add paper, paper_spread, difference and verdict to rows of ours, where the paper has the cell.
 
-    The paper picks the epoch by its test accuracy, so its accuracies stand beside our ``best_accuracy`` too; its file
-    sizes hold momentum, and integers as float32, so they stand beside our ``published_size`` too. verdict:
-    ``within`` when the difference is at most the root of both squared spreads, else ``above`` or ``below``; empty
-    where the paper prints no spread, or we have a single seed.
+    The paper picks the epoch by its test accuracy, so its accuracies stand beside our ``best_accuracy``, too. Its file
+    sizes hold momentum, and integers as float32, so they stand beside our ``published_size``, too.
     """
     also = {"accuracy": "best_accuracy", "file_size": "published_size"}
     protocol = paper[paper["quantity"].isin(also)].replace({"quantity": also})
@@ -72,9 +72,6 @@ def beside_paper(ours: pandas.DataFrame, paper: pandas.DataFrame, subject: str =
     unique = pandas.concat([paper, protocol]).rename(columns={"subject": subject}).drop_duplicates(columns)
     joined = ours.merge(unique[[*columns, "paper", "paper_spread"]], on=columns, how="left")
     joined["difference"] = joined["mean"] - joined["paper"]
-    spread = (joined["std"] ** 2 + joined["paper_spread"] ** 2) ** 0.5
-    joined["verdict"] = ""
-    joined.loc[joined["difference"].abs() <= spread, "verdict"] = "within"
-    joined.loc[joined["difference"] > spread, "verdict"] = "above"
-    joined.loc[joined["difference"] < -spread, "verdict"] = "below"
+    judged = zip(joined["difference"], joined["std"], joined["paper_spread"], strict=True)
+    joined["verdict"] = pandas.Series([verdict(*row) for row in judged], index=joined.index, dtype="str")
     return joined

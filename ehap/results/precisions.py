@@ -1,11 +1,7 @@
 """Quantization schemes beside each other: bits, size and accuracy, by calibration or by training."""
 
-from typing import Any
-
 import pandas
-from matplotlib.figure import Figure
 
-from ehap.results.curves import svg
 from ehap.results.render import by_network
 
 KEYS = ["dataset", "model", "method", "scheme", "device"]
@@ -14,7 +10,6 @@ VALUES = {
     "change": ("change since fine-tuning", "percentage points"),
     "file_size": ("file", "bytes"),
 }
-FLOAT_BITS = 32
 
 
 def precisions(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFrame:
@@ -48,39 +43,11 @@ def precisions_markdown(frame: pandas.DataFrame) -> str:
     texts = {"weight_bits": "bits of weights", "activation_bits": "of activations", "epochs": "epochs"}
     shown = frame.assign(**{label: [f"{value:.3g}" for value in frame[name]] for name, label in texts.items()})
     note = (
-        "32 bits are as many steps of training without quantization: what a scheme of the same epochs gains beyond "
-        "that is its own. Bits of weights are the mean over all weights where each layer has its own. Epochs 0: "
-        "activation ranges from some images, no training."
+        "Schemes of 32 bits train for as many steps without quantization, to compare with. Bits of weights: the mean "
+        "over all weights where each layer has its own. Epochs 0: activation ranges come from some images, without "
+        "training."
     )
     return by_network("Quantization schemes", shown, ["method", "scheme", *texts.values()], VALUES, note)
-
-
-def accuracy_by_bytes(frame: pandas.DataFrame) -> bytes:
-    """Return an SVG: accuracy against the file's size, a panel for each method; trained schemes filled."""
-    quantized = frame[frame["weight_bits"] < FLOAT_BITS]
-    panels = list(quantized.groupby(["dataset", "model", "method"], sort=False))
-    figure = Figure(figsize=(5.2 * len(panels), 4.2), layout="constrained")
-    for axis, ((dataset, model, method), part) in zip(
-        figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels, strict=False
-    ):
-        for row in part.to_dict("records"):
-            colour = f"C{int(row['activation_bits']) % 10}"
-            look: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": colour}
-            look |= {} if row["epochs"] else {"mfc": "none"}
-            spread = None if pandas.isna(row["accuracy_std"]) else row["accuracy_std"]
-            axis.errorbar(row["file_size"] / 1e3, row["accuracy"], spread, **look)
-            axis.annotate(
-                row["scheme"],
-                (row["file_size"] / 1e3, row["accuracy"]),
-                xytext=(5, -12 if row["epochs"] else 6),
-                textcoords="offset points",
-                fontsize="small",
-            )
-        axis.set(title=f"{method}\n{model} on {dataset}", xlabel="file, KB (hollow: without training)")
-        axis.margins(0.12)
-        axis.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("test accuracy, %")
-    return svg(figure)
 
 
 def _bits(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,15 +1,13 @@
 """Tables as Markdown under the paper's numbering."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas
 
-from ehap.records import quantity_name
-from ehap.settings.names import DATASETS
 from ehap.results.collect import CELL
-
-UNITS = {"bytes": ("KB", 1e3), "flop": ("GFLOP", 1e9), "memory": ("GB", 1e9)}
+from ehap.results.format import dataset_title, number
+from ehap.results.quantities import quantity_name
 
 
 def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], notes: list[str]) -> str:
@@ -23,8 +21,8 @@ def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], not
     """
     lines = [f"# {title}", ""]
     for dataset, part in frame.groupby("dataset", sort=False):
-        number = f"Table {numbering[str(dataset)]}, " if str(dataset) in numbering else ""
-        lines += [f"## {number}{DATASETS.get(str(dataset), dataset)}", "", _rows(part), ""]
+        heading = f"Table {numbering[str(dataset)]}, " if str(dataset) in numbering else ""
+        lines += [f"## {heading}{dataset_title(dataset)}", "", _rows(part), ""]
     return "\n".join(lines + [f"{note}\n" for note in notes])
 
 
@@ -33,15 +31,13 @@ def _rows(part: pandas.DataFrame) -> str:
     shown = part[subject].copy()
     shown["quantity"] = part["quantity"].map(quantity_name)
     units = part["unit"].where(part["quantity"] != "peak_memory", "memory")  # the paper prints memory in GB
-    shown["ours, mean ± std"] = [number(*row) for row in zip(part["mean"], part["std"], units, strict=True)]
+    shown["ours, mean ± std"] = [number(*row) for row in zip(part["mean"], units, part["std"], strict=True)]
     shown["n"] = part["n"]
     for column in part.columns:
         if column == "paper" or column.startswith("paper_rtx"):
             shown[column.replace("_", " ")] = [
-                number(value, spread, unit)
-                for value, spread, unit in zip(
-                    part[column], part.get("paper_spread", part[column] * math.nan), units, strict=True
-                )
+                number(*row)
+                for row in zip(part[column], units, part.get("paper_spread", part[column] * math.nan), strict=True)
             ]
     if "difference" in part and part["difference"].notna().any():
         shown["difference"] = [number(*row, sign=True) for row in zip(part["difference"], part["unit"], strict=True)]
@@ -50,49 +46,24 @@ def _rows(part: pandas.DataFrame) -> str:
     return shown.to_markdown(index=False, disable_numparse=True)
 
 
-def number(value: float, *rest: float | str, sign: bool = False) -> str:
-    """Return a number with its unit, and its spread where there is one; empty for NaN.
-
-    Args:
-        value: In the unit named last.
-        *rest: Optionally the spread, then the unit.
-        sign: Whether to show a plus.
-    """
-    if math.isnan(value):
-        return ""
-    *spreads, unit = rest
-    unit, factor = UNITS.get(str(unit), (str(unit), 1.0))
-    digits = (
-        1
-        if unit in ("images", "operators") and not float(value).is_integer()
-        else 0
-        if unit in ("parameters", "samples", "images", "operators")
-        else 3
-        if unit == "GB"
-        else 4
-        if unit == "GFLOP"
-        else 1
-        if unit == "KB"
-        else 2
-    )
-    text = f"{value / factor:{'+' if sign else ''}.{digits}f}"
-    if spreads and not math.isnan(float(spreads[0])):
-        text += f" ± {float(spreads[0]) / factor:.{digits}f}"
-    return f"{text} {'%' if unit == 'percent' else 'points' if unit == 'percentage points' else unit}"
-
-
 def by_network(
-    title: str, frame: pandas.DataFrame, first: Sequence[str], columns: Mapping[str, tuple[str, str]], note: str
+    title: str,
+    frame: pandas.DataFrame,
+    first: Sequence[str],
+    columns: Mapping[str, tuple[str, str]],
+    note: str,
+    signed: Collection[str] = (),
 ) -> str:
     """Return a table as Markdown, a section for each dataset and model.
 
     Args:
         title: Of the document.
         frame: A row for each network, with dataset, model, n and device.
-        first: Columns that are shown as they are, under their names.
-        columns: Column to its label and unit; ``<column>_std`` holds its spread. One that is empty in a whole section
-            is left out.
+        first: Columns that are shown unchanged, under their names.
+        columns: Column to its label and unit; ``<column>_std`` holds its spread. A column that is empty in a whole
+            section is left out.
         note: Below the tables; empty for none.
+        signed: Columns whose numbers show a plus.
     """
     lines = [f"# {title}", ""]
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
@@ -100,10 +71,10 @@ def by_network(
         for name, (label, unit) in columns.items():
             if not part[name].isna().all():
                 cells = zip(part[name], part[f"{name}_std"], strict=True)
-                shown[label] = [number(value, spread, unit) for value, spread in cells]
+                shown[label] = [number(value, unit, spread, sign=name in signed) for value, spread in cells]
         shown["n"], shown["device"] = part["n"], part["device"]
         table = shown.to_markdown(index=False, disable_numparse=True)
-        lines += [f"## {model}, {DATASETS.get(str(dataset), dataset)}", "", table, ""]
+        lines += [f"## {model}, {dataset_title(dataset)}", "", table, ""]
     return "\n".join([*lines, note, ""] if note else lines)
 
 
@@ -147,7 +118,7 @@ def overview_markdown(frame: pandas.DataFrame) -> str:
         if not name.endswith("_std"):
             spread = frame.get(f"{name}_std", frame[name] * math.nan)
             cells = zip(frame[name], spread if name.startswith("accuracy") else frame[name] * math.nan, strict=True)
-            shown[label] = [number(value, deviation, unit) for value, deviation in cells]
+            shown[label] = [number(value, unit, deviation) for value, deviation in cells]
             if f"{name}_n" in frame:
                 own = zip(shown[label], frame[f"{name}_n"], frame["n"], strict=True)
                 shown[label] = [f"{cell} (n = {count})" if cell and count != n else cell for cell, count, n in own]

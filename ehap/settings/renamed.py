@@ -32,7 +32,7 @@ def refuse_renamed(stage: str, settings: Mapping[str, Any], where: str) -> None:
             raise SettingsError(f"{where}.{key}: this setting is called {found.name} now; write {line}.")
 
 
-def current(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def current_settings(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a record under the names of today.
 
     Args:

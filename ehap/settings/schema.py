@@ -11,7 +11,7 @@ from ehap.settings.documentation import meanings
 from ehap.settings.machine import Machine
 from ehap.settings.names import CHOICES, DATASETS, OF_METHODS, Grid, selectors
 from ehap.settings.stages import SETTINGS
-from ehap.settings.sweeps import SWEPT
+from ehap.settings.sweeps import LISTS
 
 Schema = dict[str, Any]
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the one that the YAML servers of editors know
@@ -60,7 +60,7 @@ def _selectors(stage: str) -> Iterable[str]:
 
 def _method(stages: Mapping[str, Schema]) -> Schema:
     """Return the schema of a method: its criterion, and the settings of stages that it overrides, lists included."""
-    overrides = {stage: _swept(stages[stage], SWEPT[stage]) if stage in SWEPT else _of(stage) for stage in OF_METHODS}
+    overrides = {stage: _swept(stages[stage], LISTS[stage]) if stage in LISTS else _of(stage) for stage in OF_METHODS}
     overrides["prune"]["properties"].pop("criterion")  # it stands in the method itself
     own = {"criterion": stages["prune"]["properties"]["criterion"], "curvature": {"type": "string"}}
     return _closed({**own, **overrides})

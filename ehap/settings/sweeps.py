@@ -1,12 +1,20 @@
 """Methods that stand for several: one for each value of a list in the configuration."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from ehap.errors import SettingsError
 from ehap.settings.build import mapping_at
 from ehap.settings.prune import BUDGETS
+
+SWEPT = (
+    ("prune", BUDGETS, "budgets"),
+    ("reconstruct", ("images",), "numbers of images"),
+    ("reconstruct", ("draw",), "draws"),
+)
+"""Stage, settings that may be lists, and a noun for them."""
+LISTS = {stage: tuple(key for each, keys, _ in SWEPT if each == stage for key in keys) for stage, *_ in SWEPT}
+"""Stage to its settings that may be lists in a method."""
 
 
 def with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,15 +26,26 @@ def with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SettingsError: A list is empty, is one of several of its kind, or holds what makes no name or a second one.
     """
-    found = dict(config)
-    for sweep in _SWEEPS:
-        found = _swept(found, *sweep)
-    return found
+    for stage, keys, noun in SWEPT:
+        config = _swept(dict(config), stage, keys, noun)
+    return dict(config)
 
 
-def _swept(
-    config: dict[str, Any], stage: str, keys: tuple[str, ...], noun: str, suffix: Callable[[str, Any], str]
-) -> dict[str, Any]:
+def suffix(key: str, value: Any, where: str = "") -> str:
+    """Return the end of a method's name that stands for one value of a swept setting, e.g. ``-30`` or ``-draw1``.
+
+    Args:
+        key: Of the setting: a budget, ``images`` or ``draw``.
+        value: Of the setting.
+        where: Of the setting, for messages.
+
+    Raises:
+        SettingsError: The value makes no name.
+    """
+    return f"-{_percent(where, value) if key in BUDGETS else _whole(key, where, value)}"
+
+
+def _swept(config: dict[str, Any], stage: str, keys: tuple[str, ...], noun: str) -> dict[str, Any]:
     """Return the configuration with one method for each value of a list under one of a stage's ``keys``."""
     methods: dict[Any, Any] = {}
     swept: dict[Any, list[str]] = {}
@@ -41,7 +60,7 @@ def _swept(
             raise SettingsError(f"methods.{name}.{stage}: expected one list of {noun} with at least one value.")
         for value in override[lists[0]]:
             where = f"methods.{name}.{stage}.{lists[0]}"
-            one = f"{name}-{suffix(where, value)}"
+            one = f"{name}{suffix(lists[0], value, where)}"
             if one in methods or one in mapping_at(config, "methods"):
                 raise SettingsError(f"{where}: {value} makes a second method named {one}.")
             methods[one] = {**block, stage: {**override, lists[0]: value}}
@@ -67,12 +86,3 @@ def _percent(where: str, value: Any) -> str:
         return f"{100 * float(value):g}".replace(".", "_")
     except (TypeError, ValueError):
         raise SettingsError(f"{where}: expected numbers, got {value!r}.") from None
-
-
-_SWEEPS: tuple[tuple[str, tuple[str, ...], str, Callable[[str, Any], str]], ...] = (
-    ("prune", BUDGETS, "budgets", _percent),
-    ("reconstruct", ("images",), "numbers of images", partial(_whole, "images")),
-    ("reconstruct", ("draw",), "draws", partial(_whole, "draw")),
-)
-SWEPT = {stage: tuple(key for each, keys, *_ in _SWEEPS if each == stage for key in keys) for stage, *_ in _SWEEPS}
-"""Stage to its settings that can be a list in a method."""

@@ -1,16 +1,19 @@
 """Stage curves: the histories of a cell's trainings as one picture."""
 
-import re
+from pathlib import Path
 
 import pandas
 
 from ehap.artifacts.job import Job
 from ehap.errors import DataError
-from ehap.results.curves import learning_curves
+from ehap.results.figures import svg
+from ehap.results.figures.curves import Curve, curves_of_cell
+from ehap.results.order import FOLDERS, TRAININGS
 from ehap.runtime.files import write_atomically
-from ehap.settings.names import Order
+from ehap.settings.names import DENSE, Order
 
-PANELS = {"pretrain": "pretrain", "finetune": "fine-tune", "quantize": "quantization-aware"}
+STAGES = {FOLDERS.get(stage, stage): stage for stage in TRAININGS}
+"""Folder to stage."""
 
 
 def run(job: Job[Order]) -> None:
@@ -19,13 +22,16 @@ def run(job: Job[Order]) -> None:
     They are ``…/<stage>/<dataset>/<model>/seed<seed>[/<method>[/<scheme>]]/history.csv``, in the order of the picture:
     of the dense network, of fine-tuning, of quantization.
     """
-    curves = []
-    for path in job.input_files():
-        parts = path.parts
-        seeds = [index for index, part in enumerate(parts) if re.fullmatch(r"seed\d+", part)]
-        at = seeds[-1] - 3 if seeds else -1
-        if at < 0 or parts[at] not in PANELS:
-            raise DataError(f"{path}: expected a history of one of the stages {', '.join(PANELS)}.")
-        label = " ".join(parts[at + 4 : -1]) or "dense"
-        curves.append((PANELS[parts[at]], label, pandas.read_csv(path)))
-    write_atomically(job.output("picture"), learning_curves(curves, job.identity.title()))
+    histories = [_curve(path) for path in job.input_files()]
+    write_atomically(job.output("picture"), svg(curves_of_cell(histories, job.identity.title())))
+
+
+def _curve(path: Path) -> Curve:
+    """Read one history; its path names stage, method and scheme."""
+    parts = path.parts
+    seeds = [index for index, part in enumerate(parts) if part.startswith("seed") and part[4:].isdecimal()]
+    at = seeds[-1] - 3 if seeds else -1
+    if at < 0 or parts[at] not in STAGES:
+        raise DataError(f"{path}: expected a history of one of the stages {', '.join(STAGES)}.")
+    method, scheme, *_ = (*parts[at + 4 : -1], "", "")
+    return Curve(STAGES[parts[at]], method or DENSE, scheme, pandas.read_csv(path))

@@ -9,7 +9,6 @@ from typing import Any
 import pandas
 import torch
 
-import ehap.results as tables
 from ehap.artifacts.job import Job
 from ehap.data import DATASETS
 from ehap.errors import DataError
@@ -18,13 +17,21 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner
 from ehap.records import read_record
 from ehap.report import Limit, Material, Plan, page
+from ehap.results.build import pruned_accuracy, quantized_accuracy, settings_table, sizes, trace_cost
+from ehap.results.collect import collect
+from ehap.results.deployment import deployed
+from ehap.results.former import current
+from ehap.results.latency import timed
+from ehap.results.order import TRAININGS
+from ehap.results.paper import paper_values
+from ehap.results.precisions import precisions
+from ehap.results.repair import repaired, usual_images, usual_steps
 from ehap.runtime.device import slug
 from ehap.runtime.files import write_atomically
 from ehap.settings import Prune, Tables
 
 HISTORY = ("epoch", "train_accuracy", "test_accuracy")
 CELL = ("dataset", "model", "seed", "method", "scheme", "stage", "device")
-SHOWN = ("pretrain", "finetune", "qat")
 TRACE_COLUMNS = (
     "model",
     "classes",
@@ -107,26 +114,9 @@ def gathered(
     """
     there = [path for path in records if path.exists()]
     read = {path: _record(path) for path in there}
-    values, found = tables.collect(there)
-    printed = tables.paper_values(paper)
+    values, found = collect(there)
+    printed = paper_values(paper)
     printed_settings = pandas.read_csv(paper_settings, keep_default_na=False)
-    frames = {
-        "pruned_accuracy": tables.pruned_accuracy(values, printed),
-        "trace_cost": tables.trace_cost(values, printed),
-        "quantized_accuracy": tables.quantized_accuracy(values, printed),
-        "sizes": tables.sizes(values, printed),
-        "settings": tables.settings_table(found, printed_settings),
-    }
-    if (values["stage"] == "reconstruct").any():
-        repaired = frames["repaired"] = tables.repaired(values, found)
-        frames["repaired_by_size"] = tables.usual_steps(tables.usual_images(repaired))
-        frames["repaired_by_images"] = tables.usual_steps(repaired)
-    if (values["stage"] == "qat").any():
-        frames["precisions"] = tables.precisions(values, found)
-    if (values["stage"] == "deploy").any():
-        frames["deployed"] = tables.deployed(values)
-    if (values["stage"] == "latency").any():
-        frames["timed"] = tables.timed(values, found)
     return Material(
         name=name,
         commit=_commit(),
@@ -138,7 +128,7 @@ def gathered(
         missing=_missing(f"results/{name}", [path.relative_to(results) for path in records if path not in read]),
         values=values,
         settings=found,
-        frames=frames,
+        frames=_frames(values, found, printed, printed_settings),
         histories=_histories(read),
         plans=_plans(read),
         limits=_limits(),
@@ -147,6 +137,31 @@ def gathered(
         printed_settings=printed_settings,
         benches=_benches(measurements, read.values()),
     )
+
+
+def _frames(
+    values: pandas.DataFrame, settings: pandas.DataFrame, printed: pandas.DataFrame, printed_settings: pandas.DataFrame
+) -> dict[str, pandas.DataFrame]:
+    """Return every table of the page by its name; those of stages without a record are left out."""
+    frames = {
+        "pruned_accuracy": pruned_accuracy(values, printed),
+        "trace_cost": trace_cost(values, printed),
+        "quantized_accuracy": quantized_accuracy(values, printed),
+        "sizes": sizes(values, printed),
+        "settings": settings_table(settings, printed_settings),
+    }
+    there = set(values["stage"])
+    if "reconstruct" in there:
+        frames["repaired"] = repaired(values, settings)
+        frames["repaired_by_size"] = usual_steps(usual_images(frames["repaired"]))
+        frames["repaired_by_images"] = usual_steps(frames["repaired"])
+    if "qat" in there:
+        frames["precisions"] = precisions(values, settings)
+    if "deploy" in there:
+        frames["deployed"] = deployed(values)
+    if "latency" in there:
+        frames["timed"] = timed(values, settings)
+    return frames
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -161,7 +176,7 @@ def _record(path: Path) -> dict[str, Any]:
             f"{path}: expected a record with stage, values (each with value and unit) and settings; delete it and run "
             "the workflow again to rebuild it."
         )
-    return record
+    return current(record)
 
 
 def _missing(folder: str, paths: Sequence[Path]) -> dict[str, list[str]]:
@@ -177,7 +192,7 @@ def _histories(read: Mapping[Path, dict[str, Any]]) -> pandas.DataFrame:
     parts = []
     for path, record in read.items():
         file = path.with_name("history.csv")
-        if record["stage"] not in SHOWN or not file.exists():
+        if record["stage"] not in TRAININGS or not file.exists():
             continue
         try:
             history = pandas.read_csv(file)[list(HISTORY)]

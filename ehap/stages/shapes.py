@@ -5,7 +5,8 @@ import json
 from safetensors import safe_open
 
 from ehap.artifacts.job import Job
-from ehap.results.curves import kept_shares
+from ehap.results.figures import svg
+from ehap.results.figures.channels import kept_shares
 from ehap.runtime.files import write_atomically
 from ehap.settings.names import Order
 
@@ -18,4 +19,4 @@ def run(job: Job[Order]) -> None:
             kept = json.loads(path.read_text())["kept"]
             widths = {layer: file.get_slice(f"{layer}.weight").get_shape()[0] for layer in kept}
             shares[path.parent.name] = {layer: len(kept[layer]) / width for layer, width in widths.items()}
-    write_atomically(job.output("picture"), kept_shares(shares, job.identity.title()))
+    write_atomically(job.output("picture"), svg(kept_shares(shares, job.identity.title())))

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ehap.results.format import duration
+from ehap.results.former import current, current_folder
 from ehap.settings import Run
 from ehap.settings.names import DENSE, NETWORKS
 from ehap.settings.stages import CATALOG, Level
@@ -74,8 +76,8 @@ def rates(own: Iterable[Path], others: Iterable[Path] = ()) -> list[Rate]:
 def _rates(folders: Iterable[Path]) -> list[Rate]:
     found = []
     for path in sorted(path for folder in folders for path in folder.rglob("record.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
-            found.append(_rate(json.loads(path.read_text())))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+            found.append(_rate(current(json.loads(path.read_text()))))
     return found
 
 
@@ -89,7 +91,9 @@ def _rate(record: dict[str, Any]) -> Rate:
 
 def not_done_elsewhere(tasks: Sequence[Task], others: Iterable[Path]) -> list[Task]:
     """Return the tasks of which there is no record under ``others`` either."""
-    done = {path.relative_to(folder).parent for folder in others for path in folder.rglob("record.json")}
+    done = {
+        current_folder(path.relative_to(folder).parent) for folder in others for path in folder.rglob("record.json")
+    }
     return [task for task in tasks if task.folder not in done]
 
 
@@ -175,17 +179,6 @@ def together(times: Sequence[float | None]) -> str:
     """Return the sum of the times as a person says it; that there is no record if one is unknown."""
     known = [time for time in times if time is not None]
     return duration(sum(known)) if len(known) == len(times) else "no record yet"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says them: 45 s, 12 min, 3 h 20 min, 4 d 2 h."""
-    minutes = round(seconds / 60)
-    if seconds < 90:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    if minutes < 120:  # noqa: PLR2004
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"  # noqa: PLR2004
 
 
 def _units(stage: str, settings: Any) -> float:

@@ -13,7 +13,7 @@ from ehap.report.networks import Network, networks
 from ehap.report.overview import networks_section
 from ehap.report.page import about
 from ehap.report.paper import paper_section
-from ehap.report.verdict import verdict
+from ehap.report.sentence import sentence
 from ehap.results.latency import NETWORKS
 from tests.report.conftest import CELL, SETTINGS, Gather, copied_to, evaluated, write
 from tests.report.reading import row_of, table_of, texts
@@ -23,7 +23,7 @@ def test_the_first_screen_has_the_numbers_of_the_records(gather: Gather, benches
     material = gather()
     (headline,) = headlines(material, networks(material))
     assert (headline.name, headline.method) == ("ResNet-32 on CIFAR-10, hap", "hap")
-    assert headline.verdict == (
+    assert headline.sentence == (
         "ResNet-32 on CIFAR-10, hap, INT8 (qat8): file 37.2 times smaller, 4.8 points less accurate"
     )
     tiles = {
@@ -167,7 +167,7 @@ def test_differences_are_of_the_same_seeds(gather: Gather, results: Path) -> Non
     material = gather()
     found = networks(material)
     (headline,) = headlines(material, found)
-    assert headline.verdict.endswith("4.8 points less accurate")
+    assert headline.sentence.endswith("4.8 points less accurate")
     assert headline.tiles[0].note.endswith("differences of the same seeds")
     assert [stop.beside.split(", ")[-1] for stop in headline.tiles[0].stops[1:]] == [
         "−5.00\u00a0points",
@@ -218,8 +218,8 @@ def test_the_verdict_tells_gains_and_losses(changed: dict[str, Any], said: str) 
     dense = Network(**of, method="dense", accuracy=90.0, by_seed={0: 90.0}, parameters=100.0, file_size=1000.0)
     pruned = {"method": "hap", "by_seed": {0: 88.5}, "parameters": 20.0, "file_size": 250.0}
     network = Network(**{**of, **pruned, **changed})
-    assert verdict(network, dense) == f"ResNet-20 on digits{said}"
-    assert verdict(dense, dense) == "ResNet-20 on digits: 90.0 % accurate, nothing is pruned yet"
+    assert sentence(network, dense) == f"ResNet-20 on digits{said}"
+    assert sentence(dense, dense) == "ResNet-20 on digits: 90.0 % accurate, nothing is pruned yet"
 
 
 def test_of_several_methods_the_most_accurate_of_the_smallest_comes_first(gather: Gather, results: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from ehap import results as tables
+from ehap.results.collect import collect
 
 
 def record(folder: Path, name: str, values: dict[str, tuple[float, str]], **where: object) -> Path:
@@ -53,4 +53,4 @@ def values(tmp_path: Path) -> pandas.DataFrame:
     trace = {"trace_time": (12.0, "s"), "peak_memory": (2e9, "bytes"), "samples": (300, "samples")}
     where = {"stage": "trace", "seed": 0, "curvature": "hutchinson-fp32", "dataset": "cifar100"}
     paths.append(record(tmp_path, "trace", trace, **where))
-    return tables.collect(paths)[0]
+    return collect(paths)[0]

@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas
 import pytest
 
-from ehap import results as tables
+from ehap.results import paired as pairs
+from ehap.results.collect import collect
 from tests.results.conftest import evaluated, only_row, record
 
 
@@ -25,7 +26,7 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 def test_methods_of_one_budget_are_compared_seed_by_seed_on_one_device(paths: list[Path]) -> None:
-    frame = tables.paired(*tables.collect(paths))
+    frame = pairs.paired(*collect(paths))
     assert set(frame["budget"]) == {"10 % of the parameters"}  # alone, l2-both has no other
     assert len(frame) == 3 * 2
     row = only_row(frame, method="l2-10", other="hap-10")
@@ -41,7 +42,7 @@ def test_the_differences_of_a_budget_are_a_square(paths: list[Path], tmp_path: P
     budget = {"params": 0.1, "flops": 0.2, "prune_ratio": None}
     paths.append(record(tmp_path, "p", {}, stage="prune", settings=budget, **where))
     paths.append(record(tmp_path, "e", evaluated(71.0, 100), stage="evaluate", **where))
-    text = " ".join(tables.paired_markdown(tables.paired(*tables.collect(paths))).split())
+    text = " ".join(pairs.paired_markdown(pairs.paired(*collect(paths))).split())
     assert "## resnet32, CIFAR-10, 10 % of the parameters, GPU" in text
     assert "| l2-10 | | +2.00 ± 1.41 (2 of 2) | +0.00 (0 of 1) |" in text
     assert "## resnet32, CIFAR-10, 10 % of the parameters and 20 % of the FLOPs, GPU" in text
@@ -49,6 +50,6 @@ def test_the_differences_of_a_budget_are_a_square(paths: list[Path], tmp_path: P
 
 
 def test_of_a_run_without_pairs_the_table_is_empty(paths: list[Path]) -> None:
-    frame = tables.paired(*tables.collect(paths[:2]))
+    frame = pairs.paired(*collect(paths[:2]))
     assert frame.empty
-    assert tables.paired_markdown(frame).startswith("# Methods paired on the same networks")
+    assert pairs.paired_markdown(frame).startswith("# Methods paired on the same networks")

@@ -21,7 +21,7 @@ from tests.jobs import job_of
 ROOT = Path(__file__).parents[2]
 CELL = "digits/resnet20/seed0"
 ABSENT = (
-    *("snakemake", "dvc", "torchao", "onnx", "onnxscript", "onnxruntime", "matplotlib", "altair", "itables"),
+    *("snakemake", "dvc", "torchao", "onnx", "onnxscript", "onnxruntime", "altair", "itables"),
     *("vl_convert", "scipy", "sklearn", "tabulate", "tqdm", "hypothesis", "xdist", "selenium"),
 )
 """Packages of the project that a session has to do without."""

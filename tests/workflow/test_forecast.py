@@ -10,7 +10,7 @@ from ehap.models import build_model
 from ehap.models.registry import MODELS
 from ehap.settings import Run, names
 from ehap.settings.names import NETWORKS, Model
-from ehap.workflow.forecast import Rate, Task, duration, estimate, rates, rows_to_do, summary, task_of
+from ehap.workflow.forecast import Rate, Task, estimate, not_done_elsewhere, rates, rows_to_do, summary, task_of
 
 CONFIG: dict[str, Any] = {
     "name": "run",
@@ -141,8 +141,13 @@ def test_rates_are_read_from_records(tmp_path: Path) -> None:
     assert rates([tmp_path]) == [_rate("quantize", 2.0)]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_000, "3 h 20 min"), (353_000, "4 d 2 h")]
-)
-def test_times_are_said_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+def test_records_of_older_code_count(tmp_path: Path) -> None:
+    former, today = (
+        tmp_path / "former/assess/cifar10/resnet32/seed0/hap",
+        Task("evaluate_unrecovered", "cifar10", "resnet32", 0, ("hap",)),
+    )
+    former.mkdir(parents=True)
+    record = {"stage": "assess", "dataset": "cifar10", "model": "resnet32", "device": "a GPU", "values": {}}
+    (former / "record.json").write_text(json.dumps({**record, "settings": {}, "duration_s": 4.0}))
+    assert rates([tmp_path]) == [Rate("evaluate_unrecovered", "cifar10", "resnet32", "a GPU", 4.0)]
+    assert not_done_elsewhere([today], [tmp_path / "former"]) == []

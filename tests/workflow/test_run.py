@@ -73,7 +73,8 @@ def test_a_run_says_first_what_it_will_do(finished: Path) -> None:
 
 def test_learning_curves_show_every_network_of_the_cell(finished: Path) -> None:
     picture = (finished / f"results/small/curves/{CELL}/learning_curves.svg").read_text()
-    for text in ("dense", "hap", "random", "hap qat8", "pretrain", "fine-tune", "quantization-aware"):
+    titles = ("Training of the dense network", "Fine-tuning", "Quantization-aware training, qat8")
+    for text in ("dense", "hap", "random", *titles):
         assert f">{text}<" in picture
     assert "resnet20 on digits, seed 0" in picture
 

@@ -49,7 +49,7 @@ SNAKEMAKE = (
     *("smart_open", "yte", "docutils.core", "pygments.lexers", "pygments.formatters", "multiprocessing.managers"),
     *("jinja2", "platformdirs"),
 )
-WHOLE = ("matplotlib.figure", "pandas", "sklearn.datasets", "torch.export", "torchvision", *SNAKEMAKE)
+WHOLE = ("altair", "pandas", "sklearn.datasets", "torch.export", "torchvision", *SNAKEMAKE)
 LIGHT = ("dvc.cli", "dvc.repo", "dvc.commands.commit", "dvc.commands.checkout", *SNAKEMAKE)
 """For stages that compute nothing: a small process forks faster."""
 

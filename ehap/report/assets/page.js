@@ -10,18 +10,17 @@ const ROWS = 40;
 
 // Tables: sorted by a click or Enter on a heading; rows that the filters leave out are not shown.
 const chosen = () => Object.fromEntries(new FormData(filters));
-const pooled = (method) => method?.replace(/-draw\d+$/, ""); // draws of images are one method
 const known = new Set(records.map(({ dataset, model }) => `${dataset} ${model}`));
 function fits(element, wanted) {
-  const { dataset, model, method } = element.dataset;
-  const own = { dataset, model, method: pooled(method) };
+  const { dataset, model, method, group } = element.dataset;
+  const own = { dataset, model, method: group ?? method }; // draws of images are one method
   if (wanted.dataset && !dataset && model && !known.has(`${wanted.dataset} ${model}`)) return false;
   return Object.keys(own).every((name) => !wanted[name] || !own[name] || own[name] === wanted[name]);
 }
 // A picture of methods is not shown where the filter leaves none of them.
 function empty(figure, { method }) {
-  const rows = Object.values(specs[figure.dataset.chart].datasets).flat().filter((row) => row.method);
-  return method && rows.length > 0 && rows.every((row) => pooled(row.method) !== method);
+  const rows = Object.values(specs[figure.dataset.chart].datasets).flat().filter((row) => row.group);
+  return method && rows.length > 0 && rows.every((row) => row.group !== method);
 }
 $.fn.dataTable.ext.search.push((settings, texts, index) => fits(settings.aoData[index].nTr, chosen()));
 const tables = [];
@@ -40,18 +39,7 @@ function prepare(table) {
 }
 
 // Charts.
-const look = {
-  background: null,
-  font: "system-ui, sans-serif",
-  view: { stroke: null },
-  axis: {
-    labelColor: "var(--muted)", titleColor: "var(--muted)", gridColor: "var(--line)", domainColor: "var(--line)",
-    tickColor: "var(--line)", labelFontSize: 11, titleFontSize: 11, titleFontWeight: 500, titlePadding: 10,
-  },
-  legend: { labelColor: "var(--muted)", labelFontSize: 11, symbolStrokeColor: "var(--muted)", symbolFillColor: "var(--muted)" },
-  header: { labelColor: "var(--text)" },
-  point: { strokeWidth: 1 },
-};
+const look = json("data-look");
 const views = new Map();
 const ERRORS = 1;
 async function tell({ view }) {

@@ -3,13 +3,13 @@
 from math import isnan
 
 from ehap.report.networks import Network, against
-from ehap.report.text import cell_name
+from ehap.results.format import cell_name
 from ehap.settings.names import DENSE
 
 SHOWN = 0.05  # points or times: less is no difference at one decimal
 
 
-def verdict(network: Network, dense: Network) -> str:
+def sentence(network: Network, dense: Network) -> str:
     """Return the sentence, about the INT8 form where there is one; of a dense network only its accuracy."""
     name = cell_name(network.dataset, network.model)
     if network.method == DENSE:

@@ -1,0 +1,27 @@
+"""Records of older code in today's words: stages, quantities, settings and folders that have had other names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ehap.settings.renamed import current_settings
+
+STAGES = {"assess": "evaluate_unrecovered"}
+"""Former name of a stage, and of its folder, to today's."""
+QUANTITIES = {"other_answers": "mismatches", "inductor_other_answers": "inductor_mismatches"}
+
+def current(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record in today's words; one that has them already is returned as it is.
+
+    Args:
+        record: With stage, values and settings.
+    """
+    stage = STAGES.get(record["stage"], record["stage"])
+    values = {QUANTITIES.get(name, name): value for name, value in record["values"].items()}
+    settings = current_settings(stage, record["settings"])
+    return {**record, "stage": stage, "values": values, "settings": settings}
+
+
+def current_folder(path: Path) -> Path:
+    """Return where today's code puts what older code put at ``path``, given from the folder of a run on."""
+    return Path(*(STAGES.get(part, part) if index == 0 else part for index, part in enumerate(path.parts)))

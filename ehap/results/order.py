@@ -1,0 +1,16 @@
+"""Stages by their part in tables and on the page, in the order in which both show them."""
+
+from ehap.settings.stages import CATALOG
+
+TRAININGS = {
+    "pretrain": "Training of the dense network",
+    "finetune": "Fine-tuning",
+    "qat": "Quantization-aware training",
+}
+"""Those with learning curves, to the titles of these."""
+FOLDERS = {stage.name: stage.place for stage in CATALOG if stage.folder}
+"""Those whose folder has another name."""
+TESTED = ("evaluate", "reconstruct")
+"""Those that test a network on all test images."""
+TIMED = ("deploy", "latency")
+"""Those whose values differ between instruction sets of processors of one name."""
