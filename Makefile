@@ -18,7 +18,7 @@ CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 # With an interpreter named, a session takes that one as it is: a machine with a GPU has its own torch, and no .venv.
 NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-widths gpu-session test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-deployed bench-sums bench-widths gpu-session test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, 10 to 20 minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -50,27 +50,33 @@ keep: $(READY) ## copy the records of a run (RUN=demo) to measurements/<device>/
 	python workflow_scripts/keep.py results/$(RUN)
 
 bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
-	python -m benchmarks.train $(ARGS)
+	python -m benchmarks train $(ARGS)
 
 bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
 	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
-	python -m benchmarks.trace $(ARGS)
+	python -m benchmarks trace $(ARGS)
 
-bench-plan: $(READY) ## how long plans take and how near they come to budgets, each model, into measurements/<device>/
-	python -m benchmarks.plan $(ARGS)
+bench-plan: $(READY) ## time of plans and their distance to budgets, each model, into measurements/<device>/
+	python -m benchmarks plan $(ARGS)
 
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
-	python -m benchmarks.prune $(ARGS)
+	python -m benchmarks prune $(ARGS)
 
 bench-reconstruct: $(READY) ## seconds and peak memory of a repair's least squares, each model, into measurements/<device>/
-	python -m benchmarks.reconstruct $(ARGS)
+	python -m benchmarks reconstruct $(ARGS)
 
 bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, into measurements/<device>/
-	python -m benchmarks.latency $(ARGS)
+	python -m benchmarks latency $(ARGS)
 
-bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks beside the dense one
-	python -m benchmarks.widths $(ARGS)
+bench-deployed: $(READY) ## deployed ONNX files side by side; wants ARGS="results/…/deploy/…/model.onnx …"
+	python -m benchmarks deployed $(ARGS)
+
+bench-sums: $(READY) ## INT8 with and without the option for exact sums, in ONNX Runtime
+	python -m benchmarks sums $(ARGS)
+
+bench-widths: $(READY) ## latency of evenly thinned networks in INT8 beside the dense one, into measurements/<device>/
+	python -m benchmarks widths $(ARGS)
 
 gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. PYTHON=python3 ARGS="--out … --wheels … --data …"; see docs/gpu_session.md
 	$(if $(NAMED),"$(PYTHON)",python) workflow_scripts/gpu_session.py $(ARGS)

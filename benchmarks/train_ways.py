@@ -1,6 +1,5 @@
 """How fast trainings run, beside the usual way: a DataLoader with torchvision's transforms and worker processes."""
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -182,8 +181,3 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
 def _comparison(subject: str, images: int, times: list[tuple[float, float]], data_share: float) -> Comparison:
     ours, usual = (images / statistics.median(column) for column in zip(*times, strict=True))
     return Comparison(subject, ours, usual, statistics.median(other / mine for mine, other in times), data_share)
-
-
-def cores() -> int:
-    """Return the CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

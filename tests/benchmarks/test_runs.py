@@ -1,4 +1,4 @@
-"""Benchmarks on the small run: the script that make calls, from its files to the table."""
+"""Benchmarks from their command line to their tables."""
 
 import csv
 import sys
@@ -17,7 +17,7 @@ def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: 
     images = ["--data", f"{results}/prepare/digits/data.safetensors", "--images", "16"]
     names = ["torch-pruning, group L2, global", "model-compression-toolkit", "ours, L2 + lamp"]
     what = ["--params", "0.5", "--epochs", "0", "--match", "ours, gate", "ours, r", "--pruners", *names]
-    script = [sys.executable, "-W", "error", "-m", "benchmarks.prune"]
+    script = [sys.executable, "-W", "error", "-m", "benchmarks", "prune"]
     where = ["--device", "cpu", "--threads", "1", "--folder", str(tmp_path), "--peers", str(tmp_path / "none")]
     said = run_in(ROOT, *script, *network, *images, *what, *where)
     (table,) = tmp_path.rglob("bench_prune.csv")
@@ -46,7 +46,7 @@ def _rounding(dense: float, other: float) -> float:
 
 def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished: Path, tmp_path: Path) -> None:
     network = ["--checkpoint", f"{finished}/results/small/pretrain/{CELL}/model.safetensors"]
-    script = [sys.executable, "-m", "benchmarks.latency", "--models", "resnet20", *network]
+    script = [sys.executable, "-m", "benchmarks", "latency", "--models", "resnet20", *network]
     what = ["--params", "0.12", "--batches", "2", "--engines", "eager", "onnxruntime", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_latency.csv")
@@ -76,8 +76,8 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
 
 
 def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks.latency", "--models", "resnet20"]
-    what = ["--networks", "dense", "--batches", "2", "--sums", "96", "--rounds", "3", "--clock", "cpu"]
+    script = [sys.executable, "-m", "benchmarks", "sums", "--models", "resnet20"]
+    what = ["--networks", "dense", "--batches", "2", "--images", "96", "--rounds", "3", "--clock", "cpu"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_sums.csv")
     with table.open() as file:
@@ -93,7 +93,7 @@ def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
 
 
 def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks.plan", "--models", "resnet20"]
+    script = [sys.executable, "-m", "benchmarks", "plan", "--models", "resnet20"]
     said = run_in(ROOT, *script, "--budgets", "0.1", "0.5", "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_plan.csv")
     with table.open() as file:
@@ -107,7 +107,7 @@ def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
 
 
 def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks.widths", "--models", "resnet20"]
+    script = [sys.executable, "-m", "benchmarks", "widths", "--models", "resnet20"]
     what = ["--shares", "0.25", "--batch", "2", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_widths.csv")
@@ -133,7 +133,7 @@ def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> N
 
 
 def test_a_repair_costs_memory_by_its_images_model_by_model(tmp_path: Path) -> None:
-    script = [sys.executable, "-W", "error", "-m", "benchmarks.reconstruct", "--device", "cpu"]
+    script = [sys.executable, "-W", "error", "-m", "benchmarks", "reconstruct", "--device", "cpu"]
     costs = {}
     for images in ("8", "64"):
         what = ["--models", "resnet20", "resnet32", "--images", images]
