@@ -122,8 +122,9 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path: Path, capsys: py
     assert "--checkpoint holds a resnet20, --models names resnet32; say --models resnet20" in capsys.readouterr().err
 
 
-def test_help_lists_every_benchmark_with_its_purpose(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--help"])
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_lists_every_benchmark_with_its_purpose(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(arguments)
     lines = capsys.readouterr().out.splitlines()
     listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
     assert tuple(listed) == NAMES

@@ -6,20 +6,38 @@ from pathlib import Path
 
 import pytest
 
+from ehap.data import read_dataset
 from ehap.engines.exact_sums import PLAIN, how_exact
+from ehap.models import build_model
+from ehap.records import write_tensors
 from tests.workflow.conftest import ROOT, run_in
-from tests.workflow.test_run import CELL
 
 
-def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: Path) -> None:
-    results = finished / "results/small"
-    network = ["--checkpoint", f"{results}/pretrain/{CELL}/model.safetensors"]
-    images = ["--data", f"{results}/prepare/digits/data.safetensors", "--images", "16"]
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a new ResNet-20, as the pretrain stage writes them."""
+    path = tmp_path_factory.mktemp("network") / "model.safetensors"
+    weights = build_model("resnet20", 10, seed=0).state_dict()
+    write_tensors(path, weights, {"model": "resnet20", "dataset": "digits"})
+    return path
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """The digits, as the prepare stage writes them."""
+    train, test = read_dataset("digits", tmp_path, download=False)
+    tensors = {"train_images": train[0], "train_labels": train[1], "test_images": test[0], "test_labels": test[1]}
+    write_tensors(tmp_path / "data.safetensors", tensors, {"dataset": "digits"})
+    return tmp_path / "data.safetensors"
+
+
+def test_pruners_of_other_libraries_stand_beside_ours(network: Path, digits: Path, tmp_path: Path) -> None:
+    inputs = ["--checkpoint", str(network), "--data", str(digits), "--images", "16"]
     names = ["torch-pruning, group L2, global", "model-compression-toolkit", "ours, L2 + lamp"]
     what = ["--params", "0.5", "--epochs", "0", "--match", "ours, gate", "ours, r", "--pruners", *names]
     script = [sys.executable, "-W", "error", "-m", "benchmarks", "prune"]
     where = ["--device", "cpu", "--threads", "1", "--folder", str(tmp_path), "--peers", str(tmp_path / "none")]
-    said = run_in(ROOT, *script, *network, *images, *what, *where)
+    said = run_in(ROOT, *script, *inputs, *what, *where)
     (table,) = tmp_path.rglob("bench_prune.csv")
     with table.open() as file:
         rows = {row["pruner"]: row for row in csv.DictReader(file)}
@@ -44,9 +62,8 @@ def _rounding(dense: float, other: float) -> float:
     return 0.0051 + (0.0005 + 0.0005 * dense / other) / other
 
 
-def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished: Path, tmp_path: Path) -> None:
-    network = ["--checkpoint", f"{finished}/results/small/pretrain/{CELL}/model.safetensors"]
-    script = [sys.executable, "-m", "benchmarks", "latency", "--models", "resnet20", *network]
+def test_latency_is_compared_within_an_engine_and_integers_are_audited(network: Path, tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "benchmarks", "latency", "--models", "resnet20", "--checkpoint", str(network)]
     what = ["--params", "0.12", "--batches", "2", "--engines", "eager", "onnxruntime", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_latency.csv")

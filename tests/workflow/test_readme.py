@@ -78,6 +78,9 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make docs": Here("settings_docs.py"),
     "make lock": Recipe("uv pip compile pyproject.toml"),
     "make install": Recipe("-r envs/dev.txt"),
+    "python -m benchmarks": Elsewhere(
+        "../benchmarks/test_runner.py::test_help_lists_every_benchmark_with_its_purpose", "[[], "
+    ),
     "make bench-train": Recipe("python -m benchmarks train"),
     "make bench-reconstruct": Recipe("python -m benchmarks reconstruct"),
     "make bench-latency": Recipe("python -m benchmarks latency"),
