@@ -24,16 +24,16 @@ from ehap.settings.checks import Precision
 
 PAPER_SAMPLES = 300
 Clock = Callable[[], float]
-"""Seconds, as time.perf_counter or time.process_time tell them."""
+"""Seconds, as time.perf_counter or time.process_time return them."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one contender took.
+    """The cost of one contender, and its traces.
 
     seconds: For ``samples`` Hessian-vector products with the gradient's graph, or for the exact traces (samples 0).
-    each: Seconds of one more product, the median of those that were run; None where single ones are not seen.
-    peak_memory_bytes: See PeakMemory. trace: Parameter name to (C_out,); empty where only products are had.
+    each: Seconds of one more product, the median of those that were run; None where single products are not timed.
+    peak_memory_bytes: See PeakMemory. trace: Parameter name to (C_out,); empty where there are only products.
     """
 
     seconds: float
@@ -55,7 +55,7 @@ def ours(
 
 
 class _Ticks(NoCheckpoints):
-    """Keeps no state, but when each product was done: it is asked after every one."""
+    """Keeps no state, but the time of each product: ``channel_traces`` asks after every one."""
 
     def __init__(self, device: torch.device, clock: Clock) -> None:
         self._device, self._clock = device, clock
@@ -74,9 +74,9 @@ class _Ticks(NoCheckpoints):
 def published(
     model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
 ) -> Cost:
-    """Run Hutchinson as the published code does: whole batch, a Python loop and one ``.item()`` a channel.
+    """Run Hutchinson in the published form: whole batch, a Python loop and one ``.item()`` a channel.
 
-    In half precision under autocast, as Algorithm 2, with our two scales: of the loss and of the gradients.
+    Half precision is Algorithm 2 under autocast, with our two scales: of the loss and of the gradients.
     """
     return _timed(model, images, samples, clock, partial(published_samples, labels=labels, precision=precision))
 
@@ -84,7 +84,7 @@ def published(
 def regular(
     model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
 ) -> Cost:
-    """Run our products with convolutions whose second derivatives are regular ones, see ``regular``."""
+    """Run our products with regular convolutions as second derivatives, see ``ehap.curvature.regular``."""
     return _timed(model, images, samples, clock, partial(regular_samples, labels=labels, precision=precision))
 
 
@@ -102,7 +102,7 @@ def published_samples(
     item_by_item: bool = True,
     precision: Precision = "fp32",
 ) -> Iterator[None]:
-    """Take the gradient of the whole batch, then add samples to ``totals``: one double backward a step.
+    """Take the gradient of the whole batch, then add samples to ``totals``, one double backward a step.
 
     Args:
         model: In eval mode, on the device of the images.

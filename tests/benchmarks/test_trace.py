@@ -1,4 +1,4 @@
-"""What the benchmark compares with must be the same estimate."""
+"""All contenders compute the same estimate."""
 
 import time
 from collections.abc import Callable
