@@ -1,24 +1,24 @@
-# The lines a user types, and the very lines that CI runs. Each does its own set-up.
+# The commands of users and of CI. Each does its own set-up.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= all
-# The run that repro, push and pull are about, and a DVC remote other than the default one.
+# The run of repro, push and pull, and a DVC remote instead of the default one.
 RUN ?= demo
 REMOTE ?=
 FORCE ?=
-# Of the benchmarks, e.g. make bench-trace ARGS="--models resnet32 --checkpoint … --data …"
+# Arguments of a benchmark, e.g. make bench-trace ARGS="--models resnet32 --checkpoint … --data …"
 ARGS ?=
-# Scripts and tests meet the tools of the environment, whatever else is installed.
+# Scripts and tests use the tools of the environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 
-# With an interpreter named, a session takes that one as it is: a machine with a GPU has its own torch, and no .venv.
+# With PYTHON given, a session uses that interpreter: a machine with a GPU has its own torch, and no .venv.
 NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-widths gpu-session test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-deployed bench-sums bench-widths gpu-session test check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, 10 to 20 minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -50,27 +50,33 @@ keep: $(READY) ## copy the records of a run (RUN=demo) to measurements/<device>/
 	python workflow_scripts/keep.py results/$(RUN)
 
 bench-train: $(READY) ## training speed beside a DataLoader, into measurements/<device>/
-	python -m benchmarks.train $(ARGS)
+	python -m benchmarks train $(ARGS)
 
 bench-trace: $(READY) ## cost and fidelity of channel traces beside other libraries, into measurements/<device>/
 	python -m pip install --quiet --disable-pip-version-check -r envs/peers.txt
-	python -m benchmarks.trace $(ARGS)
+	python -m benchmarks trace $(ARGS)
 
-bench-plan: $(READY) ## how long plans take and how near they come to budgets, each model, into measurements/<device>/
-	python -m benchmarks.plan $(ARGS)
+bench-plan: $(READY) ## time of plans and their distance to budgets, each model, into measurements/<device>/
+	python -m benchmarks plan $(ARGS)
 
 bench-prune: $(READY) ## pruning beside other libraries, into measurements/<device>/; wants ARGS="--checkpoint … --data …"
 	python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r envs/pruning_peers.txt
-	python -m benchmarks.prune $(ARGS)
+	python -m benchmarks prune $(ARGS)
 
 bench-reconstruct: $(READY) ## seconds and peak memory of a repair's least squares, each model, into measurements/<device>/
-	python -m benchmarks.reconstruct $(ARGS)
+	python -m benchmarks reconstruct $(ARGS)
 
 bench-latency: $(READY) ## FP32 and INT8, dense and pruned, on several engines, into measurements/<device>/
-	python -m benchmarks.latency $(ARGS)
+	python -m benchmarks latency $(ARGS)
 
-bench-widths: $(READY) ## which widths are fast in INT8: evenly thinned networks beside the dense one
-	python -m benchmarks.widths $(ARGS)
+bench-deployed: $(READY) ## deployed ONNX files side by side; wants ARGS="results/…/deploy/…/model.onnx …"
+	python -m benchmarks deployed $(ARGS)
+
+bench-sums: $(READY) ## INT8 with and without the option for exact sums, in ONNX Runtime
+	python -m benchmarks sums $(ARGS)
+
+bench-widths: $(READY) ## latency of evenly thinned networks in INT8 beside the dense one, into measurements/<device>/
+	python -m benchmarks widths $(ARGS)
 
 gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. PYTHON=python3 ARGS="--out … --wheels … --data …"; see docs/gpu_session.md
 	$(if $(NAMED),"$(PYTHON)",python) workflow_scripts/gpu_session.py $(ARGS)
@@ -88,14 +94,14 @@ check: $(READY) ## formatters, linters, types, import contract
 docs: $(READY) ## config/SETTINGS.md from the settings' types, defaults and docstrings
 	python workflow_scripts/settings_docs.py
 
-format: $(READY) ## what check complains about and a tool can mend
+format: $(READY) ## mend the findings of check that a tool can mend
 	ruff format .
 	ruff check --fix .
 	snakefmt Snakefile rules
 
 install: $(READY)
 
-# One environment from the pins of all that runs and tests need; made again only when they or the package's metadata change.
+# One environment from the pins of runs and tests; made again when they or the package's metadata change.
 $(READY): envs/dev.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
 	"$(PYTHON)" -m venv .venv
@@ -103,7 +109,7 @@ $(READY): envs/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# lock.txt is what results depend on: a change of it makes every result anew. A test tool changes dev.txt only.
+# Results depend on lock.txt: its change reruns every result. A test tool changes dev.txt only.
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --upgrade -o envs/dev.txt
 	uv pip compile pyproject.toml -c envs/dev.txt --universal --python-version 3.11 --no-emit-index-url -o envs/lock.txt

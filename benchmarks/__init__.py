@@ -1,1 +1,1 @@
-"""Measurements beside other libraries and other ways."""
+"""Benchmarks: our training, traces, pruning and engines beside the usual ways and other libraries."""

@@ -1,4 +1,4 @@
-"""Pruners of other libraries, brought below a number of parameters, for comparison."""
+"""Pruners of other libraries, under a budget of parameters."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -14,29 +14,29 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ehap.errors import PlanError
 
-HALVINGS = 20  # of the interval in which a pruning ratio is looked for
+HALVINGS = 20  # of the interval of the pruning ratio
 MCT_BATCHES = 16
-AIMET_CANDIDATES, AIMET_EVALUATED = 10, 500  # ratios tried a layer, its default; images by which each is judged
+AIMET_CANDIDATES, AIMET_EVALUATED = 10, 500  # its default of ratios a layer; images that judge each
 
 Pruner = Callable[[nn.Module, float, Tensor], nn.Module]
-"""From a dense network, the share of its parameters to keep at most, and images (N, 3, H, W) to the pruned network.
+"""From a dense network, the largest share of its parameters to keep, and images (N, 3, H, W) to the pruned network.
 
-Raises PlanError where the library is not installed or cannot get there.
+It raises PlanError where the library is not installed or cannot meet the budget.
 """
 
 
 def torch_pruning_global(model: nn.Module, share: float, images: Tensor) -> nn.Module:
-    """Return what torch-pruning's dependency-graph pruner leaves by the L2 norm of channel groups, ranked globally."""
+    """Prune by torch-pruning's dependency graph and the L2 norm of channel groups, ranked globally."""
     return _torch_pruning(model, share, images, everywhere=True)
 
 
 def torch_pruning_uniform(model: nn.Module, share: float, images: Tensor) -> nn.Module:
-    """Return what torch-pruning's dependency-graph pruner leaves with the same ratio in every layer."""
+    """Prune by torch-pruning's dependency graph and the L2 norm, with the same ratio in every layer."""
     return _torch_pruning(model, share, images, everywhere=False)
 
 
 def model_compression_toolkit(model: nn.Module, share: float, images: Tensor) -> nn.Module:
-    """Return what model-compression-toolkit leaves: groups of channels by a label-free Hessian score."""
+    """Prune by model-compression-toolkit: groups of channels by a label-free Hessian score."""
     mct = _library("model_compression_toolkit")
 
     def batches() -> Iterator[list[Tensor]]:
@@ -52,10 +52,10 @@ def model_compression_toolkit(model: nn.Module, share: float, images: Tensor) ->
 
 
 def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
-    """Return what AIMET's channel pruning leaves: ratios by a greedy search, weights reconstructed layer by layer.
+    """Prune by AIMET: ratios by a greedy search, weights reconstructed layer by layer.
 
-    The search wants an evaluation; so that it needs no labels it is given the agreement with the dense network. Inputs
-    of convolutions inside residual branches are what it prunes; it may stay well below the share.
+    The search evaluates networks by their agreement with the dense network, which needs no labels. It prunes inputs of
+    convolutions inside residual branches only, and may stay well below the share.
     """
     defs = _library("aimet_torch.common.defs")
     compressor = _library("aimet_torch.compress").ModelCompressor
@@ -76,11 +76,12 @@ def aimet(model: nn.Module, share: float, images: Tensor) -> nn.Module:
     mode = parameters.Mode.auto, parameters.AutoModeParams(greedy, [first])
     settings = parameters(batches, len(images), False, *mode)
     shape, scheme = (1, *images.shape[1:]), defs.CompressionScheme.channel_pruning
-    with TemporaryDirectory() as folder, chdir(folder):  # it writes its scores into the folder it is in
+    with TemporaryDirectory() as folder, chdir(folder):  # it writes its scores into the current folder
         found, _ = compressor.compress_model(*(network, agreement, 1, shape, scheme, defs.CostMetric.memory, settings))
     pruned: nn.Module = found
     if _parameters(pruned) > share * _parameters(model):
-        raise PlanError(f"AIMET: leaves {_parameters(pruned)} parameters.")
+        most = int(share * _parameters(model))
+        raise PlanError(f"AIMET: expected at most {most} parameters, got {_parameters(pruned)}.")
     return pruned
 
 
@@ -111,8 +112,9 @@ def _torch_pruning(model: nn.Module, share: float, images: Tensor, everywhere: b
 
     most, fewest = share * _parameters(model), _parameters(model)
     found: nn.Module | None = None
-    low, high = 0.0, 1.0  # pruning by low is not enough, by high it is: unless no ratio is, since layers that would
-    with torch.enable_grad():  # lose all their channels are left whole
+    # The ratio low prunes too little, high enough. No ratio may be enough: a layer that would lose all channels stays.
+    low, high = 0.0, 1.0
+    with torch.enable_grad():
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             smaller = pruned(middle)

@@ -1,30 +1,63 @@
-"""What the least squares of a repair cost: seconds and peak memory, each model in a process of its own.
+"""Seconds and peak memory of a repair's least squares, each model in a process of its own.
 
-New weights, pruned by L2 balanced over layers, and noise for images: neither changes the cost.
+Weights are new, pruned by L2 with layer balance, and images are noise: neither changes the cost.
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
+from functools import partial
 
-import pandas
 import torch
 
-from benchmarks.results import write_benchmark
+from benchmarks.arguments import add_device, add_models, share, whole
+from benchmarks.benchmark import Benchmark, Part, Row, Tables
+from benchmarks.processes import alone
 from ehap.evaluation import flops, parameters
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, magnitude, prune
 from ehap.repair.reconstruction import reconstruct
-from ehap.runtime.device import choose_device, device_name, slug
+from ehap.runtime.device import choose_device
 from ehap.runtime.memory import PeakMemory
 from ehap.settings import Prune
-from ehap.settings.names import MODELS
 
 
-def measured(model: str, images: int, params: float, where: str, threads: int) -> dict[str, object]:
-    """Return the row of a model."""
+class LeastSquares(Benchmark):
+    """The least squares of a repair without labels."""
+
+    name = "reconstruct"
+
+    @staticmethod
+    def declare(parser: argparse.ArgumentParser) -> None:
+        """Add models, images, the share of the parameters, and the device."""
+        add_models(parser, ["resnet20", "resnet32", "resnet56", "wrn28_8"])
+        parser.add_argument("--images", type=whole(1), default=2000)
+        parser.add_argument(
+            "--params", type=share, default=0.6, help="share of the parameters that is kept; default: 0.6"
+        )
+        add_device(parser, "1")
+
+    def parts(self) -> list[Part]:
+        """Return one part a model."""
+        return [Part(model, partial(self.measure, model)) for model in self.args.models]
+
+    def measure(self, model: str) -> list[Row]:
+        """Return the row of a model."""
+        args = self.args
+        return [alone(measured, model, args.images, args.params, args.device, args.threads)]
+
+    def title(self) -> str:
+        """Return the heading of the page."""
+        return f"Least squares of a repair on {self.device_name}"
+
+    def about(self, tables: Tables) -> str:
+        """Return what the numbers are."""
+        return (
+            "Memory beyond networks and images. A layer has as many unknowns as inputs, and a bias. New weights, noise."
+        )
+
+
+def measured(model: str, images: int, params: float, where: str, threads: int) -> Row:
+    """Return the row of a model, measured in this process."""
     device = choose_device(where, threads)
     dense = build_model(model, 10, seed=0).eval()
     chosen = Prune(criterion="magnitude", normalise="lamp", params=params)
@@ -46,31 +79,4 @@ def measured(model: str, images: int, params: float, where: str, threads: int) -
     }
 
 
-def main() -> None:
-    """Measure every model, and write the table after each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet20", "resnet32", "resnet56", "wrn28_8"])
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--params", type=float, default=0.6, help="share of the parameters that is kept")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=Path("measurements"))
-    args = parser.parse_args()
-    device = device_name(choose_device(args.device))
-    folder = args.folder / slug(device)
-    rows: list[dict[str, object]] = []
-    for number, model in enumerate(args.models, 1):
-        # Memory that a process has freed is not counted when it is used again.
-        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
-            work = fresh.submit(measured, model, args.images, args.params, args.device, args.threads)
-            rows.append(work.result())
-        about = (
-            "Memory beyond networks and images. Layers have as many unknowns as inputs, and a bias; new weights, noise."
-        )
-        tables, title = {"bench_reconstruct": pandas.DataFrame(rows)}, f"Least squares of a repair on {device}"
-        page = write_benchmark(folder, tables, title, about, args.models[number:])
-    print(page)
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = LeastSquares

@@ -1,4 +1,4 @@
-"""What channel traces cost and how good they are, beside the published form and other libraries."""
+"""Ways to compute channel traces: ours, the published form, and variants of both, with their cost."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +7,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import pandas
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -25,17 +24,16 @@ from ehap.settings.checks import Precision
 
 PAPER_SAMPLES = 300
 Clock = Callable[[], float]
-"""Seconds, as time.perf_counter or time.process_time tell them."""
-Product = Callable[[list[Tensor]], object]
+"""Seconds, as time.perf_counter or time.process_time return them."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one contender took.
+    """The cost of one contender, and its traces.
 
     seconds: For ``samples`` Hessian-vector products with the gradient's graph, or for the exact traces (samples 0).
-    each: Seconds of one more product, the median of those that were run; None where single ones are not seen.
-    peak_memory_bytes: See PeakMemory. trace: Parameter name to (C_out,); empty where only products are had.
+    each: Seconds of one more product, the median of those that were run; None where single products are not timed.
+    peak_memory_bytes: See PeakMemory. trace: Module path to (C_out,); empty where there are only products.
     """
 
     seconds: float
@@ -57,14 +55,14 @@ def ours(
 
 
 class _Ticks(NoCheckpoints):
-    """Keeps no state, but when each product was done: it is asked after every one."""
+    """Keeps no state, but the time of each product: ``channel_traces`` asks after every one."""
 
     def __init__(self, device: torch.device, clock: Clock) -> None:
         self._device, self._clock = device, clock
         self._ticks: list[float] = []
 
     def due(self) -> bool:
-        self._ticks.append(_now(self._device, self._clock))
+        self._ticks.append(now(self._device, self._clock))
         return False
 
     def each(self, samples: int) -> float | None:
@@ -76,9 +74,9 @@ class _Ticks(NoCheckpoints):
 def published(
     model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
 ) -> Cost:
-    """Run Hutchinson as the published code does: whole batch, a Python loop and one ``.item()`` a channel.
+    """Run Hutchinson in the published form: whole batch, a Python loop and one ``.item()`` a channel.
 
-    In half precision under autocast, as Algorithm 2, with our two scales: of the loss and of the gradients.
+    Half precision is Algorithm 2 under autocast, with our two scales: of the loss and of the gradients.
     """
     return _timed(model, images, samples, clock, partial(published_samples, labels=labels, precision=precision))
 
@@ -86,59 +84,13 @@ def published(
 def regular(
     model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock, precision: Precision = "fp32"
 ) -> Cost:
-    """Run our products with convolutions whose second derivatives are regular ones, see ``regular``."""
+    """Run our products with regular convolutions as second derivatives, see ``ehap.curvature.regular``."""
     return _timed(model, images, samples, clock, partial(regular_samples, labels=labels, precision=precision))
 
 
 def plain(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
     """Run plain double backward on the whole batch, with a vectorised sum over each channel."""
     return _timed(model, images, samples, clock, partial(published_samples, labels=labels, item_by_item=False))
-
-
-def curvlinops(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
-    """Run products of curvlinops' HessianLinearOperator in the channel weights."""
-    from curvlinops import HessianLinearOperator  # type: ignore[import-not-found, unused-ignore]
-
-    def start() -> tuple[list[Tensor], Product]:
-        model.eval()
-        weights = layer_weights(model)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in weights)
-        operator = HessianLinearOperator(
-            model, nn.CrossEntropyLoss(), list(weights.values()), [(images, labels)], check_deterministic=False
-        )
-        return list(weights.values()), lambda vectors: operator @ vectors
-
-    return _products(start, images.device, samples, clock)
-
-
-def pyhessian(model: nn.Module, images: Tensor, labels: Tensor, samples: int, clock: Clock) -> Cost:
-    """Run products of PyHessian, which differentiates in all parameters."""
-    from pyhessian import hessian  # type: ignore[import-not-found, unused-ignore]
-    from pyhessian.utils import hessian_vector_product  # type: ignore[import-not-found, unused-ignore]
-
-    def start() -> tuple[list[Tensor], Product]:
-        model.eval()
-        operator = hessian(model, nn.CrossEntropyLoss(), data=(images, labels), cuda=images.device.type == "cuda")
-        return operator.params, lambda vectors: hessian_vector_product(operator.gradsH, operator.params, vectors)
-
-    return _products(start, images.device, samples, clock)
-
-
-CONTENDERS: dict[str, Callable[[nn.Module, Tensor, Tensor, int, Clock], Cost]] = {
-    "published": published,
-    "plain": plain,
-    "curvlinops": curvlinops,
-    "pyhessian": pyhessian,
-}
-
-
-def spearman(found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> float:
-    """Return the rank correlation over all channels of all layers."""
-    first, second = (
-        pandas.Series(torch.cat([values[name] for name in reference]).numpy()).rank() for values in (found, reference)
-    )
-    return float(first.corr(second))
 
 
 def published_samples(
@@ -150,7 +102,7 @@ def published_samples(
     item_by_item: bool = True,
     precision: Precision = "fp32",
 ) -> Iterator[None]:
-    """Take the gradient of the whole batch, then add samples to ``totals``: one double backward a step.
+    """Take the gradient of the whole batch, then add samples to ``totals``, one double backward a step.
 
     Args:
         model: In eval mode, on the device of the images.
@@ -189,33 +141,19 @@ def _timed(
     totals = {name: torch.zeros(weight.shape[0], dtype=torch.float64) for name, weight in layer_weights(model).items()}
     each = []
     with PeakMemory(images.device) as memory:
-        began = _now(images.device, clock)
+        began = now(images.device, clock)
         steps = sampler(model=model, images=images, totals=totals, samples=samples)
         next(steps)
         for _ in range(samples):
-            start = _now(images.device, clock)
+            start = now(images.device, clock)
             next(steps)
-            each.append(_now(images.device, clock) - start)
-        seconds = _now(images.device, clock) - began
+            each.append(now(images.device, clock) - start)
+        seconds = now(images.device, clock) - began
     trace = {name: total / samples for name, total in totals.items()}
     return Cost(seconds, samples, memory.bytes, trace, statistics.median(each))
 
 
-def _products(
-    start: Callable[[], tuple[list[Tensor], Product]], device: torch.device, samples: int, clock: Clock
-) -> Cost:
-    each = []
-    with PeakMemory(device) as memory:
-        began = _now(device, clock)
-        weights, product = start()
-        for sample in range(samples):
-            before = _now(device, clock)
-            product(rademacher(weights, 0, sample, 0))
-            each.append(_now(device, clock) - before)
-        seconds = _now(device, clock) - began
-    return Cost(seconds, samples, memory.bytes, {}, statistics.median(each))
-
-
-def _now(device: torch.device, clock: Clock) -> float:
+def now(device: torch.device, clock: Clock) -> float:
+    """Return the clock's time when the device has done all its work."""
     synchronize(device)
     return clock()

@@ -1,6 +1,5 @@
-"""How fast trainings run, beside the usual way: a DataLoader with torchvision's transforms and worker processes."""
+"""Speed of our trainings and of the usual way: a DataLoader with torchvision's transforms and worker processes."""
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -31,9 +30,9 @@ Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Medians over rounds in which ours and the usual way took turns, and the median of the rounds' ratios.
+    """Medians over rounds in which ours and the usual way take turns.
 
-    ours, usual: Images a second. ratio: ours / usual. data_share: Part of our time, in percent, that data takes.
+    ours, usual: Images a second. ratio: Median over rounds of ours / usual. data_share: Percent of our time for data.
     """
 
     subject: str
@@ -44,7 +43,7 @@ class Comparison:
 
 
 class UsualDataset(Dataset[tuple[Tensor, Tensor]]):
-    """CIFAR-10's images as torchvision's dataset hands them out: through PIL and the usual transforms."""
+    """Images through PIL and the usual transforms, as from torchvision's CIFAR-10."""
 
     mean, std = INFO.mean, INFO.std
 
@@ -74,14 +73,14 @@ class UsualDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def random_images(count: int, device: torch.device) -> Split:
-    """Return random images of CIFAR's shape, for what does not depend on their content."""
+    """Return random images of CIFAR's shape; no time depends on their content."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, *INPUT_SHAPE), dtype=torch.uint8, generator=generator)
     return images.to(device), torch.randint(INFO.classes, (count,), generator=generator).to(device)
 
 
 def compare_augmentation(device: torch.device, workers: int, rounds: int, count: int = 10_000) -> Comparison:
-    """Compare one epoch of batches without any training."""
+    """Compare an epoch of batches without training."""
     ours, usual = _pipelines(random_images(count, device), device, workers)
     number = count // BATCH
     for batches in (ours, usual):
@@ -93,7 +92,7 @@ def compare_augmentation(device: torch.device, workers: int, rounds: int, count:
 def compare_training(
     model: str, device: torch.device, workers: int, rounds: int, precision: Precision = "fp32", step: Step = "eager"
 ) -> Comparison:
-    """Compare whole training steps, data included; a warm-up decides how many batches a round has."""
+    """Compare whole training steps, data included; a warm-up sets the number of batches a round."""
     data = random_images(MOST_BATCHES * BATCH, device)
     take = stepper(model, device, precision, step)
     ours, usual = _pipelines(data, device, workers)
@@ -111,12 +110,12 @@ def compare_training(
 def training_rate(
     model: str, device: torch.device, precision: Precision, step: Step, seconds: float, warm: Callable[[], None]
 ) -> float:
-    """Return images a second of one training that runs for some seconds after its warm-up; ``warm`` comes between."""
+    """Return the images a second of one training over some seconds; ``warm`` is called after its warm-up."""
     ours, _ = _pipelines(random_images(MOST_BATCHES * BATCH, device), device, 0)
     take = stepper(model, device, precision, step)
     _trained(take, ours, 2, device)
     a_second = int(1 / _trained(take, ours, 1, device))
-    together = max(1, min(MOST_BATCHES, a_second))  # between two waits for the device
+    together = max(1, min(MOST_BATCHES, a_second))  # batches between two waits for the device
     warm()
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
@@ -126,7 +125,7 @@ def training_rate(
 
 
 def stepper(model: str, device: torch.device, precision: Precision, step: Step) -> Stepper:
-    """Return training steps on new weights, as the pretrain stage takes them."""
+    """Return the training step of the pretrain stage, on new weights."""
     network = channels_last_(build_model(model, INFO.classes, seed=0).to(device)).train()
     settings = Training(epochs=1, learning_rate=1e-3, batch_size=BATCH, precision=precision)
     return Stepper(network, device, settings, step)
@@ -182,8 +181,3 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
 def _comparison(subject: str, images: int, times: list[tuple[float, float]], data_share: float) -> Comparison:
     ours, usual = (images / statistics.median(column) for column in zip(*times, strict=True))
     return Comparison(subject, ours, usual, statistics.median(other / mine for mine, other in times), data_share)
-
-
-def cores() -> int:
-    """Return the CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Every deliberate error of `ehap`.
+"""Every error that `ehap` raises on purpose.
 
 EhapError
 ├── SettingsError       a configuration key, type or range is wrong
@@ -8,16 +8,16 @@ EhapError
 ├── PlanError           a pruning plan or budget does not fit the network
 ├── MismatchError       two forms of one network give different answers
 ├── NumericsError       NaN or Inf where a finite number was expected
-├── ProvenanceError     the notes on how outputs came to be are absent or not to be trusted
-├── CodeError           the code that runs is not the code that was planned with
-├── SourceError         an input of a job is missing, or has changed while the job was at work
-├── DeviceError         the asked-for device is not there
-├── BusyError           another process is at work on the same job
-├── ReadError           a file cannot be read now: no permission, an error of the disk or the network
-├── WriteError          a file cannot be written: no room, no permission
-└── StoppedError        the job was told to stop; it says where its state is
+├── ProvenanceError     the notes on how outputs were made are missing or unreliable
+├── CodeError           the code that runs differs from the code of the plan
+├── SourceError         an input of a job is missing, or changed while the job ran
+├── DeviceError         the requested device is not present
+├── BusyError           another process works on the same job
+├── ReadError           a file cannot be read now: no permission, or an error of disk or network
+├── WriteError          a file cannot be written: no space, or no permission
+└── StoppedError        the job was told to stop; the message names its state
 
-A message says what was expected, what came, and what to do.
+A message says what is wrong, what came, and what to do.
 """
 
 
@@ -54,32 +54,32 @@ class NumericsError(EhapError):
 
 
 class ProvenanceError(EhapError):
-    """The notes on how outputs came to be are absent or not to be trusted."""
+    """The notes on how outputs were made are missing or unreliable."""
 
 
 class CodeError(EhapError):
-    """The code that runs is not the code that was planned with."""
+    """The code that runs differs from the code of the plan."""
 
 
 class SourceError(EhapError):
-    """An input of a job is missing, or has changed while the job was at work."""
+    """An input of a job is missing, or changed while the job ran."""
 
 
 class DeviceError(EhapError):
-    """The asked-for device is not there."""
+    """The requested device is not present."""
 
 
 class BusyError(EhapError):
-    """Another process is at work on the same job."""
+    """Another process works on the same job."""
 
 
 class ReadError(EhapError, OSError):
-    """A file cannot be read now: no permission, an error of the disk or the network."""
+    """A file cannot be read now: no permission, or an error of disk or network."""
 
 
 class WriteError(EhapError, OSError):
-    """A file cannot be written: no room, no permission. It is an OSError as well, and has its ``errno``."""
+    """A file cannot be written: no space, or no permission. It is an OSError, too, with its ``errno``."""
 
 
 class StoppedError(EhapError):
-    """The job was told to stop; it says where its state is."""
+    """The job was told to stop; the message names its state."""

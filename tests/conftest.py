@@ -1,4 +1,4 @@
-"""What tests share: a tiny residual network that has everything the real ones have, and a batch for it."""
+"""Shared by tests: a tiny residual network with every kind of part that the real ones have, and a batch for it."""
 
 import copy
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from ehap.models import BasicBlock
 
-torch.set_num_threads(1)  # test workers share the cores: more threads would wait for each other
+torch.set_num_threads(1)  # test workers share the cores; more threads would wait for each other
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, and leave out what needs a GPU where there is none."""
+    """Start with the longest tests; skip those that need a GPU where there is none."""
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
     if not torch.cuda.is_available():
         for item in items:
@@ -40,7 +40,7 @@ class TinyResNet(nn.Module):
 
 
 def enliven_(model: nn.Module, seed: int = 0) -> None:
-    """Give every parameter and BatchNorm statistic a value that no formula may take for granted."""
+    """Give every parameter and BatchNorm statistic a random value, unlike those of new networks."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():

@@ -1,4 +1,4 @@
-"""Datasets as uint8 tensors, and batches of them."""
+"""Datasets as uint8 tensors, and their batches."""
 
 from ehap.data.batches import (
     augment,

@@ -1,4 +1,4 @@
-"""Batches: whole-array crop, flip and normalisation, with no worker processes."""
+"""Batches: crop, flip and normalise on whole tensors, without worker processes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ PADDING = 4
 
 @dataclass(frozen=True)
 class EpochDraws:
-    """All that is random about an epoch, drawn at once: a batch then needs no transfer between devices.
+    """All random draws of an epoch. They are drawn at once, so that a batch needs no transfer between devices.
 
-    order: (N,) int64, the order in which images are met. offsets: (2, N) int64, of each image's crop, 0 to 8 pixels
-    down and across. mirrored: (N,) bool; None where images are never mirrored.
+    order: (N,) int64, the order of the images. offsets: (2, N) int64, each image's crop, 0 to 8 pixels down and
+    across. mirrored: (N,) bool; None where images are never mirrored.
     """
 
     order: Tensor
@@ -36,7 +36,7 @@ def draw_epoch(count: int, generator: torch.Generator, flip: bool) -> EpochDraws
 
     Args:
         count: Images.
-        generator: On the CPU: the draws do not depend on the device of the images.
+        generator: On the CPU, so that draws do not depend on the device of the images.
         flip: Whether a mirrored image is still an image of its class.
     """
     order = torch.randperm(count, generator=generator)
@@ -44,28 +44,28 @@ def draw_epoch(count: int, generator: torch.Generator, flip: bool) -> EpochDraws
 
 
 def draw_augmentation(count: int, generator: torch.Generator, flip: bool) -> tuple[Tensor, Tensor | None]:
-    """Return crop offsets (2, N), 0 to 8, and which images are mirrored (N,): half of them if ``flip``, else None."""
+    """Return crop offsets (2, N), 0 to 8, and a mask (N,) of mirrored images: half of them if ``flip``, else None."""
     offsets = torch.randint(2 * PADDING + 1, (2, count), generator=generator)
     return offsets, torch.randint(2, (count,), generator=generator).bool() if flip else None
 
 
 def normalise(images: Tensor, info: DatasetInfo) -> Tensor:
-    """Map uint8 images (N, 3, H, W) to float32 with the dataset's mean and standard deviation taken out."""
+    """Map uint8 images (N, 3, H, W) to float32 with the dataset's mean at 0 and its standard deviation at 1."""
     factor, shift = _affine(info, images.device)
     return torch.addcmul(shift, images.float(), factor)
 
 
 @lru_cache
 def _affine(info: DatasetInfo, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return factor and shift, (1, 3, 1, 1) each, of the normalisation of a pixel in 0 to 255."""
+    """Return factor and shift, (1, 3, 1, 1) each, that normalise a pixel of 0 to 255."""
     mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (info.mean, info.std))
     return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
 
 
 def augment(images: Tensor, offsets: Tensor, mirrored: Tensor | None) -> Tensor:
-    """Crop each image at its own offset after 4 pixels of zero padding, and mirror some.
+    """Pad each image with 4 pixels of zeros, crop it at its own offset, and mirror some.
 
-    With draws of ``draw_augmentation`` the distribution is that of torchvision's RandomCrop(H, padding=4) and
+    Draws of ``draw_augmentation`` have the distribution of torchvision's RandomCrop(H, padding=4) and
     RandomHorizontalFlip.
 
     Args:
@@ -93,7 +93,7 @@ def training_batches(
         info: The dataset's normalisation.
         batch_size: Images a batch.
         draws: Of the epoch, on the device of the images.
-        done: So many batches are left out at the beginning.
+        done: Number of batches to leave out at the beginning.
     """
     for first in range(done * batch_size, len(draws.order), batch_size):
         part = slice(first, first + batch_size)

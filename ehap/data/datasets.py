@@ -1,4 +1,4 @@
-"""The datasets: where they come from, and what training needs to know about each."""
+"""The datasets: their sources, classes and normalisation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from ehap.errors import DataError
 
-if TYPE_CHECKING:  # torchvision takes two seconds to import, and only the prepare stage reads archives
+if TYPE_CHECKING:  # importing torchvision takes two seconds, and only the prepare stage reads archives
     from torchvision.datasets import CIFAR10
 
 Split = tuple[Tensor, Tensor]
@@ -21,7 +21,7 @@ Split = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is fixed about a dataset.
+    """The constants of a dataset.
 
     mean, std: Per channel, of pixels in [0, 1].
     flip: Whether a mirrored image is still an image of its class.
@@ -40,11 +40,11 @@ def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Spl
 
     Args:
         dataset: A key of DATASETS.
-        folder: Where the CIFAR archives lie unpacked, directly or in a folder of the dataset's name.
+        folder: Holds the unpacked CIFAR archives, directly or in a folder of the dataset's name.
         download: Whether a missing CIFAR may be fetched.
 
     Raises:
-        DataError: The files are absent and may not be fetched, or one of them has a wrong checksum.
+        DataError: Files are missing and may not be fetched, or a file has a wrong checksum.
     """
     return DATASETS[dataset].read(folder, download)
 
@@ -57,8 +57,8 @@ def _cifar(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:
     root = _root(reader, dataset, folder)
     if not (root / reader.base_folder).is_dir() and not download:
         raise DataError(
-            f"expected the folder {reader.base_folder} in {folder / dataset} (or in {folder}), but there is none; "
-            "set machine.data_folder to where it lies, or machine.download to true."
+            f"there is no folder {reader.base_folder} in {folder / dataset} or in {folder}; "
+            "set machine.data_folder to the folder that holds it, or machine.download to true."
         )
     _check_files(reader, root, download)
     return _cifar_split(reader, root, True, download), _cifar_split(reader, root, False, download)
@@ -69,7 +69,7 @@ def _root(reader: "type[CIFAR10]", dataset: str, folder: Path) -> Path:
 
 
 def _check_files(reader: "type[CIFAR10]", root: Path, download: bool) -> None:
-    """Name the first damaged file; torchvision only says that some file is missing or corrupted."""
+    """Raise an error that names the first damaged file; torchvision names none."""
     from torchvision.datasets.utils import calculate_md5
 
     for name, expected in [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]:
@@ -82,7 +82,7 @@ def _check_files(reader: "type[CIFAR10]", root: Path, download: bool) -> None:
         if found != expected:
             raise DataError(
                 f"{path} is damaged: expected md5 {expected}, got {found} ({path.stat().st_size} bytes); "
-                "delete it and restore the original, or set machine.download to true after deleting it."
+                "delete it, then restore the original or set machine.download to true."
             )
 
 
@@ -96,7 +96,7 @@ def _cifar_split(reader: "type[CIFAR10]", root: Path, train: bool, download: boo
 
 
 def _digits(_folder: Path, _download: bool) -> tuple[Split, Split]:
-    """Scikit-learn's 1,797 handwritten digits, 8×8 at 17 grey levels, scaled to 3×32×32; one test image in five."""
+    """Return scikit-learn's 1,797 handwritten digits, scaled from 8×8 to 3×32×32; one in five is a test image."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

@@ -1,4 +1,4 @@
-"""How often a network is right."""
+"""Accuracy of a network."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from ehap.data import DatasetInfo, Split, plain_batches
 
 @torch.no_grad()
 def accuracy(model: nn.Module, test: Split, info: DatasetInfo) -> float:
-    """Return the share of images whose largest logit is their label, in percent; leaves the model in eval mode.
+    """Return the percentage of images whose largest logit is their label; leave the model in eval mode.
 
     Args:
         model: On the device of the images.

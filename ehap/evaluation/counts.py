@@ -1,4 +1,4 @@
-"""How large a network is."""
+"""Parameters and FLOPs of a network."""
 
 import torch
 from torch import nn
@@ -6,13 +6,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(model: nn.Module) -> int:
-    """Return the number of trainable numbers: weights, biases, BatchNorm scales and shifts."""
+    """Return the number of parameters: weights, biases, BatchNorm scales and shifts."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @torch.no_grad()
 def flops(model: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Return the floating-point operations of convolutions and linear layers for one image, 2 a multiply-add.
+    """Return the FLOPs of convolutions and linear layers for one image; a multiply-add counts 2.
 
     Args:
         model: On the CPU; left in eval mode.

@@ -1,4 +1,4 @@
-"""Model names to networks."""
+"""The models by name."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ def build_model(name: str, classes: int, seed: int | None = None) -> nn.Module:
     Args:
         name: A key of MODELS.
         classes: Number of logits.
-        seed: For the initial weights; None leaves their memory uninitialised, for weights that are loaded next.
+        seed: Of the initial weights. With None they stay uninitialised: load weights next.
 
     Raises:
         SettingsError: The name is unknown.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut: 1×1 convolution where the shape changes, identity elsewhere."""
+    """Two 3×3 convolutions beside a shortcut: a 1×1 convolution where the shape changes, else the identity."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -55,7 +55,10 @@ class ResNet(nn.Module):
 
 
 def initialise_(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw all convolution and linear weights anew after He et al. 2015 (normal, fan in), biases zero."""
+    """Draw new convolution and linear weights in place (normal, fan in) and set biases to zero.
+
+    Source: He et al. 2015, arXiv:1502.01852.
+    """
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)

@@ -1,1 +1,1 @@
-"""The machine that a job runs on: device, memory, states, files."""
+"""The machine of a job: device, memory, checkpoints, files."""

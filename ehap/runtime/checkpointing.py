@@ -1,23 +1,27 @@
-"""States of long computations."""
+"""The interface of checkpoints of long computations."""
 
 from typing import Any, Protocol
 
 
 class Checkpointer(Protocol):
-    """Keeps the state of a long computation, so that a job that is cut off can go on."""
+    """Keeps the state of a long computation, so that an interrupted job can go on."""
 
     def read(self) -> Any | None:
-        """Return the state to go on from; None to start anew."""
+        """Return the last state; None at a new start."""
 
     def due(self) -> bool:
-        """Return whether the state should be kept now: it is long since the last time, or the job is to stop."""
+        """Return whether to keep the state now: the last one is old, or the job is to stop."""
 
     def write(self, state: Any) -> None:
-        """Keep ``state``; raise StoppedError if the job is to stop."""
+        """Keep ``state``.
+
+        Raises:
+            StoppedError: The job is to stop.
+        """
 
 
 class NoCheckpoints:
-    """A Checkpointer for computations that may as well start anew."""
+    """A Checkpointer that keeps nothing."""
 
     def read(self) -> None:
         """Return None."""

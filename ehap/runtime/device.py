@@ -19,7 +19,7 @@ def choose_device(name: str, threads: int = 1) -> torch.device:
     """Return the torch device called ``auto``, ``cpu`` or ``cuda``, and set the number of CPU threads.
 
     Raises:
-        DeviceError: ``cuda`` was asked for and there is no usable GPU.
+        DeviceError: ``cuda`` is requested, and there is no usable GPU.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32; on a GPU, convolutions round to 10 bits otherwise
@@ -27,13 +27,13 @@ def choose_device(name: str, threads: int = 1) -> torch.device:
     if name == "cuda" and not present:
         raise DeviceError(
             "expected a GPU (device: cuda), but torch sees none on this machine; "
-            "set machine.device to auto or cpu, or run where a GPU and its driver are."
+            "set machine.device to auto or cpu, or run on a machine with a GPU and its driver."
         )
     return torch.device("cuda" if present and name in ("auto", "cuda") else "cpu")
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the device calls itself, e.g. ``NVIDIA H200`` or ``AMD EPYC 7B13 (CPU)``."""
+    """Return the name of a device, e.g. ``NVIDIA H200`` or ``AMD EPYC 7B13 (CPU)``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
@@ -44,9 +44,9 @@ def device_name(device: torch.device) -> str:
 
 
 def instruction_sets() -> str:
-    """Return what this CPU has of INTEGER_SETS, e.g. ``avx2, avx512_vnni``; empty where the system does not say.
+    """Return those of INTEGER_SETS that this CPU has, e.g. ``avx2, avx512_vnni``; empty where the system does not say.
 
-    Processors of one name may differ in them, and with them the speed of integers by a factor.
+    Processors of one name may differ in them, and then run integers at very different speeds.
     """
     try:
         said = set(Path("/proc/cpuinfo").read_text().split())
@@ -56,16 +56,16 @@ def instruction_sets() -> str:
 
 
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return autocast to fp16 or bf16; for fp32, autocast off, whatever the caller has on."""
+    """Return autocast to fp16 or bf16; for fp32 a context that switches autocast off."""
     return torch.autocast(device.type, dtype=DTYPES.get(precision), enabled=precision != "fp32")
 
 
 def slug(name: str) -> str:
-    """Return a name as a folder or an identifier, e.g. a device as ``nvidia-h200``."""
+    """Return a name in the form of a folder or identifier, e.g. ``nvidia-h200``."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given, so that a clock read next is true."""
+    """Wait until the device has finished its work, so that a clock read next is right."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

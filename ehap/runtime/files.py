@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, locks on them, their content's hash. Without torch: planning needs them."""
+"""Files: atomic writes, locks, hashes. Without torch, since planning uses them."""
 
 import contextlib
 import errno
@@ -26,22 +26,22 @@ ADVICE = {
     errno.EPERM: "get the rights to it, or work in another folder",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f), or work on another file system",
 }
-"""What to do about an error of the system on writing; on others a traceback says more."""
+"""Error of the system on writing to the advice; other errors keep their traceback."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 SECONDS_UNSURE = 2.0
-"""A file that was written so shortly ago could change again without a new time; its hash is not cached, as in git."""
+"""A file as young as this could change again without a new time; its hash is not cached, as in git."""
 _warned: set[tuple[Path, str]] = set()
 
 
 @contextmanager
 def writing(path: Path | None = None) -> Iterator[None]:
-    """Turn what the system says while the block writes into one clear error.
+    """Turn the system's errors while the block writes into one clear error.
 
     Args:
-        path: What the block writes; None for any file, which is named where the system names it.
+        path: The file that the block writes; None for any file, named where the system names it.
 
     Raises:
-        WriteError: There is no room for the file, or it may not be written.
+        WriteError: There is no space for the file, or it may not be written.
     """
     try:
         yield
@@ -57,7 +57,12 @@ def writing(path: Path | None = None) -> Iterator[None]:
 
 
 def reason(error: OSError, form: str = "it cannot be written ({})") -> str:
-    """Return why a file cannot be written, and what to do; in another form where it may have been read."""
+    """Return why a file cannot be written, and what to do.
+
+    Args:
+        error: Its number is a key of ADVICE.
+        form: Of the reason, with braces for the system's words; another form where the file may have been read.
+    """
     number = error.errno or 0
     return f"{form.format(os.strerror(number))}; {ADVICE[number]}"
 
@@ -66,7 +71,7 @@ _waiting: list[Path] | None = None
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder with all in it; in a block of ``removals_wait`` when that has ended well."""
+    """Delete a folder with its content; in a block of ``removals_wait``, when that block has ended without error."""
     if _waiting is None:
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -75,7 +80,7 @@ def remove_folder(folder: Path) -> None:
 
 @contextmanager
 def removals_wait() -> Iterator[None]:
-    """Keep what ``remove_folder`` is told to delete until the block has ended well; after an error it stays."""
+    """Delay ``remove_folder`` until the block has ended without error; after an error the folders stay."""
     global _waiting  # noqa: PLW0603 (one job a process)
     _waiting = []
     try:
@@ -88,21 +93,21 @@ def removals_wait() -> Iterator[None]:
 
 
 class LogFile(logging.FileHandler):
-    """A log that the work goes on without where it is cut off; stderr says so once.
+    """A log whose failure does not stop the work; stderr says so once.
 
     Raises:
-        WriteError: The file cannot be made.
+        WriteError: The file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # another job may still write to the one before it
+            path.unlink(missing_ok=True)  # another job may still write to the earlier one
             super().__init__(path, mode="w")
         self._path, self._said = path, False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging calls it)
-        """Say what the system says; leave other errors to logging."""
+        """Print the system's words once; leave other errors to logging."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError) or error.errno not in ADVICE:
             super().handleError(record)
@@ -112,10 +117,10 @@ class LogFile(logging.FileHandler):
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets either the old content or the whole new one.
+    """Write a file so that a reader, or a crash, finds either the old content or all of the new one.
 
     Raises:
-        WriteError: There is no room for the file, or it may not be written; the old content is still there.
+        WriteError: There is no space for the file, or it may not be written; the old content is still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
@@ -131,14 +136,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def locked(file: IO[Any], wait: bool, against: str = "a second process at the same work") -> bool:
-    """Lock an open file until it is closed; the system frees the lock of a process that ends, however it ends.
+    """Lock an open file until it is closed, or its process ends in any way.
 
-    On a file system without locks the work goes on unguarded, and the log says so, once a folder.
+    On a file system without locks the work goes on without, and the log says so once a folder.
 
     Args:
         file: Open for writing.
-        wait: For another process that holds the lock.
-        against: What the lock keeps away, for that line.
+        wait: Whether to wait for another process that holds the lock.
+        against: Named by the log as the danger without a lock.
 
     Returns:
         False where another process holds the lock; True where the work may go on.
@@ -172,22 +177,26 @@ def readable(path: Path) -> bytes:
     """Return a file's content.
 
     Raises:
-        FileNotFoundError: There is none, as behind a link to nothing.
-        ReadError: It cannot be read now; that says nothing of what it holds.
+        FileNotFoundError: There is no such file, as behind a broken link.
+        ReadError: It cannot be read now; its content may be fine.
     """
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
     except OSError as error:
-        raise ReadError(f"{path}: it cannot be read ({error.strerror}); mend that, then run again.") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path | str, error: OSError) -> ReadError:
+    return ReadError(f"{path}: it cannot be read ({error.strerror}); mend that, then run again.")
 
 
 class Hashes:
-    """SHA-256 of files, kept from one start to the next while size, times and inode of a file stay.
+    """SHA-256 of files, cached from one start to the next while a file's size, times and inode stay.
 
     Args:
-        path: Where they are kept; a damaged file counts as none.
+        path: Of the cache; a damaged one counts as none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -197,7 +206,7 @@ class Hashes:
             self._known = dict(json.loads(path.read_text()))
 
     def of(self, path: str) -> str | None:
-        """Return the hash of a file; None where there is none, as for a link to nothing."""
+        """Return the hash of a file; None where there is no file, as behind a broken link."""
         try:
             found = Path(path).stat()
             signature = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
@@ -208,14 +217,14 @@ class Hashes:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise ReadError(f"{path}: it cannot be read ({error.strerror}); mend that, then run again.") from None
+            raise _unreadable(path, error) from None
         if time.time() - max(found.st_mtime, found.st_ctime) > SECONDS_UNSURE:
             self._known[path] = [*signature, digest]
             self._new = True
         return digest
 
     def save(self) -> None:
-        """Keep what is new; where that cannot be, the next start computes it again."""
+        """Write new hashes to the cache; after a failure the next start computes them again."""
         if self._new:
             with contextlib.suppress(OSError):
                 write_atomically(self._path, json.dumps(self._known).encode())

@@ -1,4 +1,4 @@
-"""Memory of a process: its peak, and the pages that it keeps."""
+"""Memory of a process: its peak, and its freed pages."""
 
 import contextlib
 import ctypes
@@ -12,24 +12,25 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep for itself what it frees, where its C library is glibc; elsewhere nothing happens.
+    """Make this process keep the memory that it frees, where its C library is glibc; elsewhere do nothing.
 
-    Each step of a training asks again for the megabytes that the one before has freed. If they went back to the system
-    in between, it would hand them out page by page, filled with zeros: 20,000 of them in a step of a ResNet-20 with 128
-    images. Source: mallopt(3).
+    Each training step asks again for the megabytes that the step before has freed. If they went back to the system, it
+    would return them page by page, filled with zeros: 20,000 pages in a step of a ResNet-20 with 128 images.
+
+    Source: mallopt(3).
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # no such function or library
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)  # no block has pages of its own, that go with it
-        mallopt(M_TRIM_THRESHOLD, -1)  # nor does the end of the heap
+        mallopt(M_MMAP_MAX, 0)  # no block gets its own pages, which would be returned with it
+        mallopt(M_TRIM_THRESHOLD, -1)  # the end of the heap stays, too
 
 
 class PeakMemory:
-    """Measure, as a context manager, the most memory that a block of code holds at a time.
+    """Measure the peak memory of a block of code, as a context manager.
 
     ``bytes`` after the block: on a GPU the peak of torch's allocations; on a CPU the peak resident memory of the
-    process less what was resident at the start (Linux; elsewhere the growth of its lifetime peak). Memory that the
-    process freed before and uses again is resident all the time and not counted: measure in a fresh process.
+    process less the resident memory at the start (Linux; elsewhere the growth of its lifetime peak). Memory that the
+    process freed before and uses again stays resident and is not counted: measure in a new process.
     """
 
     def __init__(self, device: torch.device) -> None:

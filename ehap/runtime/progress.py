@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-    """Yield from ``items`` with a progress bar on a terminal, and with a log line now and then elsewhere."""
+    """Yield from ``items`` with a progress bar on a terminal; elsewhere with a log line every ten seconds."""
     if sys.stderr.isatty() and not logger.handlers:
         from tqdm import tqdm
 

@@ -1,13 +1,13 @@
-"""Training with the BatchNorm statistics that a network has."""
+"""Training with frozen BatchNorm statistics."""
 
 from torch import Tensor, nn
 
 
 class FrozenNorms(nn.Module):
-    """A network whose BatchNorm statistics stand still in train mode, too; their scales and shifts are trained.
+    """A network whose BatchNorm statistics stay fixed in train mode, too; scales and shifts are trained.
 
-    What quantization-aware training does with BatchNorm, unless told otherwise, so that a training beside it differs by
-    the rounding alone.
+    Quantization-aware training treats BatchNorm so by default. A training in float does the same with this class, and
+    then differs by the rounding alone.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -20,7 +20,7 @@ class FrozenNorms(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> "FrozenNorms":
-        """Set the mode of everything but BatchNorm."""
+        """Set the mode of every module except BatchNorm."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):

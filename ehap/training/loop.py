@@ -1,4 +1,4 @@
-"""The only training loop: pretraining, fine-tuning and quantization-aware training."""
+"""The training loop of pretraining, fine-tuning and quantization-aware training."""
 
 import math
 import time
@@ -21,10 +21,10 @@ from ehap.training.step import Stepper
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch showed.
+    """The results of one epoch.
 
     epoch: Counts from 1. learning_rate: During the epoch. train_loss: Mean cross-entropy over the epoch's batches.
-    train_accuracy, test_accuracy: Percent. seconds: Of training and testing.
+    train_accuracy, test_accuracy: Percent. seconds: For training and testing.
     """
 
     epoch: int
@@ -36,12 +36,12 @@ class Epoch:
 
 
 class State(TypedDict):
-    """What a run needs to go on, in the middle of an epoch too.
+    """The state from which a run goes on, in the middle of an epoch, too.
 
     model, optimizer, scaler: Their state dicts.
     begin: The generator's state before the epoch's draws.
-    batches: Done in this epoch. sums: Of loss and of right answers over them, shape (2,). seconds: Spent on them.
-    history: The epochs so far, each as a mapping.
+    batches: Done in this epoch. sums: Of loss and of right answers over these batches, shape (2,).
+    seconds: Spent on these batches. history: The epochs so far, each as a mapping.
     """
 
     model: dict[str, Any]
@@ -67,26 +67,26 @@ def fit(
     report: Callable[[Epoch], None] | None = None,
     objective: Objective = true_labels,
 ) -> list[Epoch]:
-    """Train ``model`` in place by SGD with a cosine schedule and return the history.
+    """Train ``model`` in place by SGD with a cosine schedule, and return the history.
 
     Args:
         model: On the device of the images; left in eval mode.
         train: Images (N, 3, H, W) uint8 and labels (N,) int64.
         info: The dataset's normalisation and whether to flip.
         settings: Epochs, learning rate, momentum, weight decay, batch size, precision.
-        seed: Of shuffling and augmentation; the same seed gives the same weights on a CPU with the same threads.
-        test: Measures the accuracy in percent after every epoch.
-        label: What the progress bar says.
-        checkpointer: Keeps the state after every epoch and whenever it is due; a run that goes on from it gives, on a
-            CPU, the weights of an unbroken run.
-        step: How a step is launched; see Machine.
-        report: Called with every epoch, also with those before a state that the run goes on from.
-        objective: What is minimised: cross-entropy with the true labels, or Distillation.
+        seed: Of shuffling and augmentation. On a CPU with the same threads, it gives the same weights each time.
+        test: Returns the accuracy in percent, after every epoch.
+        label: Of the progress bar.
+        checkpointer: Keeps the state after every epoch and whenever it is due. On a CPU, a run that goes on from it
+            gives the weights of an unbroken run.
+        step: Form of a step; see Machine.
+        report: Called with every epoch, those of a restored state included.
+        objective: The loss: cross-entropy with the true labels, or Distillation.
 
     Raises:
         NumericsError: The loss is NaN or infinite.
         StoppedError: The checkpointer was told to stop; the state is kept.
-        DeviceError: ``step`` is graphs, but the model is not on a GPU.
+        DeviceError: ``step`` is graphs, and the model is not on a GPU.
     """
     run = _Run(model, train, info, settings, seed, step, objective)
     state = checkpointer.read()
@@ -104,7 +104,7 @@ def fit(
 
 
 def cosine(start: float, done: float) -> float:
-    """Return the learning rate on its way from ``start`` to zero when the share ``done`` of the epochs is over.
+    """Return the learning rate after the share ``done`` of the epochs, on a half cosine from ``start`` to zero.
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5 without restarts.
     """
@@ -112,13 +112,13 @@ def cosine(start: float, done: float) -> float:
 
 
 def scheduled(settings: Training, done: int) -> float:
-    """Return the learning rate of the epoch after ``done`` ones."""
+    """Return the learning rate of the epoch that follows ``done`` epochs."""
     grown = min(1.0, (done + 1) / (settings.warmup_epochs + 1))
     return grown * cosine(settings.learning_rate, done / settings.epochs)
 
 
 class _Run:
-    """A training run and where it stands."""
+    """A training run and its progress."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Run:
         self.sums = torch.zeros(2, device=self.train[0].device)
 
     def state(self) -> State:
-        """Return all that the run needs to go on from here."""
+        """Return the state from which the run goes on."""
         return State(
             model=self.model.state_dict(),
             optimizer=self.stepper.optimizer.state_dict(),
@@ -155,7 +155,7 @@ class _Run:
         )
 
     def restore(self, state: State) -> None:
-        """Go to where ``state`` was taken."""
+        """Restore a state."""
         self.model.load_state_dict(state["model"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
@@ -167,7 +167,7 @@ class _Run:
     def epoch(
         self, test: Callable[[nn.Module], float], checkpointer: Checkpointer, report: Callable[[Epoch], None] | None
     ) -> None:
-        """Finish the epoch that has begun, test, report, and keep the state."""
+        """Finish the current epoch, test, report, and keep the state."""
         learning_rate = scheduled(self.settings, len(self.history))
         self.stepper.set_learning_rate(learning_rate)
         before, began = self.seconds, time.perf_counter()
@@ -198,23 +198,23 @@ class _Run:
         checkpointer.write(self.state())
 
     def _batches_to_do(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return the rest of the epoch's batches: everything is drawn as at the epoch's beginning."""
+        """Return the remaining batches of the epoch, from the draws of its beginning."""
         self.generator.set_state(self.begin)
         draws = draw_epoch(len(self.train[0]), self.generator, self.info.flip).to(self.train[0].device)
         return training_batches(*self.train, self.info, self.settings.batch_size, draws, self.batches)
 
     def _checked_loss(self, learning_rate: float) -> float:
-        """Return the mean loss over the epoch's batches so far; the device is read only here."""
+        """Return the mean loss over the epoch's batches so far. Only here is the device read."""
         seen = min(self.batches * self.settings.batch_size, len(self.train[0]))
         loss = self.sums[0].item() / seen
         if not math.isfinite(loss):
             raise NumericsError(
                 f"the loss is {loss} in epoch {len(self.history) + 1} at learning rate {learning_rate:g}; "
-                "expected a finite loss, lower the learning rate."
+                "lower the learning rate."
             )
         if self.stepper.stuck():
             raise NumericsError(
-                f"no FP16 gradient is finite in epoch {len(self.history) + 1}, whatever the loss scale; use precision "
-                "bf16 or fp32."
+                f"no FP16 gradient is finite in epoch {len(self.history) + 1} at any loss scale; set precision to bf16 "
+                "or fp32."
             )
         return loss

@@ -1,4 +1,4 @@
-"""What a training step minimises."""
+"""The losses of a training step."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from ehap.runtime.device import precision_context
 from ehap.settings.checks import Precision
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From a batch's inputs (N, 3, H, W), the network's logits for it (N, C) and its labels (N,) to the loss."""
+"""From a batch's inputs (N, 3, H, W), logits (N, C) and labels (N,) to the loss."""
 
 
 def true_labels(_: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
@@ -19,12 +19,12 @@ def true_labels(_: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class Distillation:
-    """Cross-entropy with the true labels, mixed with the divergence from what a teacher says of the same inputs.
+    """Cross-entropy with the true labels, mixed with the divergence from a teacher's answers to the same inputs.
 
     (1 − weight) · CE + weight · T² · KL(softmax(teacher / T) ‖ softmax(logits / T)); T² keeps the gradients' size.
 
     Args:
-        teacher: On the device of the inputs; put into eval mode, else not changed.
+        teacher: On the device of the inputs; set to eval mode, otherwise unchanged.
         weight: Of the teacher, 0 to 1.
         temperature: T.
         precision: Of the teacher's forward pass.

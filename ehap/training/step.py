@@ -1,4 +1,4 @@
-"""One training step: forward, backward and SGD, in the wanted precision, launched in the wanted way."""
+"""One training step: forward, backward and SGD, in a given precision, eager, compiled or as CUDA graphs."""
 
 import copy
 from collections.abc import Callable
@@ -23,12 +23,12 @@ class Stepper:
         model: On ``device``.
         device: Of the images.
         settings: Learning rate, momentum, weight decay, precision, batch size.
-        step: eager; compile (torch.compile); graphs (CUDA graphs, for networks whose kernels are shorter than their
+        step: eager, compile (torch.compile) or graphs (CUDA graphs: faster where kernels are shorter than their
             launch).
-        objective: What a step minimises.
+        objective: The loss.
 
     Raises:
-        DeviceError: ``step`` is graphs and ``device`` no GPU.
+        DeviceError: ``step`` is graphs, and ``device`` is no GPU.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Stepper:
         objective: Objective = true_labels,
     ) -> None:
         if step == "graphs" and device.type != "cuda":
-            raise DeviceError(f"expected a GPU for machine.step graphs, got the device {device}; set it to eager.")
+            raise DeviceError(f"machine.step graphs needs a GPU, got the device {device}; set it to eager.")
         if device.type == "cpu" and settings.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            logger.warning("bf16 is emulated on this processor, some ten times slower than fp32; set precision: fp32")
+            logger.warning("this processor emulates bf16, about ten times slower than fp32; set precision: fp32")
         self.optimizer = torch.optim.SGD(
             model.parameters(),
             lr=settings.learning_rate,
@@ -54,12 +54,12 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, init_scale=INITIAL_SCALE, enabled=settings.precision == "fp16")
         self._model, self._device, self._settings, self._graphs = model, device, settings, step == "graphs"
         self._objective = objective
-        # A captured model gets a new forward of one shape; its own one takes the last, smaller batch.
+        # A captured model has a new forward for one shape; its own forward takes the last, smaller batch.
         self._plain = _compiled(model, device) if step == "compile" else model.forward if self._graphs else model
         self._graphed_shape: torch.Size | None = None
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Take one step; return the batch's summed loss and its number of right answers, shape (2,), on the device."""
+        """Take one step; return the batch's summed loss and number of right answers, shape (2,), on the device."""
         if self._graphs and self._graphed_shape is None and len(inputs) == self._settings.batch_size:
             self._capture(inputs)
         self.optimizer.zero_grad(set_to_none=True)
@@ -73,23 +73,23 @@ class Stepper:
         return torch.stack([loss.detach() * len(targets), right.to(loss.dtype)])
 
     def set_learning_rate(self, value: float) -> None:
-        """Take the next steps with this learning rate."""
+        """Set the learning rate of the next steps."""
         for group in self.optimizer.param_groups:
             group["lr"] = value
 
     def stuck(self) -> bool:
-        """Return whether the loss scale has fallen so low that FP16 steps are being skipped for good."""
+        """Return whether the loss scale is so low that all further FP16 steps are skipped."""
         return self.scaler.is_enabled() and self.scaler.get_scale() < LOWEST_SCALE
 
     def close(self) -> None:
-        """Give the model its own forward pass back."""
+        """Restore the model's own forward pass."""
         if self._graphed_shape is not None:
             del self._model.forward
 
     def _capture(self, inputs: Tensor) -> None:
-        """Capture forward and backward; the warm-up passes leave no trace in the model's buffers."""
+        """Capture forward and backward; the model's buffers are as before the warm-up passes."""
         before = copy.deepcopy(self._model.state_dict())
-        # Captured on a stream of their own, whose place autograd remembers; it waits for it, and would warn of it.
+        # The graphs are captured on their own stream. Autograd waits for that stream, and would warn each time.
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         with torch.autocast(
             "cuda",
@@ -103,7 +103,7 @@ class Stepper:
 
 
 def _compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Compile a network; on a CPU its convolutions stay in the layout that they have, see ``channels_last_``."""
+    """Compile a network; on a CPU its convolutions keep their layout, see ``channels_last_``."""
     compiled: Callable[[Tensor], Tensor] = torch.compile(
         model, options={"layout_optimization": False} if device.type == "cpu" else None
     )

@@ -1,4 +1,4 @@
-"""Pruners of other libraries, as far as they can be had beside what the workflow uses: torch-pruning."""
+"""Pruners of other libraries that install beside the workflow's packages: torch-pruning."""
 
 import re
 import sys

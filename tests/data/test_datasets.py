@@ -56,7 +56,7 @@ def test_cifar_is_read_from_both_layouts(archive: Path, inner: bool) -> None:
 
 
 def test_an_absent_folder_is_named(tmp_path: Path) -> None:
-    message = "expected the folder cifar-100-python in .*none; set machine.data_folder.*machine.download to true"
+    message = "there is no folder cifar-100-python in .*; set machine.data_folder.*machine.download to true"
     with pytest.raises(DataError, match=message):
         read_dataset("cifar100", tmp_path, download=False)
 

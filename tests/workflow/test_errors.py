@@ -52,7 +52,7 @@ def test_an_absent_dataset_is_named_before_any_training(folder: Path) -> None:
     result = snakemake_in(folder)
     text = result.stdout + result.stderr
     assert result.returncode != 0
-    assert "error: expected the folder cifar-10-batches-py in nowhere/cifar10" in text
+    assert "error: there is no folder cifar-10-batches-py in nowhere/cifar10" in text
     assert "Traceback" not in text
     assert not (folder / "results/small/pretrain/cifar10").exists()
 

@@ -1,4 +1,4 @@
-"""Benchmarks on the small run: the script that make calls, from its files to the table."""
+"""Benchmarks from their command line to their tables."""
 
 import csv
 import sys
@@ -6,20 +6,38 @@ from pathlib import Path
 
 import pytest
 
+from ehap.data import read_dataset
 from ehap.engines.exact_sums import PLAIN, how_exact
+from ehap.models import build_model
+from ehap.records import write_tensors
 from tests.workflow.conftest import ROOT, run_in
-from tests.workflow.test_run import CELL
 
 
-def test_pruners_of_other_libraries_stand_beside_ours(finished: Path, tmp_path: Path) -> None:
-    results = finished / "results/small"
-    network = ["--checkpoint", f"{results}/pretrain/{CELL}/model.safetensors"]
-    images = ["--data", f"{results}/prepare/digits/data.safetensors", "--images", "16"]
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a new ResNet-20, as the pretrain stage writes them."""
+    path = tmp_path_factory.mktemp("network") / "model.safetensors"
+    weights = build_model("resnet20", 10, seed=0).state_dict()
+    write_tensors(path, weights, {"model": "resnet20", "dataset": "digits"})
+    return path
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """The digits, as the prepare stage writes them."""
+    train, test = read_dataset("digits", tmp_path, download=False)
+    tensors = {"train_images": train[0], "train_labels": train[1], "test_images": test[0], "test_labels": test[1]}
+    write_tensors(tmp_path / "data.safetensors", tensors, {"dataset": "digits"})
+    return tmp_path / "data.safetensors"
+
+
+def test_pruners_of_other_libraries_stand_beside_ours(network: Path, digits: Path, tmp_path: Path) -> None:
+    inputs = ["--checkpoint", str(network), "--data", str(digits), "--images", "16"]
     names = ["torch-pruning, group L2, global", "model-compression-toolkit", "ours, L2 + lamp"]
     what = ["--params", "0.5", "--epochs", "0", "--match", "ours, gate", "ours, r", "--pruners", *names]
-    script = [sys.executable, "-W", "error", "-m", "benchmarks.prune"]
+    script = [sys.executable, "-W", "error", "-m", "benchmarks", "prune"]
     where = ["--device", "cpu", "--threads", "1", "--folder", str(tmp_path), "--peers", str(tmp_path / "none")]
-    said = run_in(ROOT, *script, *network, *images, *what, *where)
+    said = run_in(ROOT, *script, *inputs, *what, *where)
     (table,) = tmp_path.rglob("bench_prune.csv")
     with table.open() as file:
         rows = {row["pruner"]: row for row in csv.DictReader(file)}
@@ -44,9 +62,8 @@ def _rounding(dense: float, other: float) -> float:
     return 0.0051 + (0.0005 + 0.0005 * dense / other) / other
 
 
-def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished: Path, tmp_path: Path) -> None:
-    network = ["--checkpoint", f"{finished}/results/small/pretrain/{CELL}/model.safetensors"]
-    script = [sys.executable, "-m", "benchmarks.latency", "--models", "resnet20", *network]
+def test_latency_is_compared_within_an_engine_and_integers_are_audited(network: Path, tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "benchmarks", "latency", "--models", "resnet20", "--checkpoint", str(network)]
     what = ["--params", "0.12", "--batches", "2", "--engines", "eager", "onnxruntime", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_latency.csv")
@@ -76,8 +93,8 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(finished:
 
 
 def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks.latency", "--models", "resnet20"]
-    what = ["--networks", "dense", "--batches", "2", "--sums", "96", "--rounds", "3", "--clock", "cpu"]
+    script = [sys.executable, "-m", "benchmarks", "sums", "--models", "resnet20"]
+    what = ["--networks", "dense", "--batches", "2", "--images", "96", "--rounds", "3", "--clock", "cpu"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_sums.csv")
     with table.open() as file:
@@ -93,7 +110,7 @@ def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
 
 
 def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks.plan", "--models", "resnet20"]
+    script = [sys.executable, "-m", "benchmarks", "plan", "--models", "resnet20"]
     said = run_in(ROOT, *script, "--budgets", "0.1", "0.5", "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_plan.csv")
     with table.open() as file:
@@ -107,7 +124,7 @@ def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
 
 
 def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks.widths", "--models", "resnet20"]
+    script = [sys.executable, "-m", "benchmarks", "widths", "--models", "resnet20"]
     what = ["--shares", "0.25", "--batch", "2", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_widths.csv")
@@ -133,7 +150,7 @@ def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> N
 
 
 def test_a_repair_costs_memory_by_its_images_model_by_model(tmp_path: Path) -> None:
-    script = [sys.executable, "-W", "error", "-m", "benchmarks.reconstruct", "--device", "cpu"]
+    script = [sys.executable, "-W", "error", "-m", "benchmarks", "reconstruct", "--device", "cpu"]
     costs = {}
     for images in ("8", "64"):
         what = ["--models", "resnet20", "resnet32", "--images", images]

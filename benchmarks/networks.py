@@ -1,0 +1,138 @@
+"""Networks that are timed: dense and pruned, in FP32 and in INT8, as calls of an engine."""
+
+import copy
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.benchmark import Row
+from ehap.data import DATASETS
+from ehap.engines.deployable import Widening, deployable
+from ehap.engines.inductor import InductorNetwork, frozen
+from ehap.engines.onnxruntime import OnnxNetwork, audit, exported, left_in_float, to_onnx
+from ehap.engines.onnxruntime import in_integers as in_integer_kernels
+from ehap.errors import PlanError
+from ehap.evaluation import parameters
+from ehap.graph.channels import Kept
+from ehap.graph.folding import fuse_norms
+from ehap.graph.layers import layer_weights
+from ehap.models import INPUT_SHAPE
+from ehap.pruning import Planner, magnitude, mask_, prune
+from ehap.pruning.padding import expanded
+from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors
+from ehap.records import write_tensors
+from ehap.settings import Prune
+
+ENGINES = ("eager", "inductor", "onnxruntime")
+ALIGNED = 16
+PLANS = {"": 1, f"planned in {ALIGNED}s, ": ALIGNED}
+"""Beginning of a network's name to the multiple in which widths are planned."""
+SUMS = {"plain sums": 1, "plain sums, aligned": ALIGNED}
+"""End of a network's name to the multiple to which widths are padded."""
+NETWORKS = ("dense", *(plan + form for plan in PLANS for form in ("pruned", *SUMS)))
+Call = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network in FP32.
+
+    kept: Channels of the dense network that it keeps. wide: Those that its layers have, with zeros for the others.
+    """
+
+    network: nn.Module
+    kept: Kept
+    wide: Kept
+
+
+def contenders(dense: nn.Module, params: float, flops: float | None, wanted: Sequence[str]) -> dict[str, Contender]:
+    """Return name to network, the dense one first.
+
+    A thin network may have no plan in multiples; stderr says which networks are left out for that.
+
+    Args:
+        dense: In eval mode.
+        params: Share of the parameters that is kept, by L2 norms with layer balance.
+        flops: Share of the FLOPs that is kept at most; None for any.
+        wanted: Names from NETWORKS.
+    """
+    every = {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
+    found = {"dense": Contender(dense, every, every)}
+    planner = Planner(dense, INPUT_SHAPE)
+    for prefix, round_to in PLANS.items():
+        if not {f"{prefix}{form}" for form in ("pruned", *SUMS)} & set(wanted):
+            continue
+        chosen = Prune(criterion="magnitude", normalise="lamp", params=params, flops=flops, round_to=round_to)
+        try:
+            kept = planner(magnitude(layer_weights(dense)), chosen).kept
+        except PlanError as error:
+            print(f"{prefix}left out: {error}", file=sys.stderr)
+            continue
+        found[f"{prefix}pruned"] = Contender(prune(dense, kept).eval(), kept, kept)
+        for label, width in SUMS.items():
+            wide = expanded(dense, kept, width)
+            masked = copy.deepcopy(dense)
+            mask_(masked, kept)
+            found[f"{prefix}{label}"] = Contender(prune(masked, wide).eval(), kept, wide)
+    return {name: each for name, each in found.items() if name == "dense" or name in wanted}
+
+
+def without_plan(models: Sequence[str], wanted: Sequence[str], found: dict[str, set[str]]) -> list[str]:
+    """Return what ``contenders`` left out: the models and beginnings of names of which no network was found.
+
+    Args:
+        models: Those that are measured already.
+        wanted: Names from NETWORKS.
+        found: Model to the names of its networks.
+    """
+    missing = []
+    for model in models:
+        for prefix in PLANS:
+            names = {f"{prefix}{form}" for form in ("pruned", *SUMS)}
+            if names & set(wanted) and not names & found[model]:
+                missing.append(f"{model}, {prefix}".strip(", "))
+    return sorted(missing)
+
+
+def in_float(network: nn.Module, engine: str, images: Tensor, threads: int) -> Call:
+    """Return a network in FP32 on an engine, compiled for such images."""
+    fused = fuse_norms(network)
+    if engine == "eager":
+        return fused
+    if engine == "inductor":
+        compiled: Call = torch.compile(fused, dynamic=False)
+        with frozen():
+            compiled(images)
+        return compiled
+    return OnnxNetwork(exported(fused, INPUT_SHAPE).SerializeToString(), threads)
+
+
+def quantized(dense: nn.Module, kept: Kept, wide: Kept) -> tuple[SimulatedNetwork, float]:
+    """Return a network in INT8 with the ranges of noise, and the bytes a parameter of its packed file."""
+    small = prune(dense, kept).eval()
+    compact, settings = pack_on_noise(small, INPUT_SHAPE, DATASETS["cifar10"])
+    with TemporaryDirectory() as scratch:
+        bits = dict.fromkeys(called_layers(small), settings.bits)
+        write_tensors(Path(scratch) / "packed", to_tensors(compact, bits), {"kept": kept})
+        size = (Path(scratch) / "packed").stat().st_size
+    network = deployable(compact, Widening(dense, kept, wide), settings, INPUT_SHAPE)
+    return network, size / parameters(small)
+
+
+def in_integers(dense: nn.Module, contender: Contender, engine: str, images: Tensor, threads: int) -> tuple[Call, Row]:
+    """Return a network in INT8 on an engine, and the columns of its audit."""
+    network, size = quantized(dense, contender.kept, contender.wide)
+    about: Row = {"packed_bytes_per_parameter": round(size, 3)}
+    if engine == "inductor":
+        compiled = InductorNetwork(network, images)
+        return compiled, about | {"integer_operators": compiled.integer_operators}
+    content = to_onnx(network, INPUT_SHAPE)
+    operators = audit(content)
+    about["integer_operators"] = in_integer_kernels(operators)
+    about["left_in_float"] = sum(left_in_float(operators).values())
+    return OnnxNetwork(content, threads), about
