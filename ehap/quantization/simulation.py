@@ -264,7 +264,7 @@ def _check_layers(names: list[str], calls: int) -> None:
 def called_layers(model: nn.Module) -> list[str]:
     """Return the module paths of the calls of convolutions and linear layers, in forward order.
 
-    A layer that is called twice stands twice; one that is not called is left out.
+    A layer with two calls appears twice; a layer without a call is left out.
 
     Raises:
         ArchitectureError: The network cannot be read off.
