@@ -27,7 +27,9 @@ try:
     check_files([Path(file) for file in workflow.configfiles])
     RUN = Run(config)
     for criterion in RUN.own_criteria():
-        own_files(criterion, ROOT)  # refused now if they cannot be followed
+        own_files(
+            criterion, Path(workflow.basedir)
+        )  # refused now if they cannot be followed
 except SettingsError as error:
     sys.exit(f"error in the configuration: {error}")
 
