@@ -1,11 +1,13 @@
 """Settings that have had another name."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ehap.errors import SettingsError
+from ehap.results.collect import collect
 from ehap.settings import Prune, Run, Trace
 from ehap.settings.renamed import RENAMED, current
 from ehap.settings.stages import SETTINGS
@@ -53,3 +55,17 @@ def test_every_new_name_is_a_setting() -> None:
         assert name not in fields
     assert not Trace(batch_size=1).allow_cpu_fp16
     assert not Prune(criterion="random", params=0.5).reinitialize
+
+
+def test_tables_show_the_settings_of_former_records_by_their_new_names() -> None:
+    """The committed records of earlier measurements are such records."""
+    measurements = Path(__file__).parents[2] / "measurements"
+    found = {}
+    for stage in ("prune", "trace"):
+        records = sorted(measurements.glob(f"**/{stage}/**/record.json"))
+        assert any(f'"{name}": ' in path.read_text() for path in records for of, name in RENAMED if of == stage)
+        found[stage] = collect(records)[1].set_index("setting")["value"]
+    assert "weights" not in found["prune"]
+    assert not found["prune"]["reinitialize"].any()
+    assert "slow" not in found["trace"]
+    assert not found["trace"]["allow_cpu_fp16"].any()
