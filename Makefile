@@ -91,7 +91,7 @@ check: $(READY) ## formatters, linters, types, import contract
 	lint-imports
 	snakefmt --check Snakefile rules
 
-docs: $(READY) ## config/SETTINGS.md from the settings' types, defaults and docstrings
+docs: $(READY) ## config/SETTINGS.md and config/schema.json from the settings' types, defaults and docstrings
 	python workflow_scripts/settings_docs.py
 
 format: $(READY) ## mend the findings of check that a tool can mend

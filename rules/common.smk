@@ -53,7 +53,7 @@ JOB = (
     "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --code {params.code} --states {STATES:q} --log {log:q}"
     " --machine {MACHINE:q} --gpu-percent {resources.gpu_percent} --events={EVENTS:q}"
 )
-WITH_SETTINGS = JOB + " --settings {params.settings:q}"
+WITH_SETTINGS = " ".join([JOB, "--settings {params.settings:q}"])
 
 prepare_snakemake(workflow, gpus=len(local_gpus()) if GPU else 0)
 compare_at_start(workflow, Path(STATES))

@@ -1,1 +1,1 @@
-"""What rules and scripts need. `cells` and `digest` run while Snakemake parses and import no torch."""
+"""Planning, digests and sharing for rules and scripts. `cells` and `digest` run while Snakemake parses: no torch."""

@@ -1,4 +1,4 @@
-"""What happens between the plan and the first job: a run that cannot work is refused, and its length is announced."""
+"""Checks between the plan and the first job: refuse a run that cannot work, and print the length of one that can."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable

@@ -1,4 +1,4 @@
-"""What follows from the catalog of stages: folders, shares of a GPU, outputs for DVC, groups of a cluster's jobs."""
+"""Facts derived from the catalog of stages: folders, shares of a GPU, outputs for DVC, groups of a cluster's jobs."""
 
 from ehap.settings import Machine
 from ehap.settings.names import NETWORKS

@@ -1,4 +1,4 @@
-"""What a run's results are worth now, for commands that show them, keep them or share them."""
+"""The state of a run's results, for commands that show them, keep them or share them."""
 
 import json
 import os

@@ -4,13 +4,13 @@ import subprocess
 from collections.abc import Iterable
 
 CODE = ("Snakefile", "rules", "workflow_scripts", "ehap", "envs/lock.txt")
-"""What results depend on, besides the configuration."""
+"""Code on which results depend."""
 EDITED = "-edited"
 UNKNOWN = "unknown"
 
 
 def commit_here() -> str:
-    """Return the commit of this folder's code: with ``-edited`` behind it if edited since, or ``unknown``."""
+    """Return the commit of the code in this folder, ``-edited`` added if the code was edited since; or ``unknown``."""
     head = _git("rev-parse", "--short=12", "HEAD")
     if not head:
         return UNKNOWN

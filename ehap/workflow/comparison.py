@@ -27,7 +27,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What has been found.
+    """The result of a comparison.
 
     wrong: First output of a job to the reasons why its outputs do not belong to the plan. old: Records without
     sources, made by an earlier version; they are taken as they are. good: First outputs of the jobs that agree.
@@ -69,9 +69,9 @@ class Comparison:
 
 
 def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = ()) -> Comparison:
-    """Compare what is there of each job's outputs with its record, and the record with files and plan.
+    """Compare each job's outputs with its record, and the record with files and plan.
 
-    Jobs of which nothing is there are passed over: Snakemake makes them where they are wanted.
+    Jobs without any output are passed over: Snakemake makes these outputs if something needs them.
 
     Args:
         jobs: As planned now.

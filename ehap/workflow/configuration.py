@@ -1,4 +1,4 @@
-"""A run's configuration as a file has it: YAML that is read as it was typed, or refused."""
+"""Read a run's configuration. YAML that would change a value is refused."""
 
 import json
 import math
@@ -32,11 +32,11 @@ def read_run(path: Path) -> Run:
 
 
 def check_files(paths: Sequence[Path]) -> None:
-    """Check configuration files that another reader, such as Snakemake's, takes as they are.
+    """Check configuration files before another reader, such as Snakemake's, takes them.
 
     Raises:
-        SettingsError: A file is absent or not YAML, a key stands twice in one block, or a value would be read as
-            something else than what was typed. The message names file, line and key.
+        SettingsError: A file is absent or not YAML, a key stands twice in one block, or YAML would change a
+            value. The message names file, line and key.
     """
     for path in paths:
         _read(path)
@@ -79,14 +79,14 @@ def _is_json(content: bytes) -> bool:
 
 
 class _Check:
-    """What a file's values are typed as, compared with what YAML 1.1 makes of them."""
+    """A comparison of typed values with the values that YAML 1.1 reads."""
 
     def __init__(self, path: Path, loader: Any) -> None:
         self._path, self._loader = path, loader
         self._seen: set[int] = set()
 
     def block(self, where: str, node: yaml.Node, inside: tuple[int, ...]) -> None:
-        """Check a value, and all in it; ``where`` are its keys, ``inside`` the blocks that it is in."""
+        """Check a value and its parts; ``where`` are its keys, ``inside`` the blocks around it."""
         if id(node) in inside:
             raise self._error(node, where, "a block that is part of itself by its alias; write it out")
         if id(node) in self._seen:  # by an alias
@@ -150,7 +150,7 @@ class _Check:
         return isinstance(made, float) and math.isfinite(made)
 
     def _made(self, node: yaml.ScalarNode) -> Any:
-        """Return what a reader makes of a value; None of one that it fails at."""
+        """Return the value as a reader sees it; None if reading fails."""
         if node.tag == f"{YAML}str":
             return float(node.value)
         try:

@@ -1,4 +1,4 @@
-"""What is still to do, and how long it should take, judged by the records there are. Needs no torch."""
+"""Estimate the jobs that are still to do, and their time by existing records. Needs no torch."""
 
 import contextlib
 import json
@@ -15,13 +15,13 @@ from ehap.settings.names import DENSE, NETWORKS
 from ehap.settings.stages import CATALOG, Level
 from ehap.workflow.catalog import FOLDERS, stage_of
 
-EXACT_IN_SAMPLES = 4  # what exact traces cost, in Hessian-vector products
+EXACT_IN_SAMPLES = 4  # the cost of exact traces, in Hessian-vector products
 SHORT_S = 5.0  # a job of a stage without training that has no record yet
 
 
 @dataclass(frozen=True)
 class Task:
-    """One job that is to do: what its output's path says."""
+    """A job that is still to do, as the path of its output says."""
 
     stage: str
     dataset: str = ""
@@ -31,7 +31,7 @@ class Task:
 
     @property
     def method(self) -> str:
-        """The method that the job belongs to; empty for what all methods share."""
+        """The method of the job; empty for jobs that all methods share."""
         return self.names[0] if self.names and self.stage != "trace" else ""
 
     @property
@@ -43,7 +43,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Rate:
-    """What a record says: seconds for one unit of work, which ``work`` defines, on a device."""
+    """The speed in a record: seconds on a device for one unit of ``Stage.work``."""
 
     stage: str
     dataset: str
@@ -66,9 +66,9 @@ def task_of(path: str) -> Task:
 
 
 def rates(own: Iterable[Path], others: Iterable[Path] = ()) -> list[Rate]:
-    """Return what every record under ``own`` says about time; where there is none, every record under ``others``.
+    """Return the speeds in the records under ``own``; without any, those under ``others``.
 
-    What is no readable record says nothing.
+    Files that are no readable records are passed over.
     """
     return _rates(own) or _rates(others)
 
@@ -90,7 +90,7 @@ def _rate(record: dict[str, Any]) -> Rate:
 
 
 def not_done_elsewhere(tasks: Sequence[Task], others: Iterable[Path]) -> list[Task]:
-    """Return the tasks of which there is no record under ``others`` either."""
+    """Return the tasks without a record under ``others``."""
     done = {
         current_folder(path.relative_to(folder).parent) for folder in others for path in folder.rglob("record.json")
     }
@@ -107,7 +107,7 @@ def estimate(task: Task, run: Run, known: Sequence[Rate]) -> float | None:
     """Return the seconds that ``task`` should take on the device of ``known``; None where no record is near enough.
 
     The nearest records count: of the same stage, dataset and model; of another dataset; of another model, by its
-    FLOPs. A pruned network without a record is taken to cost what the dense one does: an upper bound.
+    FLOPs. A pruned network without a record counts as the dense one: an upper bound.
     """
     work = _work(task.stage)
     if not work:
@@ -132,7 +132,7 @@ def estimate(task: Task, run: Run, known: Sequence[Rate]) -> float | None:
 
 
 def summary(tasks: Sequence[Task], run: Run, known: Sequence[Rate]) -> str:
-    """Return what is to do, stage by stage, with the time it should take one job at a time."""
+    """Return the jobs to do, stage by stage, with their time one after another."""
     device = main_device(known)
     here = [rate for rate in known if rate.device == device]
     lines, every = [], list[float | None]()
@@ -153,7 +153,7 @@ def summary(tasks: Sequence[Task], run: Run, known: Sequence[Rate]) -> str:
 def rows_to_do(tasks: Sequence[Task], run: Run) -> list[tuple[tuple[str, str, str], list[Task]]]:
     """Return the table rows that are not complete, in the order of the grid: model, dataset, method, all seeds.
 
-    What several methods share (the dense network, the traces) counts for the first row that needs it.
+    Jobs that several methods share (the dense network, the traces) count for the first row that needs them.
     """
     rows: list[tuple[tuple[str, str, str], list[Task]]] = []
     left = [task for task in tasks if task.model and task.stage != "curves"]  # curves need every row of a cell
@@ -176,7 +176,7 @@ def rows_to_do(tasks: Sequence[Task], run: Run) -> list[tuple[tuple[str, str, st
 
 
 def together(times: Sequence[float | None]) -> str:
-    """Return the sum of the times as a person says it; that there is no record if one is unknown."""
+    """Return the sum of the times in words; ``no record yet`` if one is unknown."""
     known = [time for time in times if time is not None]
     return duration(sum(known)) if len(known) == len(times) else "no record yet"
 

@@ -1,4 +1,4 @@
-"""Whether a file holds what was written: by its digest, and by what the record of its job says."""
+"""Whether a file is still the one that its job wrote, by its digest and by the record of the job."""
 
 import functools
 import hashlib
@@ -29,9 +29,9 @@ def _digest(path: Path, kind: str, _state: tuple[int, ...]) -> str:
 
 
 def whole(path: Path) -> bool | None:
-    """Return whether a file holds what its job wrote; None if no record knows.
+    """Return whether a file is the one that its job wrote; None if no record knows.
 
-    A record that stands among the outputs of a job is whole if it and every output are that it lists.
+    A record is whole if it is intact and so is every output that it lists.
 
     Args:
         path: Relative to the project, in which this runs.
@@ -44,7 +44,7 @@ def whole(path: Path) -> bool | None:
 
 
 def job_whole(path: Path) -> bool | None:
-    """Return whether all outputs of the job that wrote a file hold what it wrote; None if no record knows.
+    """Return whether all outputs of a file's job are those that it wrote; None if no record knows.
 
     Args:
         path: Of one of them, or of the record.
@@ -61,7 +61,7 @@ def job_whole(path: Path) -> bool | None:
 
 
 def is_damaged(path: Path) -> bool:
-    """Return whether a file does not hold what its job wrote, whatever has become of the job's other files."""
+    """Return whether a file is not the one that its job wrote; the job's other files do not count."""
     if not _is_record(path):
         return whole(path) is False
     try:

@@ -1,4 +1,4 @@
-"""All uses of what Snakemake does not document: its graph, its notes in ``.snakemake`` and its executors.
+"""All uses of undocumented parts of Snakemake: its graph, its notes in ``.snakemake`` and its executors.
 
 Written for Snakemake 9.27.1 and its executor for Slurm 2.8.0, which ``envs/lock.txt`` pins. Another version that keeps
 these things in another way is refused by name.
@@ -14,7 +14,7 @@ from typing import Any
 from ehap.errors import ProvenanceError
 
 BELOW = 10
-"""The first major version of Snakemake that nobody has looked at yet."""
+"""The first major version of Snakemake that nobody has tried."""
 OF_WORKFLOW = ("_build_dag", "is_main_process", "local_exec", "global_resources", "resource_settings", "persistence")
 OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "forcerules", "jobs", "targetjobs", "needrun_jobs")
 OF_NOTES = ("input_checksums", "has_metadata")
@@ -47,7 +47,7 @@ def prepare_snakemake(workflow: Any, gpus: int) -> None:
 
 
 def check_version() -> None:
-    """Raise SystemExit where Snakemake is newer than what is known here."""
+    """Raise SystemExit if Snakemake is newer than the versions that were tried."""
     from snakemake import __version__
 
     if int(__version__.split(".")[0]) >= BELOW:
@@ -67,7 +67,7 @@ def check_form(found: Any, names: Iterable[str], what: str) -> None:
 
 
 def with_graph(workflow: Any, checking: Callable[[set[str]], None], built: Callable[[], None]) -> None:
-    """Call ``checking`` once the graph has its jobs and before Snakemake decides what to run, and ``built`` after that.
+    """Call ``checking`` when the graph has its jobs, before Snakemake decides about them, and ``built`` after that.
 
     Args:
         workflow: Snakemake's object of this name.
@@ -110,7 +110,7 @@ def targets(workflow: Any) -> Iterable[Any]:
 
 
 def users_of(workflow: Any, job: Any) -> Iterable[Any]:
-    """Return the jobs that read what a job writes."""
+    """Return the jobs that read the outputs of a job."""
     found: Iterable[Any] = workflow.dag.depending[job]
     return found
 
@@ -204,7 +204,7 @@ def notes() -> Iterator[tuple[str, Path]]:
 
 
 def place_of(folder: Path, output: str) -> Path:
-    """Return the file in which Snakemake keeps what it says in ``folder`` about an output."""
+    """Return the file of Snakemake's entry on an output in ``folder``."""
     coded = base64.urlsafe_b64encode(output.encode()).decode()
     parts = [coded[start : start + LONGEST - 1] for start in range(0, len(coded), LONGEST - 1)]
     return folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])

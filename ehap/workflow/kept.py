@@ -1,8 +1,7 @@
 """Finished outputs of long jobs, kept until Snakemake has taken them over.
 
-Snakemake deletes what a job has written where it fails, where a later job of its group fails, and before it starts a
-job again. What took hours to compute is kept beside the states, and a job of the same inputs, settings and code takes
-it from there.
+Snakemake deletes the outputs of a job that fails, of the earlier jobs in its group, and of a job that it starts again.
+Outputs that took hours are kept beside the states. A job with the same inputs, settings and code takes them from there.
 """
 
 import contextlib
@@ -27,12 +26,12 @@ def folder_of(states: Path, first: str) -> Path:
 
 
 def keep(states: Path, outputs: Sequence[Path], key: Any) -> None:
-    """Keep outputs for a later job of the same key; where that cannot be, the log says so.
+    """Keep outputs for a later job with the same key; the log says if that fails.
 
     Args:
         states: Of the run.
         outputs: Of one job.
-        key: Whatever decides about the outputs, as JSON can hold it.
+        key: Everything that the outputs depend on, as JSON can hold it.
     """
     folder = folder_of(states, str(outputs[0]))
     try:
@@ -69,7 +68,7 @@ def take(states: Path, outputs: Sequence[Path], key: Any) -> bool:
 
 
 def forget(states: Path, firsts: Iterable[str]) -> None:
-    """Forget what is kept of the jobs with these first outputs."""
+    """Delete the kept outputs of the jobs with these first outputs."""
     for first in firsts:
         folder = folder_of(states, first)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
 """DVC's objects of a run: which files it vouches for, and the cache and the remote that hold their content.
 
-Fetching, committing and pushing are DVC's own commands. What these do not say, DVC's Python objects do: ``open`` checks
+Fetching, committing and pushing are DVC's own commands. For the rest DVC's Python objects serve: ``opened`` checks
 that they are there. A folder has an object of its own, named ``….dir``, a list of its files in JSON.
 """
 
@@ -25,7 +25,7 @@ REMOTE = ("oids_exist", "add")
 
 @dataclass(frozen=True)
 class Vouched:
-    """What ``dvc.lock`` vouches for.
+    """The files and folders in ``dvc.lock``.
 
     files: MD5 of each file, by path. folders: Object of each folder's list, by path. unknown: Of them, folders whose
     list is not in the cache, so that their files are not known.
@@ -77,15 +77,15 @@ class Objects:
         return Vouched(found.files, found.folders, tuple(unknown))
 
     def cached(self, name: str) -> Path:
-        """Return where the cache has an object, or would have it."""
+        """Return the place of an object in the cache."""
         return Path(self._cache.oid_to_path(name))
 
     def absent(self, names: Iterable[str]) -> set[str]:
-        """Return which objects the cache does not have."""
+        """Return the objects that the cache lacks."""
         return {name for name in names if not self.cached(name).is_file()}
 
     def damaged(self, names: Iterable[str]) -> set[str]:
-        """Return which objects of the cache do not hold what they are named after."""
+        """Return the objects of the cache whose content does not match their name."""
 
         def bad(name: str) -> bool:
             with suppress(FileNotFoundError):
@@ -166,7 +166,7 @@ def opened() -> Iterator[Objects]:
 
 
 def dvc(*arguments: str) -> int:
-    """Run a command of DVC; return its exit code. What it says goes to the terminal."""
+    """Run a command of DVC and return its exit code. Its messages go to the terminal."""
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False).returncode
 
 

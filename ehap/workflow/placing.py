@@ -1,4 +1,4 @@
-"""Where pulled files go: which are wanted, what makes way for them, and that each holds what was pushed."""
+"""Put pulled files in place: choose them, move others out of the way, and check their content."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ def place(objects: Objects, wanted: Mapping[Path, str], aside: Aside) -> list[Pa
 
 
 def holds(path: Path, md5: str) -> bool:
-    """Return whether a file is there, and holds what DVC vouches for."""
+    """Return whether a file is there with the content that DVC vouches for."""
     return path.is_file() and digest(path, "md5") == md5
 
 

@@ -1,4 +1,4 @@
-"""Snakemake's notes on how each output came to be, in a file that DVC can carry.
+"""Snakemake's notes on the making of each output, in a file that DVC can carry.
 
 Snakemake decides what to rerun by notes in ``.snakemake/metadata``: the settings, code and input checksums of every
 output. They do not travel with the outputs, so that a colleague who pulled these would compute everything again.
@@ -29,7 +29,7 @@ COMMIT = "commit"
 
 @dataclass(frozen=True)
 class Restored:
-    """What ``restore`` has done.
+    """The result of ``restore``.
 
     notes: Put back. absent: Of them, outputs that are not here (a partial pull). changed: Outputs whose content is not
     that of the notes, links to nothing among them; marked as unfinished, so that Snakemake makes them anew (a deleted

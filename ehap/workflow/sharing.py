@@ -14,10 +14,10 @@ from ehap.workflow.provenance import pack, restore
 
 
 def pull(run: str, remote: str | None = None, force: bool = False) -> int:
-    """Bring here what is missing or damaged of a run that somebody pushed, and Snakemake's notes on it.
+    """Bring here the missing and damaged files of a run that somebody pushed, and Snakemake's notes on it.
 
-    What DVC does not know stays. So does what was made here since, if it is whole; it is named. What is damaged, or
-    what no record knows, goes to ``aside/RUN/<time>``.
+    Files that DVC does not know stay. Whole files that were made here since stay, and are named. Damaged files, and
+    files that no record knows, go to ``aside/RUN/<time>``.
 
     Args:
         run: Its name.
@@ -39,7 +39,7 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
         damaged = objects.damaged(wanted.values())
         if damaged:
             for path in (path for path, name in wanted.items() if name in damaged and path.is_symlink()):
-                aside.move(path)  # the object may hold what somebody has written through the link
+                aside.move(path)  # somebody may have written through the link into the object
             print(f"dropped {_number(len(damaged), 'damaged object')} from DVC's cache")
             objects.drop(damaged)
             dvc(*_command("fetch", run, remote))
@@ -120,7 +120,7 @@ def _check_complete(objects: Objects, run: str) -> None:
 
 
 def _committed(run: str) -> Vouched:
-    """Have DVC take the outputs into its cache and dvc.lock; return what that vouches for, whole in the cache."""
+    """Have DVC take the outputs into its cache and dvc.lock; return the entries of dvc.lock, all whole in the cache."""
     for _ in range(2):
         if dvc("commit", "--force", "--quiet", _stage(run)):
             raise ProvenanceError("dvc commit failed, see above; nothing was pushed.")
@@ -135,7 +135,7 @@ def _committed(run: str) -> Vouched:
 
 
 def _fetched(objects: Objects, run: str, remote: str | None) -> Vouched:
-    """Fetch into the cache what it has not; return what DVC vouches for."""
+    """Fetch the objects that the cache lacks; return the entries of dvc.lock."""
     lists = set(objects.outputs(_stage(run)).values())
     objects.drop(objects.damaged(name for name in lists if name.endswith(".dir")))
     if dvc(*_command("fetch", run, remote)):

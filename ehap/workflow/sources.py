@@ -1,4 +1,4 @@
-"""What a job read and wrote, by content: by it a later start knows whether a result belongs to its plan."""
+"""The content of a job's inputs and outputs, by which a later start knows whether a result belongs to its plan."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ LIBRARIES = ("torch", "torchvision", "torchao", "onnx", "onnxruntime", "numpy", 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What a job's outputs were made from.
+    """The origin of a job's outputs.
 
     inputs: SHA-256 of each file that the job read, by path. settings: As the command line had them. code: Digest of
     the code that ran, with the pinned libraries. libraries: Versions that were installed. outputs: SHA-256 of each
@@ -56,12 +56,12 @@ def installed() -> dict[str, str]:
 
 
 def holder(outputs: Iterable[str]) -> str | None:
-    """Return which of a job's outputs says what they were made from: its record, or a file of its own."""
+    """Return the output of a job that holds its sources: its record, or a file of its own."""
     return next((path for path in outputs if path.endswith((RECORD, BESIDE))), None)
 
 
 def beside(part: Path | str) -> str:
-    """Return the file that says what a part was made from."""
+    """Return the file with the sources of a part."""
     return str(Path(part).with_suffix(f".{BESIDE}"))
 
 
@@ -73,7 +73,7 @@ def write_sources(path: Path, sources: Sources) -> None:
 
 
 def read_sources(path: Path) -> Sources | None:
-    """Return what a record says; None where it was written before records said it.
+    """Return the sources in a record; None in a record of an early version.
 
     Raises:
         OSError: There is no such file.
@@ -95,7 +95,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def check_unchanged(read: Mapping[str, str]) -> None:
-    """Raise SourceError where a file is not what a job has read any more."""
+    """Raise SourceError if a file has changed since the job read it."""
     changed = [path for path, digest in read.items() if not Path(path).exists() or sha256_of(path) != digest]
     if changed:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""What Snakemake does before it decides what to run: it compares records with files and plan.
+"""The comparison of records with files and plan, before Snakemake decides about its jobs.
 
 Snakemake itself compares file times, and the settings that it noted when a job was submitted. Here results that do not
 belong to the plan count as outputs to be made, as if named by ``--forcerun``.
@@ -94,9 +94,9 @@ def planned_again(workflow: Any) -> list[str]:
 
 
 def unknown(workflow: Any, jobs: Iterable[Any]) -> set[str]:
-    """Return the first outputs of jobs of which nothing is there, nor a note on the same inputs, though they were used.
+    """Return the first outputs of jobs that left no output and no note on the same inputs, though other jobs read them.
 
-    Snakemake takes what was made from them as done, whatever it was made from.
+    Snakemake takes the results of these other jobs as done.
     """
     absent = [job for job in jobs if not is_temporary(job) and not is_there(job)]
     used = [job for job in absent if any(map(is_there, users_of(workflow, job)))]
@@ -123,7 +123,7 @@ def is_temporary(job: Any) -> bool:
 
 
 def at_the_end(workflow: Any, states: Path) -> None:
-    """Compare once more when a run has ended well, and forget what was kept for it.
+    """Compare once more when a run has ended well, and delete the outputs kept for it.
 
     Raises:
         WorkflowError: Files have changed under the run, or it has only touched them.
@@ -141,7 +141,7 @@ def at_the_end(workflow: Any, states: Path) -> None:
 
 
 def compared(jobs: Iterable[Any], unmade: Collection[str] = ()) -> Comparison:
-    """Compare what is there with jobs of Snakemake's graph; but for those with files in a storage.
+    """Compare outputs with jobs of Snakemake's graph, those with files in a storage left out.
 
     Args:
         jobs: Of the graph.
@@ -170,7 +170,7 @@ def in_storage(job: Any) -> bool:
 
 
 def planned(job: Any) -> Planned:
-    """Return a job of Snakemake's graph as it stands in the plan."""
+    """Return the plan of a job of Snakemake's graph."""
     return Planned(
         inputs=tuple(str(Path(path)) for path in job.input),  # as a job has them: without ./ and //
         outputs=tuple(str(Path(path)) for path in job.output),
@@ -180,7 +180,7 @@ def planned(job: Any) -> Planned:
 
 
 def note_plan(jobs: Collection[Any]) -> None:
-    """Write down what this run is about to do, for its jobs on a cluster, and for the next start if it fails."""
+    """Note the plan of this run, for its jobs on a cluster, and for the next start if it fails."""
     lasting = [job for job in jobs if job.output and not is_temporary(job)]
     _note_begun(begun() | {str(job.output[0]) for job in lasting if not in_storage(job)})
     RUNS.mkdir(parents=True, exist_ok=True)

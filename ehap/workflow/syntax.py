@@ -1,4 +1,4 @@
-"""Python files as syntax trees: what they import, and what of them is code."""
+"""Python files as syntax trees: their imports, and the parts that are code."""
 
 import ast
 from collections.abc import Iterator

@@ -8,6 +8,7 @@ import yaml
 
 from ehap.settings import Machine
 from ehap.settings.stages import CATALOG, SETTINGS
+from ehap.workflow import internals
 from ehap.workflow.catalog import FOLDERS, gpu_percent, groups
 from tests.workflow.conftest import ROOT
 
@@ -65,3 +66,15 @@ def test_no_script_but_those_of_tables_and_page_reads_the_catalog() -> None:
 )
 def test_jobs_take_their_share_of_a_gpu(machine: Machine, stage: str, model: str, percent: int) -> None:
     assert gpu_percent(machine, stage, model) == percent
+
+
+def test_the_internals_of_snakemake_are_those_of_the_pinned_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = (ROOT / "envs/dev.txt").read_text()
+    assert internals.__doc__ is not None
+    for name, version in (("snakemake", "9.27.1"), ("snakemake-executor-plugin-slurm", "2.8.0")):
+        assert version in internals.__doc__
+        assert f"\n{name}=={version}" in pins, "read the changes of this version, and adapt ehap/workflow/internals.py"
+    internals.check_version()
+    monkeypatch.setattr("snakemake.__version__", "10.0.0")
+    with pytest.raises(SystemExit, match=r"needs Snakemake below 10, got 10\.0\.0; run make install"):
+        internals.check_version()

@@ -100,10 +100,16 @@ def _digest(root: Path, script: str = "a.py") -> str:
     return digest.source_digest(root / "workflow_scripts" / script, root, root / "envs/lock.txt")
 
 
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "changes"),
     [
-        ("workflow_scripts/a.py", "f()", "f(); f()", True),
+        ("workflow_scripts/a.py", "\nf()", "\nf(); f()", True),
         ("ehap/one.py", "return 1", "return 2", True),
         ("ehap/deep/two.py", "VALUE = 2", "VALUE = 4", True),
         ("ehap/deep/three.py", "3", "4", True),
@@ -124,8 +130,7 @@ def test_the_digest_follows_imports_and_ignores_comments(
     root: Path, name: str, old: str, new: str, changes: bool
 ) -> None:
     before, other = _digest(root), _digest(root, "b.py")
-    path = root / name
-    path.write_text(path.read_text().replace(old, new, 1) if old else new)
+    _edit(root / name, old, new)
     assert (_digest(root) != before) == changes
     assert (_digest(root, "b.py") != other) == (name == "envs/lock.txt" and changes)
 
@@ -162,10 +167,7 @@ def test_of_settings_that_code_counts_which_a_script_may_execute(
     root: Path, file: str, old: str, new: str, changes: bool
 ) -> None:
     before, other = _digest(root), _digest(root, "b.py")
-    path = root / "ehap/settings" / f"{file}.py"
-    text = path.read_text()
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
+    _edit(root / "ehap/settings" / f"{file}.py", old, new)
     assert (_digest(root) != before) == changes
     assert _digest(root, "b.py") == other
 
@@ -195,9 +197,7 @@ def test_of_settings_that_code_counts_which_a_script_may_execute(
 def test_ways_to_name_a_setting(root: Path, code: str, old: str, new: str, changes: bool) -> None:
     (root / "workflow_scripts/c.py").write_text(code)
     before = _digest(root, "c.py")
-    path = root / "ehap/settings/knobs.py"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    _edit(root / "ehap/settings/knobs.py", old, new)
     assert (_digest(root, "c.py") != before) == changes
 
 
@@ -261,7 +261,5 @@ def test_edits_of_the_settings_of_this_project(
     for part in ("ehap", "workflow_scripts", "envs"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     before = _digest(tmp_path, script)
-    path = tmp_path / "ehap/settings" / file
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    _edit(tmp_path / "ehap/settings" / file, old, new)
     assert (_digest(tmp_path, script) != before) == changes

@@ -52,7 +52,7 @@ def test_every_way_to_prune_and_to_recover_from_the_configuration(project: Path)
         "tied": {"criterion": "taylor", "curvature": "exact", "prune": {"residual": "tied", "flops": 0.4}},
         "slips": {"criterion": "trace", "curvature": "exact", "prune": {"rule": "as_published", "prune_ratio": 0.9}},
         "slim": {"criterion": "bn-scale", "finetune": {"recalibrate": 32, "distill": 0.5}},
-        "scratch": {"criterion": "random", "prune": {"weights": "new"}},
+        "scratch": {"criterion": "random", "prune": {"reinitialize": True}},
         "repaired": {
             "criterion": "gate",
             "curvature": "exact",

@@ -111,12 +111,8 @@ def test_code_edited_while_a_run_is_under_way_is_refused_by_the_jobs_that_would_
 
 
 def test_a_job_whose_input_is_replaced_meanwhile_fails(project: Path) -> None:
-    write_config(project, _config("methods|random|finetune", {"epochs": LONG}))
-    log = project / f"logs/small/finetune/{CELL}/random.log"
-    log.unlink()
     pruned = project / f"results/small/prune/{CELL}/random/model.safetensors"
-    with _started(project) as run:
-        _wait_for(lambda: _said(log, "epoch 2:"))
+    with _training(project) as (run, _):
         tensors, metadata = read_tensors(pruned)
         tensors["fc.bias"] = tensors["fc.bias"] + 1
         write_tensors(pruned, tensors, metadata)
@@ -128,11 +124,7 @@ def test_a_job_whose_input_is_replaced_meanwhile_fails(project: Path) -> None:
 
 
 def test_a_run_says_in_the_end_what_was_replaced_under_it(project: Path) -> None:
-    write_config(project, _config("methods|random|finetune", {"epochs": LONG}))
-    log = project / f"logs/small/finetune/{CELL}/random.log"
-    log.unlink()
-    with _started(project) as run:
-        _wait_for(lambda: _said(log, "epoch 2:"))
+    with _training(project) as (run, _):
         weights = project / FINETUNED / "model.safetensors"  # its readers have ended long ago
         weights.write_bytes(weights.read_bytes()[:-1] + b"!")
         said, _ = run.communicate()
@@ -148,11 +140,7 @@ def test_another_snakemake_is_named_where_it_keeps_its_graph_in_another_way() ->
 
 def test_of_two_jobs_for_one_output_the_second_waits_and_takes_what_the_first_has_made(project: Path) -> None:
     """Snakemake is killed, its job goes on; the lock is taken away and Snakemake started again."""
-    write_config(project, _config("methods|random|finetune", {"epochs": LONG}))
-    log = project / f"logs/small/finetune/{CELL}/random.log"
-    log.unlink()
-    with _started(project) as killed:
-        _wait_for(lambda: _said(log, "epoch 2:"))
+    with _training(project) as (killed, log):
         killed.kill()
         (job,) = _jobs(project, "finetune.py")
         os.kill(job, signal.SIGSTOP)  # until the second waits, however fast this machine is
@@ -250,6 +238,17 @@ def _started(folder: Path) -> Iterator[Run]:
         run.wait()
         if run.stdout is not None:
             run.stdout.close()  # a job that outlives it may hold the other end
+
+
+@contextmanager
+def _training(folder: Path) -> Iterator[tuple[Run, Path]]:
+    """Run Snakemake in ``folder`` until a long fine-tuning is at work; yield it, with the log of that job."""
+    write_config(folder, _config("methods|random|finetune", {"epochs": LONG}))
+    log = folder / f"logs/small/finetune/{CELL}/random.log"
+    log.unlink()
+    with _started(folder) as run:
+        _wait_for(lambda: _said(log, "epoch 2:"))
+        yield run, log
 
 
 def _jobs(folder: Path, script: str) -> list[int]:
