@@ -1,14 +1,12 @@
 """Copy a run's records, histories and plans to measurements/<device>/<run>, with the tables of what is there so far."""
 
 import argparse
-import json
 from pathlib import Path
 
 from ehap.errors import EhapError
-from ehap.runtime.device import slug
-from ehap.runtime.files import write_atomically
-from ehap.stages import tables
+from ehap.stages.tables import write_tables
 from ehap.workflow.check import checked, checked_files, configurations
+from ehap.workflow.keeping import keep, records_of
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -21,11 +19,12 @@ args = parser.parse_args()
 if not args.results.is_dir():
     parser.exit(1, f"error: expected the folder of a run, but there is none at {args.results}.\n")
 
-wrong: set[Path] = set()
-if not args.all:
-    name = args.results.name
+
+def left_out(results: Path) -> set[Path]:
+    """Return the folders of records that the plan would make anew, and print why."""
+    name = results.name
     try:
-        compared = checked(configurations()[name]) if name in configurations() else checked_files(args.results)
+        compared = checked(configurations()[name]) if name in configurations() else checked_files(results)
     except EhapError as error:
         parser.exit(1, f"error: {error} To keep records without a comparison, say --all.\n")
     wrong = {Path(path).parent for path in (*compared.wrong, *compared.behind)}
@@ -33,32 +32,19 @@ if not args.all:
         print(compared.text())
     if wrong:
         print("These are left out; Snakemake makes them anew, and --all keeps them as they are.")
-paths = [path for path in sorted(args.results.rglob("record.json")) if path.parent not in wrong]
-found = {path: json.loads(path.read_text()) for path in paths}
-runs = {record["device"]: args.folder / slug(record["device"]) / args.results.name for record in found.values()}
-evaluated = {record["device"] for record in found.values() if record["stage"] == "evaluate"}
-copied: dict[Path, int] = {}
-for path, record in found.items():
-    cell = path.relative_to(args.results).parent
-    # A plan is the same on every device, and tables of a device want the plans of what was evaluated there.
-    devices = sorted(evaluated | {record["device"]}) if record["stage"] == "prune" else [record["device"]]
-    network = [path.with_name("model.safetensors")] if args.networks and record["stage"] == "pretrain" else []
-    for run in (runs[device] for device in devices):
-        for source in (path, path.with_name("history.csv"), path.with_name("plan.json"), *network):
-            if source.exists():
-                try:
-                    write_atomically(run / cell / source.name, source.read_bytes())
-                except EhapError as error:
-                    parser.exit(1, f"error: {error}\n")
-        copied[run] = copied.get(run, 0) + 1
-for run, count in copied.items():
-    print(f"{count} records in {run}; name it under also_read to show them in the tables")
-    older = [path for path in run.rglob("record.json") if not (args.results / path.relative_to(run)).exists()]
-    older += [path for path in run.rglob("record.json") if (args.results / path.relative_to(run)).parent in wrong]
-    if older:
-        print(f"  beside {len(older)} kept before that the run does not have (any more), the first {older[0].parent}")
-records = sorted(path for run in copied for path in run.rglob("record.json"))
-if any(json.loads(path.read_text())["stage"] == "evaluate" for path in records):
-    largest = max(copied, key=copied.__getitem__)
-    tables.write_tables(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", largest / "tables")
-    print(f"tables of all of them in {largest / 'tables'}")
+    return wrong
+
+
+wrong = set() if args.all else left_out(args.results)
+found = records_of(args.results, wrong)
+try:
+    copies = keep(args.results, found, wrong, args.folder, args.networks)
+except EhapError as error:
+    parser.exit(1, f"error: {error}\n")
+for copy in copies:
+    print(copy.text())
+records = sorted(path for copy in copies for path in copy.folder.rglob("record.json"))
+if any(record["stage"] == "evaluate" for record in found.values()):
+    tables = copies[0].folder / "tables"
+    write_tables(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tables)
+    print(f"tables of all of them in {tables}")

@@ -10,6 +10,8 @@ FOLDERS = tuple(stage.place for stage in CATALOG)
 """Folders below ``results/<run>``, in the order of the work."""
 MAYBE = tuple(stage.place for stage in CATALOG if stage.maybe)
 """Those that a run can lack."""
+BESIDE = tuple(dict.fromkeys(stage.beside for stage in CATALOG if stage.beside))
+"""Names of the files beside records that go with them."""
 
 
 def stage_of(name: str) -> Stage:
