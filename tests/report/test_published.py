@@ -75,7 +75,7 @@ def test_what_computes_as_the_published_code_does_is_never_taken_for_ehap(gather
     def lead(material: Material) -> str:
         return published_section(material, networks(material)).lead
 
-    assert "not those of ehap, which is FP16 Hutchinson as the paper describes it" in lead(gather())
+    assert "ehap of a run has none of these slips: it is FP16 Hutchinson as the paper describes it" in lead(gather())
     assert "No method of this run computes as the published code does" in lead(gather())
     settings = {"batch_size": 512, "as_published": True}
     write(results, "trace", {"samples": (300, "samples")}, seed=0, curvature="slips", settings=settings)
