@@ -1,16 +1,21 @@
-"""Records of a run that git keeps, copied to ``measurements/<device>/<run>``."""
+"""The command keep: records of a run that git keeps, copied to ``measurements/<device>/<run>``."""
 
+import argparse
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ehap.errors import EhapError
 from ehap.results.former import current
 from ehap.runtime.device import slug
 from ehap.runtime.files import write_atomically
+from ehap.stages.tables import write_tables
 from ehap.workflow.catalog import BESIDE, stage_of
+from ehap.workflow.check import checked, checked_files, configurations
 
+CONFIG = Path(__file__).parents[2] / "config"
 Records = Mapping[Path, Mapping[str, Any]]
 
 
@@ -88,3 +93,43 @@ def _older(run: Path, results: Path, left_out: Collection[Path]) -> Iterator[Pat
         there = results / path.relative_to(run)
         if not there.exists() or there.parent in left_out:
             yield path
+
+
+def main(description: str) -> None:
+    """Read the command line and keep the records of a run, with the tables of what is there so far."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("results", type=Path, help="results/<run>")
+    parser.add_argument("--folder", type=Path, default=Path("measurements"))
+    parser.add_argument("--networks", action="store_true", help="dense networks, too, for others to start from")
+    parser.add_argument("--all", action="store_true", help="records of other files, settings or code than now, too")
+    args = parser.parse_args()
+    if not args.results.is_dir():
+        parser.exit(1, f"error: expected the folder of a run, but there is none at {args.results}.\n")
+    try:
+        wrong = set() if args.all else _left_out(args.results)
+    except EhapError as error:
+        parser.exit(1, f"error: {error} To keep records without a comparison, say --all.\n")
+    found = records_of(args.results, wrong)
+    try:
+        copies = keep(args.results, found, wrong, args.folder, args.networks)
+    except EhapError as error:
+        parser.exit(1, f"error: {error}\n")
+    for copy in copies:
+        print(copy.text())
+    if any(record["stage"] == "evaluate" for record in found.values()):
+        records = sorted(path for copy in copies for path in copy.folder.rglob("record.json"))
+        tables = copies[0].folder / "tables"
+        write_tables(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tables)
+        print(f"tables of all of them in {tables}")
+
+
+def _left_out(results: Path) -> set[Path]:
+    """Return the folders of records that the plan would make anew, and print why."""
+    name = results.name
+    compared = checked(configurations()[name]) if name in configurations() else checked_files(results)
+    wrong = {Path(path).parent for path in (*compared.wrong, *compared.behind)}
+    if compared.text():
+        print(compared.text())
+    if wrong:
+        print("These are left out; Snakemake makes them anew, and --all keeps them as they are.")
+    return wrong

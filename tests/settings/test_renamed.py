@@ -9,7 +9,7 @@ import pytest
 from ehap.errors import SettingsError
 from ehap.results.collect import collect
 from ehap.settings import Prune, Run, Trace
-from ehap.settings.renamed import RENAMED, current
+from ehap.settings.renamed import RENAMED, current_settings
 from ehap.settings.stages import SETTINGS
 from tests.workflow.conftest import SMALL
 
@@ -42,10 +42,10 @@ def test_overrides_are_looked_at_too() -> None:
 @pytest.mark.parametrize(("stage", "name", "old", "new"), CASES)
 def test_a_record_is_read_by_either_name(stage: str, name: str, old: str, new: bool) -> None:
     renamed = RENAMED[stage, name].name
-    assert current(stage, {"a": 1, name: old, "b": 2}) == {"a": 1, renamed: new, "b": 2}
-    assert list(current(stage, {"a": 1, name: old, "b": 2})) == ["a", renamed, "b"]
-    assert current(stage, {renamed: new}) == {renamed: new}
-    assert current("pretrain", {name: old}) == {name: old}  # where the name is another one's
+    assert current_settings(stage, {"a": 1, name: old, "b": 2}) == {"a": 1, renamed: new, "b": 2}
+    assert list(current_settings(stage, {"a": 1, name: old, "b": 2})) == ["a", renamed, "b"]
+    assert current_settings(stage, {renamed: new}) == {renamed: new}
+    assert current_settings("pretrain", {name: old}) == {name: old}  # where the name is another one's
 
 
 def test_every_new_name_is_a_setting() -> None:

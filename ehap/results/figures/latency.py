@@ -7,11 +7,12 @@ import pandas
 
 from ehap.results.figures.base import coloured, panels, shown
 from ehap.results.format import counted, model_title
+from ehap.settings.deploy import FURTHER_ENGINES
 
 PRECISIONS = {"FP32": 0, "INT8": 1}
 """To the numbers of their colours."""
 BAR = 25
-ENGINES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor", "eager": "torch, eager"}
+ENGINES = {"onnxruntime": "ONNX Runtime", **FURTHER_ENGINES, "eager": "torch, eager"}
 
 
 def latency(rows: pandas.DataFrame, time: str = "milliseconds a batch", *, bar: int = BAR, legend: bool = False) -> Any:
