@@ -1,4 +1,4 @@
-"""Write config/SETTINGS.md, every setting with its values, default and meaning, and the schema that editors check by."""
+"""Write config/SETTINGS.md, every setting with its default and meaning, and config/schema.json, which editors read."""
 
 import json
 import sys
