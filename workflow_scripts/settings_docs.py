@@ -1,4 +1,4 @@
-"""Write config/SETTINGS.md, every setting with values, default and meaning, and config/schema.json."""
+"""Write config/SETTINGS.md, every setting with its default and meaning, and config/schema.json, which editors read."""
 
 import json
 import sys

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,12 @@ def copy_project(folder: Path) -> Path:
         elif source.exists():
             shutil.copy(source, folder / part)
     return folder
+
+
+def without_messages(folder: Path) -> None:
+    """Have Snakemake list files, threads and resources of each job, in place of the message of its rule."""
+    for path in (folder / "rules").glob("*.smk"):
+        path.write_text(re.sub(r"^    message:\n        .*\n", "", path.read_text(), flags=re.MULTILINE))
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ehap.errors import SettingsError
 from ehap.workflow.cluster import check_paths
 from tests.workflow.cluster_runs import HANGS, SAID, copied_with_environment, runs, said, wait_for, with_environment
-from tests.workflow.conftest import SMALL, snakemake_in, write_config
+from tests.workflow.conftest import SMALL, snakemake_in, without_messages, write_config
 from tests.workflow.slurm import missing, slurm
 from tests.workflow.test_run import CELL
 
@@ -74,6 +74,7 @@ def test_a_controller_that_does_not_answer_for_a_while_is_asked_again(tmp_path: 
 
 def test_on_one_machine_nothing_runs_beside_what_is_timed(project: Path) -> None:
     write_config(project, CONFIG)
+    without_messages(project)
     plan = snakemake_in(project, "--dry-run", "--cores", "7").stdout
     blocks = [block for block in plan.split("\nrule ") if block.startswith("latency:")]
     assert len(blocks) == 4

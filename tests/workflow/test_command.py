@@ -50,7 +50,7 @@ def test_what_the_page_of_the_rule_prints_works_as_printed(project: Path) -> Non
     assert (first, target) == (".venv/bin/snakemake", record)
     command = [sys.executable, "-m", "snakemake", target, *rest, "--dry-run", "--printshellcmds"]
     planned_jobs = run_in(project, *command)
-    assert "rule evaluate_dense" in planned_jobs
+    assert ": evaluate_dense: measure the dense resnet20 on digits, seed 0" in planned_jobs
     assert '"data_folder":"/my data"' in planned_jobs
 
 

@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tests.workflow.conftest import ROOT, SMALL, copy_project, planned, write_config
+from tests.workflow.conftest import ROOT, SMALL, copy_project, planned, without_messages, write_config
 
 SITE = Path(snakemake.__file__).parents[1]
 KUBERNETES = ROOT / ".kubernetes"  # .ci/run installs envs/kubernetes.txt there
@@ -64,6 +64,7 @@ def test_planning_the_paper_takes_time_in_proportion_to_its_jobs(tmp_path: Path)
 def test_a_grid_on_kubernetes_is_planned_with_every_file_in_the_shared_volume(tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     write_config(folder, SMALL | {"machine": {"device": "auto"}})
+    without_messages(folder)
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--workflow-profile", "profiles/kubernetes"]
     environment = os.environ | {"PYTHONPATH": f"{folder}:{KUBERNETES}"}
     done = subprocess.run(
