@@ -89,6 +89,19 @@ def digest(script):
     return source_digest(SCRIPTS / script, ROOT, ROOT / "envs" / "lock.txt")
 
 
+def given(flag, **files):
+    """Files as words of a script's command line, by name; several of one name have a word each."""
+    listed = {
+        name: [paths] if isinstance(paths, str) else paths
+        for name, paths in files.items()
+    }
+    return " ".join(
+        f"--{flag} {name}={quote(str(path))}"
+        for name, paths in listed.items()
+        for path in paths
+    )
+
+
 def plan_of(jobs):
     """What a run is about to do and how long it should take, as text."""
     tasks = [task_of(job.output[0]) for job in jobs if job.output]

@@ -42,9 +42,10 @@ rule curves:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=order_of("methods", "schemes"),
+        files=lambda wildcards, input: given("input", **dict(input.items())),
         code=digest("curves.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/curves.py --histories {input:q} --picture {output.picture:q} --sources {output.sources:q}"
+        "{PYTHON} {SCRIPTS:q}/curves.py {params.files} --output picture={output.picture:q} --output sources={output.sources:q}"
         " --settings {params.settings:q}" + HERE
 
 
@@ -81,7 +82,8 @@ rule shapes:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=order_of("methods"),
+        files=lambda wildcards, input: given("input", **dict(input.items())),
         code=digest("shapes.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/shapes.py --dense {input.dense:q} --plans {input.plans:q} --picture {output.picture:q}"
-        " --sources {output.sources:q} --settings {params.settings:q}" + HERE
+        "{PYTHON} {SCRIPTS:q}/shapes.py {params.files} --output picture={output.picture:q}"
+        " --output sources={output.sources:q} --settings {params.settings:q}" + HERE

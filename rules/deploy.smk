@@ -21,6 +21,6 @@ rule deploy:
         settings=settings_of("deploy"),
         code=digest("deploy.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/deploy.py --data {input.data:q} --weights {input.weights:q} --training {input.training:q}"
-        " --onnx {output.onnx:q} --record {output.record:q} --settings {params.settings:q}"
+        "{PYTHON} {SCRIPTS:q}/deploy.py --input data={input.data:q} --input weights={input.weights:q} --input training={input.training:q}"
+        " --output onnx={output.onnx:q} --output record={output.record:q} --settings {params.settings:q}"
         " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB

@@ -19,8 +19,8 @@ rule evaluate_dense:
     params:
         code=digest("evaluate.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
-        " --training {input.training:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate.py --input data={input.data:q} --input weights={input.weights:q}"
+        " --input training={input.training:q} --output record={output.record:q}"
         " --method {DENSE}" + JOB
 
 
@@ -45,8 +45,8 @@ rule evaluate_pruned:
     params:
         code=digest("evaluate.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
-        " --training {input.training:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate.py --input data={input.data:q} --input weights={input.weights:q}"
+        " --input training={input.training:q} --output record={output.record:q}"
         " --method {wildcards.method}" + JOB
 
 
@@ -71,6 +71,6 @@ rule evaluate_quantized:
     params:
         code=digest("evaluate.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate.py --data {input.data:q} --weights {input.weights:q}"
-        " --training {input.training:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate.py --input data={input.data:q} --input weights={input.weights:q}"
+        " --input training={input.training:q} --output record={output.record:q}"
         " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB

@@ -18,5 +18,5 @@ rule evaluate_unrecovered:
     params:
         code=digest("evaluate_unrecovered.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/evaluate_unrecovered.py --data {input.data:q} --pruned {input.pruned:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/evaluate_unrecovered.py --input data={input.data:q} --input pruned={input.pruned:q} --output record={output.record:q}"
         " --method {wildcards.method}" + JOB

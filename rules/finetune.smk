@@ -30,11 +30,9 @@ rule finetune:
         runtime=18 * 60,
     params:
         settings=settings_of("finetune"),
-        teacher=lambda wildcards, input: (
-            f"--teacher {quote(str(input.teacher))}" if input.teacher else ""
-        ),
+        teacher=lambda wildcards, input: (given("input", teacher=input.teacher)),
         code=digest("finetune.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/finetune.py --data {input.data:q} --pruned {input.pruned:q} {params.teacher} --checkpoint {output.checkpoint:q}"
-        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
+        "{PYTHON} {SCRIPTS:q}/finetune.py --input data={input.data:q} --input pruned={input.pruned:q} {params.teacher} --output checkpoint={output.checkpoint:q}"
+        " --output history={output.history:q} --output record={output.record:q} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

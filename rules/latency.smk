@@ -30,8 +30,8 @@ rule deploy_dense:
     params:
         code=digest("deploy_dense.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/deploy_dense.py --checkpoint {input.checkpoint:q}"
-        " --fp32 {output.fp32:q} --int8 {output.int8:q} --sources {output.sources:q}"
+        "{PYTHON} {SCRIPTS:q}/deploy_dense.py --input checkpoint={input.checkpoint:q}"
+        " --output fp32={output.fp32:q} --output int8={output.int8:q} --output sources={output.sources:q}"
         + JOB
 
 
@@ -59,7 +59,7 @@ rule latency:
         settings=settings_of("latency"),
         code=digest("latency.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/latency.py --dense-fp32 {input.dense_fp32:q} --dense-int8 {input.dense_int8:q}"
-        " --checkpoint {input.checkpoint:q} --onnx {input.onnx:q} --deployed {input.deployed:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/latency.py --input dense_fp32={input.dense_fp32:q} --input dense_int8={input.dense_int8:q}"
+        " --input checkpoint={input.checkpoint:q} --input onnx={input.onnx:q} --input deployed={input.deployed:q} --output record={output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method} --scheme {wildcards.scheme}"
         + JOB

@@ -16,6 +16,6 @@ rule prepare:
         settings=settings_of("prepare"),
         code=digest("prepare.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/prepare.py --data {output.data:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/prepare.py --output data={output.data:q} --output record={output.record:q}"
         " --settings {params.settings:q} --dataset {wildcards.dataset}"
         " --machine {MACHINE:q}" + NOTED

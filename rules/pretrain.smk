@@ -25,11 +25,9 @@ rule pretrain:
         runtime=18 * 60,
     params:
         settings=settings_of("pretrain"),
-        weights=lambda wildcards, input: (
-            f"--weights {quote(str(input.weights))}" if input.weights else ""
-        ),
+        weights=lambda wildcards, input: (given("input", weights=input.weights)),
         code=digest("pretrain.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/pretrain.py --data {input.data:q} {params.weights} --checkpoint {output.checkpoint:q}"
-        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q}"
+        "{PYTHON} {SCRIPTS:q}/pretrain.py --input data={input.data:q} {params.weights} --output checkpoint={output.checkpoint:q}"
+        " --output history={output.history:q} --output record={output.record:q} --settings {params.settings:q}"
         + JOB

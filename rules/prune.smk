@@ -28,9 +28,10 @@ def prune_inputs(wildcards):
 
 def prune_arguments(wildcards, input):
     """The input files on the command line, and the curvature where there are traces."""
-    files = [f"--{name} {quote(str(path))}" for name, path in input.items()]
     curvature = RUN.curvature(wildcards.method)
-    return " ".join(files + ([f"--curvature {curvature}"] if curvature else []))
+    return given("input", **dict(input.items())) + (
+        f" --curvature {curvature}" if curvature else ""
+    )
 
 
 def prune_memory(wildcards, attempt):
@@ -69,6 +70,6 @@ rule prune:
         files=prune_arguments,
         code=lambda wildcards: digest(prune_script(wildcards)),
     shell:
-        "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --plan {output.plan:q} --pruned {output.pruned:q}"
-        " --record {output.record:q} --settings {params.settings:q} --method {wildcards.method}"
+        "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --output plan={output.plan:q} --output pruned={output.pruned:q}"
+        " --output record={output.record:q} --settings {params.settings:q} --method {wildcards.method}"
         + JOB

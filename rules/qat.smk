@@ -21,6 +21,6 @@ rule qat:
         settings=settings_of("qat"),
         code=digest("qat.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/qat.py --data {input.data:q} --checkpoint {input.checkpoint:q} --weights {output.weights:q}"
-        " --history {output.history:q} --record {output.record:q} --settings {params.settings:q}"
+        "{PYTHON} {SCRIPTS:q}/qat.py --input data={input.data:q} --input checkpoint={input.checkpoint:q} --output weights={output.weights:q}"
+        " --output history={output.history:q} --output record={output.record:q} --settings {params.settings:q}"
         " --method {wildcards.method} --scheme {wildcards.scheme}" + JOB

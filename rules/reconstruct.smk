@@ -33,6 +33,6 @@ rule reconstruct:
         settings=settings_of("reconstruct"),
         code=digest("reconstruct.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/reconstruct.py --data {input.data:q} --teacher {input.teacher:q} --pruned {input.pruned:q}"
-        " --checkpoint {output.checkpoint:q} --history {output.history:q} --record {output.record:q}"
+        "{PYTHON} {SCRIPTS:q}/reconstruct.py --input data={input.data:q} --input teacher={input.teacher:q} --input pruned={input.pruned:q}"
+        " --output checkpoint={output.checkpoint:q} --output history={output.history:q} --output record={output.record:q}"
         " --settings {params.settings:q} --method {wildcards.method}" + JOB

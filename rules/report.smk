@@ -35,9 +35,12 @@ rule report:
     params:
         results=RESULTS,
         settings=settings_of("tables"),
+        files=lambda wildcards, input: given(
+            "input", benchmarks=input.benchmarks, assets=input.assets
+        ),
         code=digest("report.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/report.py --results {params.results:q} --page {output.page:q} --paper {input.paper:q}"
-        " --paper-settings {input.paper_settings:q} --measurements measurements --settings {params.settings:q}"
-        " --further-inputs {input.benchmarks:q} {input.assets:q} --sources {output.sources:q} --options={OPTIONS:q}"
+        "{PYTHON} {SCRIPTS:q}/report.py --option results={params.results:q} --output page={output.page:q} --input paper={input.paper:q}"
+        " --input paper_settings={input.paper_settings:q} --option measurements=measurements --settings {params.settings:q}"
+        " {params.files} --output sources={output.sources:q} --option options={OPTIONS:q}"
         + NOTED

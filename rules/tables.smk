@@ -61,8 +61,9 @@ rule tables:
     params:
         results=lambda wildcards, output: Path(output.summary).parents[1],
         settings=settings_of("tables"),
+        files=lambda wildcards, output: given("output", **dict(output.items())),
         code=digest("tables.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/tables.py --results {params.results:q} --folder {params.results:q}/tables --paper {input.paper:q}"
-        " --paper-settings {input.paper_settings:q} --settings {params.settings:q} --sources {output.sources:q}"
-        " --further-outputs {output:q}" + NOTED
+        "{PYTHON} {SCRIPTS:q}/tables.py --option results={params.results:q} --input paper={input.paper:q}"
+        " --input paper_settings={input.paper_settings:q} --settings {params.settings:q}"
+        " {params.files}" + NOTED

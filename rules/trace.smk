@@ -48,7 +48,7 @@ rule trace_part:
         settings=settings_of("trace"),
         code=digest("trace_part.py"),
     shell:
-        "{PYTHON} {SCRIPTS:q}/trace_part.py --data {input.data:q} --checkpoint {input.checkpoint:q} --part {output.part:q} --sources {output.sources:q}"
+        "{PYTHON} {SCRIPTS:q}/trace_part.py --input data={input.data:q} --input checkpoint={input.checkpoint:q} --output part={output.part:q} --output sources={output.sources:q}"
         " --settings {params.settings:q} --curvature {wildcards.curvature}" + JOB
 
 
@@ -76,10 +76,10 @@ rule trace:
         script=trace_script,
         settings=settings_of("trace"),
         parts=lambda wildcards, input: (
-            f"--parts {' '.join(map(quote, input.parts))}" if input.parts else ""
+            given("input", parts=input.parts, notes=input.notes)
         ),
         code=lambda wildcards: digest(trace_script(wildcards)),
     shell:
-        "{PYTHON} {SCRIPTS:q}/{params.script} --data {input.data:q} --checkpoint {input.checkpoint:q}"
-        " --traces {output.traces:q} --record {output.record:q} {params.parts} --settings {params.settings:q}"
+        "{PYTHON} {SCRIPTS:q}/{params.script} --input data={input.data:q} --input checkpoint={input.checkpoint:q}"
+        " --output traces={output.traces:q} --output record={output.record:q} {params.parts} --settings {params.settings:q}"
         " --curvature {wildcards.curvature}" + JOB
