@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 SETTINGS = "ehap.settings"
+PACKAGES = ("ehap", "benchmarks")
+"""Packages whose modules are followed."""
 WHOLE = "*"
 """In place of a name: the module itself."""
 
@@ -72,9 +74,9 @@ def is_settings(module: str) -> bool:
 
 @cache
 def file_of(name: str, root: Path) -> Path | None:
-    """Return the file of an ``ehap`` module; None for other packages and for errors."""
+    """Return the file of a module of PACKAGES; None for other packages and for errors."""
     parts = name.split(".")
-    if parts[0] != "ehap" or parts[1:2] == ["errors"]:
+    if parts[0] not in PACKAGES or parts[1:2] == ["errors"]:
         return None
     base = root.joinpath(*parts)
     return next((file for file in (base / "__init__.py", base.with_suffix(".py")) if file.is_file()), None)

@@ -263,3 +263,9 @@ def test_edits_of_the_settings_of_this_project(
     before = _digest(tmp_path, script)
     _edit(tmp_path / "ehap/settings" / file, old, new)
     assert (_digest(tmp_path, script) != before) == changes
+
+
+def test_benchmarks_are_followed_too() -> None:
+    """The costs that a session on a GPU measures depend on the ways of the benchmark of traces."""
+    reached = {str(path.relative_to(ROOT)) for path in digest.source_files(ROOT / "ehap/session/costs.py", ROOT)}
+    assert "benchmarks/trace_ways.py" in reached
