@@ -18,7 +18,7 @@ import torch
 
 def read(_folder: Path, _download: bool):
     images, labels = torch.arange(32 * 3 * 1024).to(torch.uint8).reshape(32, 3, 32, 32), torch.arange(32) % 2
-    return (images, labels), (images, labels)
+    return (images, labels), (images.clone(), labels.clone())
 '''
 SETTINGS = '''"""Settings of the count stage."""
 
@@ -41,7 +41,7 @@ import json
 
 def run(*files, **_others):
     record = files[-1] if len(files) > 1 else files[0].output("record")
-    record.parent.mkdir(parents=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps({"stage": "count", "values": {}, "settings": None, "device": "none", "duration_s": 1}))
 '''
 RULE = """use rule evaluate_pruned as count with:
