@@ -79,6 +79,14 @@ def test_every_stage_has_a_panel_of_learning_curves_and_every_method_an_entry() 
     assert all(f">{label}<" in several for label in ("hap, qat8", "hap, qat4"))
 
 
+def test_a_training_of_one_epoch_is_shown_beside_longer_ones() -> None:
+    curves = [Curve("finetune", "hap", "", history(3)), Curve("finetune", "random", "", history(1))]
+    (panel,) = curves_of_cell(curves, "title").to_dict()["concat"]
+    lines, points = panel["layer"]
+    assert (lines["mark"]["type"], points["mark"]["type"]) == ("line", "point")
+    assert points["transform"][-1] == {"filter": {"field": "curve", "oneOf": [1]}}
+
+
 def test_a_calibration_has_no_curve() -> None:
     given, calibrated = Curve("pretrain", "dense", "", history(0)), Curve("qat", "hap", "ptq8", history(0))
     assert ">nothing to show yet<" in svg(curves_of_cell([given, calibrated], "the cell")).decode()

@@ -30,7 +30,8 @@ def learning_curves(
 ) -> Any:
     """Return accuracy over the epochs of one stage, on test images solid, in training thin and dotted.
 
-    Of a single epoch: a column of points each family, on test images filled, in training hollow.
+    A training of a single epoch is a pair of points, on test images filled, in training hollow. Where all are, each
+    family has a column of its own.
 
     Args:
         history: curve, epoch, test, train (percent).
@@ -49,18 +50,25 @@ def learning_curves(
         detail="label:N",
         tooltip=["label:N", "set:N", "epoch:Q", shown("accuracy", ".2f", "accuracy, %")],
     )
+    filled = altair.FillOpacity("set:O", scale=altair.Scale(domain=["test", "train"], range=[1, 0]), legend=None)
+    fill = altair.Fill("family:N", scale=palette(colours), legend=None)
+    points = lines.mark_point(size=60, opacity=1).encode(fill, filled)
     if last == 1:
         columns = altair.X("family:N", title="after one epoch", sort=list(colours), axis=altair.Axis(labels=False))
-        filled = altair.FillOpacity("set:O", scale=altair.Scale(domain=["test", "train"], range=[1, 0]), legend=None)
-        fill = altair.Fill("family:N", scale=palette(colours), legend=None)
-        return lines.mark_point(size=60, opacity=1).encode(columns, fill, filled).properties(height=HEIGHT)
+        return points.encode(columns).properties(height=HEIGHT)
     both = altair.Scale(domain=["test", "train"], range=[[1, 0], [2, 3]])
     thick = altair.Scale(domain=["test", "train"], range=[1.8, 1])
+    epochs = altair.X("epoch:Q", title="epoch", axis=axis, scale=altair.Scale(nice=False))
     lines = lines.mark_line().encode(
-        altair.X("epoch:Q", title="epoch", axis=axis, scale=altair.Scale(nice=False)),
+        epochs,
         altair.StrokeDash("set:O", scale=both, legend=None),
         altair.StrokeWidth("set:O", scale=thick, legend=None),
     )
+    lengths = history["curve"].value_counts()
+    single = [int(curve) for curve in lengths.index[lengths == 1]]  # no line has one point
+    if single:
+        chosen = altair.FieldOneOfPredicate("curve", single)
+        return altair.layer(lines, points.transform_filter(chosen).encode(epochs)).properties(height=HEIGHT)
     return lines.properties(height=HEIGHT)
 
 
