@@ -86,7 +86,8 @@ def test_most_functions_are_far_shorter() -> None:
 def _faults(tree: ast.Module) -> Iterator[int]:
     """Yield the lines that import through ``ehap`` itself, or relatively."""
     for node in ast.walk(tree):
-        through = isinstance(node, ast.Import) and "ehap" in [alias.name for alias in node.names]
+        names = node.names if isinstance(node, ast.Import) else []
+        through = any(a.name == "ehap" or (a.name.startswith("ehap.") and not a.asname) for a in names)
         if through or (isinstance(node, ast.ImportFrom) and (node.module == "ehap" or node.level)):
             yield node.lineno
 

@@ -79,7 +79,7 @@ class Job(Generic[Settings]):
         Raises:
             DeviceError: The machine asks for a GPU, and there is none.
         """
-        from ehap.runtime.device import choose_device  # only now: the runner builds jobs without torch
+        from ehap.runtime.device import choose_device  # only now: a job is built before its device is known
 
         return choose_device(name or self.machine.device, self.machine.threads)
 

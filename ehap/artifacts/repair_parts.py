@@ -49,7 +49,7 @@ class Part:
     def __init__(
         self, checkpointer: Checkpointer, name: str, found: PartState | None, beside: State, device: torch.device
     ) -> None:
-        self._keeper, self._name, self._found, self._beside = checkpointer, name, found, beside
+        self._checkpointer, self._name, self._found, self._beside = checkpointer, name, found, beside
         self.memory = PeakMemory(device)
 
     def read(self) -> Any | None:
@@ -58,11 +58,13 @@ class Part:
 
     def due(self) -> bool:
         """Return whether a state should be kept now."""
-        return self._keeper.due()
+        return self._checkpointer.due()
 
     def write(self, state: Any) -> None:
         """Keep a state of this part."""
-        self._keeper.write({**self._beside, self._name: PartState(state=state, peak=self._peak(self.memory.so_far()))})
+        self._checkpointer.write(
+            {**self._beside, self._name: PartState(state=state, peak=self._peak(self.memory.so_far()))}
+        )
 
     def peak(self) -> Value:
         """Return the most memory that was held, after the block of ``memory``."""

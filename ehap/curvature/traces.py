@@ -229,21 +229,21 @@ class _WithPeak:
     """A Checkpointer that keeps the peak memory beside a state, for a job that continues."""
 
     def __init__(self, checkpointer: Checkpointer, memory: PeakMemory) -> None:
-        self._keeper, self._memory, self.before = checkpointer, memory, 0
+        self._checkpointer, self._memory, self.before = checkpointer, memory, 0
 
     def read(self) -> Any | None:
-        found = self._keeper.read()
+        found = self._checkpointer.read()
         if found is None:
             return None
         self.before = found["peak_memory_bytes"]
         return found["work"]
 
     def due(self) -> bool:
-        return self._keeper.due()
+        return self._checkpointer.due()
 
     def write(self, state: Any) -> None:
         peak = max(self.before, self._memory.so_far())
-        self._keeper.write({"work": state, "peak_memory_bytes": peak})
+        self._checkpointer.write({"work": state, "peak_memory_bytes": peak})
 
 
 def _stable(model: nn.Module, settings: Trace, planner: TracePlanner | None) -> Callable[[Tensor], bool] | None:

@@ -86,13 +86,13 @@ class _WhenDue:
     """A Checkpointer that takes a state only when one is due."""
 
     def __init__(self, checkpointer: Checkpointer) -> None:
-        self._keeper = checkpointer
+        self._checkpointer = checkpointer
         self.read, self.due = checkpointer.read, checkpointer.due
 
     def write(self, state: Any) -> None:
         """Keep a state if one is due."""
-        if self._keeper.due():
-            self._keeper.write(state)
+        if self._checkpointer.due():
+            self._checkpointer.write(state)
 
 
 def passes(settings: Reconstruct, images: int) -> Training:

@@ -66,13 +66,13 @@ class Walk:
         self._wanted, self._had = (_Results(self._readers) for _ in range(2))  # by the dense, by the pruned network
         for results in (self._wanted, self._had):
             results.put(graph.steps[0].name, list(images.split(size)))
-        self._keeper, self._began = checkpointer, time.perf_counter()
+        self._checkpointer, self._began = checkpointer, time.perf_counter()
         self._state = State(fits={}, weights={}, draws=fitter.draws(), seconds=0.0)
         self.fits: list[LayerFit] = []
 
     def go(self) -> None:
         """Walk through the network once, and fit its layers on the way; those of a state are fitted already."""
-        state = self._keeper.read()
+        state = self._checkpointer.read()
         if state is not None:
             self._state = state
             self._fitter.go_on(state["draws"])
@@ -184,8 +184,8 @@ class Walk:
             tensors = {name: tensor.clone() for name, tensor in part.state_dict().items()}
             state["weights"].setdefault(fit.layer, []).append(tensors)
         state["draws"], state["seconds"] = self._fitter.draws(), self.seconds()
-        if self._keeper.due():
-            self._keeper.write(state)
+        if self._checkpointer.due():
+            self._checkpointer.write(state)
 
     def _put_back(self, layer: str, module: nn.Module, norm: nn.Module | None) -> None:
         """Give a layer its tensors from the state."""

@@ -25,6 +25,8 @@ from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
 Kind = TypeVar("Kind")
+OWN_RULES = ("prepare", "pretrain", "trace", "prune", "reconstruct", "finetune", "qat", "tables")
+"""Stages whose settings a method of ``Run`` puts together."""
 
 
 class Run:
@@ -66,8 +68,8 @@ class Run:
             stage: A key of ``ehap.settings.stages.SETTINGS``, or ``tables``.
             names: Of the cell: dataset, model, method, scheme and curvature, as far as the stage has them.
         """
-        own = getattr(self, stage, None)
-        if own is not None:
+        if stage in OWN_RULES:
+            own = getattr(self, stage)
             return own(*(names[name] for name in signature(own).parameters))
         method = names.get("method", "")
         overridden = method and any(each.of_methods for each in CATALOG if each.name == stage)
@@ -271,7 +273,7 @@ class Run:
 
     def _every_setting(self) -> Iterator[object]:
         grid = self.grid
-        plain = [stage for stage in SETTINGS if not hasattr(self, stage)]
+        plain = [stage for stage in SETTINGS if stage not in OWN_RULES]
         yield from map(self.prepare, grid.datasets)
         for dataset, model in product(grid.datasets, grid.models):
             yield self.pretrain(dataset, model)

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ehap.results.former import in_order
 from ehap.settings import Run, Tables
 from ehap.settings.names import DENSE
 from ehap.settings.stages import CATALOG, Level
@@ -32,7 +33,7 @@ def record_paths(results: Path, settings: Tables) -> list[Path]:
         path for cell in product(settings.datasets, settings.models, settings.seeds) for path in _of(cell, settings)
     ]
     own = [results / path / "record.json" for path in paths]
-    return own + [path for folder in settings.also_read for path in sorted(Path(folder).rglob("record.json"))]
+    return own + [path for folder in settings.also_read for path in in_order(Path(folder))]
 
 
 def _of(cell: tuple[str, str, int], settings: Tables) -> Iterator[str]:

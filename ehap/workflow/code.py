@@ -52,7 +52,7 @@ def code_in_memory(script: Path, planned: str, criterion: str = "") -> str:
 def _import_own(own: Mapping[str, Path], criterion: str) -> None:
     """Import the user's files, from the folder in which Snakemake runs or from the environment."""
     if own:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))  # last: a file of the user's hides no library
     for name, path in own.items():
         _forget_outdated(path, name in sys.modules)
         try:

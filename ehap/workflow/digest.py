@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from ehap.errors import CodeError
 from ehap.workflow.executed import executed_settings
 from ehap.workflow.followed import check_followed
 from ehap.workflow.own_code import own_files
@@ -52,11 +53,14 @@ def source_files(script: Path, root: Path, own: Mapping[str, Path] | None = None
     Imports are followed transitively. ``own`` has the user's files by module, as ``own_files`` returns them.
     """
     reached: set[Path] = set()
-    waiting = [script, *(own or {}).values()]
+    users = set((own or {}).values())
+    waiting = [script, *users]
     while waiting:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
+            if path not in users:  # these were checked when they were found
+                check_followed(path, root)
             waiting.extend(_imports(path, root))
     return sorted(reached)
 
@@ -64,16 +68,26 @@ def source_files(script: Path, root: Path, own: Mapping[str, Path] | None = None
 @cache
 def _imports(path: Path, root: Path) -> tuple[Path, ...]:
     """Return the files outside settings that a file imports; a package that is only passed through is not one."""
-    check_followed(path, root)
     modules = [origin(module, name, root)[0] for _, module, name in imports(path)]
     files = [file_of(module, root) for module in modules if not is_settings(module)]
     return tuple(file for file in files if file is not None)
 
 
 def _pins(lock: Path) -> list[str]:
-    """Return each ``name==version`` of a lock file, with its marker; comments, hashes and options do not count."""
-    found = [PIN.match(line) for line in lock.read_text().splitlines()]
-    return [" ".join(pin[0].split()) for pin in found if pin]
+    """Return each ``name==version`` of a lock file, with its marker; comments, hashes and options do not count.
+
+    Raises:
+        CodeError: A package is pinned in another form, in which a change would be missed.
+    """
+    found = []
+    for line in lock.read_text().splitlines():
+        if not line.strip() or line.startswith((" ", "\t", "#", "-")):
+            continue
+        pin = PIN.match(line)
+        if pin is None:
+            raise CodeError(f"{lock}: expected lines of the form name==version, got {line.strip()!r}; run make lock.")
+        found.append(" ".join(pin[0].split()))
+    return found
 
 
 @cache

@@ -1,6 +1,7 @@
 """Code that the digest cannot follow is refused: an edit of it would rerun nothing."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from ehap.errors import CodeError
@@ -11,6 +12,7 @@ BY_PATH = ("ehap/workflow/code.py", "ehap/pruning/own_criterion.py")
 BY_NAME = ("import_module", "__import__")
 
 
+@cache
 def check_followed(path: Path, root: Path) -> None:
     """Raise CodeError where a file imports modules of ``ehap`` in a way that the digest cannot follow.
 
@@ -31,8 +33,10 @@ def check_followed(path: Path, root: Path) -> None:
 
 def _refused(node: ast.AST, name: str) -> str:
     """Return the import that cannot be followed, as it is written; empty for any other code."""
-    if isinstance(node, ast.Import) and any(each.name == "ehap" for each in node.names):
-        return "import ehap"
+    if isinstance(node, ast.Import):
+        through = [each.name for each in node.names if each.name.split(".")[0] == "ehap" and not each.asname]
+        if through or any(each.name == "ehap" for each in node.names):  # both give names of the package itself
+            return f"import {', '.join(through or ['ehap'])}"
     if isinstance(node, ast.ImportFrom) and (node.level or node.module == "ehap"):
         return f"from {'.' * node.level}{node.module or ''} import"
     if isinstance(node, ast.Call) and name not in BY_PATH:

@@ -16,6 +16,7 @@ from ehap.settings.stages import CATALOG, Level
 from ehap.workflow.catalog import FOLDERS, stage_of
 
 EXACT_IN_SAMPLES = 4  # the cost of exact traces, in Hessian-vector products
+WIDTH = max(map(len, FOLDERS)) + 1  # of the column of stages
 SHORT_S = 5.0  # a job of a stage without training that has no record yet
 
 
@@ -142,11 +143,11 @@ def summary(tasks: Sequence[Task], run: Run, known: Sequence[Rate]) -> str:
             continue
         times = [estimate(task, run, here) for task in of_stage]
         every += times
-        lines.append(f"  {stage:<10}{len(of_stage):>5}  {together(times):>14}")
+        lines.append(f"  {stage:<{WIDTH}}{len(of_stage):>5}  {together(times):>14}")
     if not lines:
         return "Nothing to do."
     judged = f"judged by {len(here)} records of {device}" if here else "there is no record to judge by yet"
-    lines.append(f"  {'all':<10}{len(every):>5}  {together(every):>14}  one job at a time; {judged}")
+    lines.append(f"  {'all':<{WIDTH}}{len(every):>5}  {together(every):>14}  one job at a time; {judged}")
     return "\n".join(["To do:", *lines])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ehap.errors import EhapError
-from ehap.results.former import current
+from ehap.results.former import current, current_folder, in_order
 from ehap.runtime.device import slug
 from ehap.runtime.files import write_atomically
 from ehap.stages.tables import write_tables
@@ -69,7 +69,7 @@ def keep(results: Path, found: Records, left_out: Collection[Path], folder: Path
     evaluated = {record["device"] for record in found.values() if record["stage"] == "evaluate"}
     copied: dict[Path, int] = {}
     for path, record in found.items():
-        cell = path.relative_to(results).parent
+        cell = current_folder(path.relative_to(results).parent)
         # A plan is the same on every device, and the tables of a device need the plans of the networks evaluated there.
         devices = sorted(evaluated | {record["device"]}) if record["stage"] == "prune" else [record["device"]]
         for run in (runs[device] for device in devices):
@@ -89,7 +89,7 @@ def _files(record: Path, stage: str, networks: bool) -> list[Path]:
 
 def _older(run: Path, results: Path, left_out: Collection[Path]) -> Iterator[Path]:
     """Yield kept records that the run does not have, or has but for other files, settings or code."""
-    for path in sorted(run.rglob("record.json")):
+    for path in in_order(run):
         there = results / path.relative_to(run)
         if not there.exists() or there.parent in left_out:
             yield path
@@ -117,7 +117,7 @@ def main(description: str) -> None:
     for copy in copies:
         print(copy.text())
     if any(record["stage"] == "evaluate" for record in found.values()):
-        records = sorted(path for copy in copies for path in copy.folder.rglob("record.json"))
+        records = [path for copy in copies for path in in_order(copy.folder)]
         tables = copies[0].folder / "tables"
         write_tables(records, CONFIG / "paper_results.csv", CONFIG / "paper_settings.csv", tables)
         print(f"tables of all of them in {tables}")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ehap.errors import EhapError
+from ehap.errors import EhapError, ProvenanceError
 from ehap.settings import Run
 from ehap.settings.names import DENSE
 from ehap.workflow.configuration import read_run
@@ -30,10 +30,10 @@ def main(description: str) -> None:
     path = parser.parse_args().configuration
     try:
         run = read_run(path)
+        others = [Path(folder) for folder in run.also_read]
+        tasks = not_done_elsewhere(_to_do(path), others)
     except EhapError as error:
         parser.exit(1, f"error: {error}\n")
-    others = [Path(folder) for folder in run.also_read]
-    tasks = not_done_elsewhere(_to_do(path), others)
     known = rates([Path("results") / run.name], others)
     print(summary(tasks, run, known))
     rows = rows_to_do(tasks, run)
@@ -50,8 +50,10 @@ def main(description: str) -> None:
 def _to_do(configuration: Path) -> list[Task]:
     """Return the jobs that Snakemake would do, each once."""
     command = [sys.executable, "-m", "snakemake", "--configfile", str(configuration), "--summary"]
-    listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    files = csv.DictReader(listed.splitlines(), delimiter="\t")
+    listed = subprocess.run(command, check=False, capture_output=True, text=True)
+    if listed.returncode:
+        raise ProvenanceError(f"snakemake --summary failed: {listed.stderr.strip().splitlines()[-1]}")
+    files = csv.DictReader(listed.stdout.splitlines(), delimiter="\t")
     return list(dict.fromkeys(task_of(file["output_file"]) for file in files if file["plan"] != "no update"))
 
 

@@ -8,18 +8,20 @@ from pathlib import Path
 import pandas
 import pytest
 
+from ehap.errors import DataError
 from ehap.records import read_record, read_tensors
 from ehap.results.build import settings_table
 from ehap.results.collect import collect
 from ehap.results.deployment import deployed
-from ehap.results.former import QUANTITIES, STAGES, current, current_folder
-from ehap.settings.renamed import RENAMED
+from ehap.results.former import QUANTITIES, STAGES, current, current_folder, in_order
 from ehap.results.repair import repaired
 from ehap.settings import names
+from ehap.settings.renamed import RENAMED
+from ehap.settings.stages import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "measurements"
-TODAY = {*names.STAGES, "evaluate", "evaluate_unrecovered"}
+TODAY = {*SETTINGS, "evaluate", "evaluate_unrecovered"}
 KNOWN = {
     *("accuracy", "best_accuracy", "train_accuracy", "train_loss", "seconds", "peak_memory"),
     *("pruned_accuracy", "recalibrated_accuracy", "parameters", "flops", "file_size", "published_size"),
@@ -121,3 +123,22 @@ def test_the_reader_needs_no_torch() -> None:
     code = "import sys; import ehap.results.former, ehap.results.format; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "False"
+
+
+def test_a_record_of_today_counts_before_one_that_older_code_put_elsewhere(tmp_path: Path) -> None:
+    paths = [
+        tmp_path / stage / "cifar10/resnet20/seed0/hap/record.json" for stage in ("assess", "evaluate_unrecovered")
+    ]
+    for path, value in zip(paths, (11.0, 99.0), strict=True):
+        path.parent.mkdir(parents=True)
+        where = {"dataset": "cifar10", "model": "resnet20", "seed": 0, "method": "hap", "device": "a CPU"}
+        values = {"pruned_accuracy": {"value": value, "unit": "percent"}}
+        path.write_text(json.dumps({"stage": path.parents[4].name, "values": values, "settings": {}, **where}))
+    assert in_order(tmp_path) == paths[::-1]
+    frame, _ = collect(in_order(tmp_path))
+    assert list(frame["value"]) == [99.0]
+
+
+def test_a_record_without_its_parts_is_named() -> None:
+    with pytest.raises(DataError, match="a record lacks values, settings; it is damaged"):
+        current({"stage": "prune"})

@@ -75,7 +75,7 @@ def root(tmp_path: Path) -> Path:
         "workflow_scripts/a.py": "from ehap.one import f\nfrom ehap.deep import three\nf()\n",
         "workflow_scripts/b.py": "import json\n",
         "ehap/__init__.py": "",
-        "ehap/one.py": "import ehap.deep.two\ndef f():\n    return 1\n",
+        "ehap/one.py": "import ehap.deep.two as two\ndef f():\n    return 1\n",
         "ehap/deep/__init__.py": "from ehap.deep.three import three\nfrom ehap.deep.four import four\n",
         "ehap/deep/four.py": "four = 4\n",
         "ehap/settings/__init__.py": "from ehap.settings.knobs import Knob, NAMES, helper\n",
@@ -182,7 +182,7 @@ def test_of_settings_that_code_counts_which_a_script_may_execute(
         ("from ehap.settings import NAMES\nNAMES", 'append("two")', 'append("three")', True),
         ("from ehap.settings import helper", "return knob.width", "return -knob.width", True),  # handed on
         ("from ehap.settings import knobs\nknobs.helper(1)", "return knob.width", "return -knob.width", True),
-        ("import ehap.settings.knobs\nehap.settings.knobs.helper(1)", "knob.width", "-knob.width", True),
+        ("import ehap.settings.knobs as k\nk.helper(1)", "knob.width", "-knob.width", True),
         ("def f(x):\n    from ehap.settings import helper\n    helper(x)", "knob.width", "-knob.width", True),
         ("from ehap.settings import Knob\ndef f(x: Knob):\n    x.cost", "half(", "-half(", False),  # made elsewhere
         ("from ehap.settings import Knob\nKnob(name='a').width", "width: int = 5", "width: int = 50", True),
@@ -205,6 +205,7 @@ def test_ways_to_name_a_setting(root: Path, code: str, old: str, new: str, chang
     ("code", "found"),
     [
         ("import ehap", "import ehap"),
+        ("import ehap.one", "import ehap.one"),
         ("import json, ehap as e", "import ehap"),
         ("from ehap import deep", "from ehap import"),
         ("def f():\n    from ehap import deep as d", "from ehap import"),
@@ -269,3 +270,9 @@ def test_benchmarks_are_followed_too() -> None:
     """The costs that a session on a GPU measures depend on the ways of the benchmark of traces."""
     reached = {str(path.relative_to(ROOT)) for path in digest.source_files(ROOT / "ehap/session/costs.py", ROOT)}
     assert "benchmarks/trace_ways.py" in reached
+
+
+def test_a_pin_of_another_form_is_refused(root: Path) -> None:
+    (root / "envs/lock.txt").write_text("torch==2.0\nmine @ https://example.org/mine.whl\n")
+    with pytest.raises(CodeError, match="expected lines of the form name==version, got 'mine @ https"):
+        _digest(root)

@@ -62,7 +62,7 @@ def test_code_reruns_the_rules_that_use_it_and_comments_nothing(project: Path) -
 
 
 def test_a_criterions_code_reruns_from_prune_and_the_surgerys_no_training_before_it(project: Path) -> None:
-    path = project / "ehap/pruning/sensitivity.py"
+    path = project / "ehap/pruning/scores.py"
     path.write_text(path.read_text().replace("(2 * rows.shape[1])", "(3 * rows.shape[1])"))
     assert set(planned(project)) == {
         "prune",

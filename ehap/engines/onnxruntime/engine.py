@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ehap.engines.base import Audit, Engine, Session
 from ehap.engines.onnxruntime.export import to_onnx
-from ehap.engines.onnxruntime.operators import INTEGER, audit, left_in_float
+from ehap.engines.onnxruntime.operators import IN_INTEGERS, audit, left_in_float
 from ehap.engines.onnxruntime.session import OnnxNetwork
-from ehap.graph import INTEGER as TOLERANCE
+from ehap.graph import INTEGER
 from ehap.quantization.simulation import SimulatedNetwork
 
 
@@ -18,7 +18,7 @@ class OnnxFile:
     """A quantized network as an ONNX file."""
 
     content: bytes
-    tolerance: float = TOLERANCE
+    tolerance: float = INTEGER
 
     def run(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) of normalised images (N, C, H, W)."""
@@ -27,7 +27,7 @@ class OnnxFile:
     def audit(self) -> Audit:
         """Return the operators of the graph that ONNX Runtime executes here."""
         operators = audit(self.content)
-        integers = {name: count for name, count in operators.items() if name in INTEGER}
+        integers = {name: count for name, count in operators.items() if name in IN_INTEGERS}
         floats = left_in_float(operators)
         others = {name: count for name, count in operators.items() if name not in {*integers, *floats}}
         return Audit(integers, floats, neither=others)

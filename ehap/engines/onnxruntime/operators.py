@@ -12,7 +12,7 @@ from ehap.engines.onnxruntime.session import opened
 from ehap.errors import ArchitectureError
 from ehap.runtime.files import writing
 
-INTEGER = (
+IN_INTEGERS = (
     "QLinearConv",
     "QGemm",
     "QLinearAdd",
@@ -51,13 +51,13 @@ def left_in_float(operators: Mapping[str, int]) -> dict[str, int]:
     return {
         name: count
         for name, count in operators.items()
-        if name not in (*INTEGER, *MOVING) and count > ENDS.get(name, 0)
+        if name not in (*IN_INTEGERS, *MOVING) and count > ENDS.get(name, 0)
     }
 
 
 def in_integers(operators: Mapping[str, int]) -> int:
     """Return how many operators of an audit compute in integers."""
-    return sum(count for name, count in operators.items() if name in INTEGER)
+    return sum(count for name, count in operators.items() if name in IN_INTEGERS)
 
 
 def check_declared(in_float: Mapping[str, int], declared: Sequence[str]) -> None:
