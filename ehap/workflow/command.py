@@ -13,6 +13,9 @@ CELL = ("dataset", "model", "seed", "method", "curvature", "scheme")
 def files(leave_out: Sequence[str] = (), **more: Any) -> Callable[[Any, Any, Any], str]:
     """Return the function of a rule's params that gives the words of ``job_words``.
 
+    It takes inputs and outputs. Snakemake does not compare such params: another option reruns nothing. Names of files
+    are compared as inputs and outputs.
+
     Args:
         leave_out: Names of inputs that the script finds itself.
         more: Options; where the name is that of a part of the cell, that part. Each is a text, or a function of a job's
