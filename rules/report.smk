@@ -1,5 +1,5 @@
-# The page prints commands that make more of this run. They are in its command line but not in its params: another
-# spelling of the same configuration, or another machine, reruns nothing.
+# The page prints commands that make more of this run. Their options are no params: another spelling of the same
+# configuration, or another machine, reruns nothing.
 OPTIONS = command_options(
     workflow.config_settings.configfiles, workflow.config_settings.config
 )

@@ -15,7 +15,7 @@ def _work(job: Job[Tables]) -> None:
 
 
 def files(job: Job[Tables]) -> dict[str, list[Path]]:
-    """Return what the page is made from; the page names the files that are missing."""
+    """Return the input files of the page; the page names the missing ones."""
     results = Path(job.option("results"))
     return {"records": page_records(results, job.settings), "beside": page_files(results, job.settings)}
 
