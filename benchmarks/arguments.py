@@ -89,7 +89,7 @@ def add_threads(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_processor(parser: argparse.ArgumentParser) -> None:
-    """Add ``--threads`` of one and ``--clock``, for what is timed on the processor alone."""
+    """Add ``--threads`` (default: one) and ``--clock``, for benchmarks of the processor alone."""
     parser.set_defaults(device="cpu")
     add_threads(parser, "1")
     parser.add_argument(

@@ -42,7 +42,7 @@ class Benchmark(ABC):
     """
 
     name: ClassVar[str]
-    """Of the files, without ``bench_``; ``--name`` overrides it."""
+    """Name of the files, without ``bench_``; ``--name`` overrides it."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -57,14 +57,14 @@ class Benchmark(ABC):
 
     @abstractmethod
     def parts(self) -> list[Part]:
-        """Return what is measured, in order."""
+        """Return the parts to measure, in order."""
 
     @abstractmethod
     def title(self) -> str:
         """Return the heading of the page."""
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers of the tables are."""
+        """Describe the numbers of the tables."""
         return ""
 
     def figures(self, tables: Tables) -> dict[str, bytes]:

@@ -56,7 +56,7 @@ class Deployed(Benchmark):
         return f"Latency on {self.device_name}"
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         cpu = "of CPU time " if self.args.clock == "cpu" else ""
         return (
             f"Milliseconds {cpu}a batch, medians over {self.args.rounds} interleaved rounds, {self.args.threads} "

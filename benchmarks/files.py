@@ -22,11 +22,11 @@ def write_benchmark(
     """Write each table as CSV, and all of them as one Markdown page.
 
     Args:
-        folder: Of the device; made where it is missing.
+        folder: Folder of the device; made where it is missing.
         tables: File name, without its ending, to table; the page takes the first name. Empty tables are left out.
-        title: Of the page.
-        command: What a user types to measure it again.
-        about: What the numbers are.
+        title: Title of the page.
+        command: Command that measures it again.
+        about: Description of the numbers.
         unfinished: Labels of the parts that are not measured yet; the page lists them.
 
     Returns:
@@ -52,7 +52,7 @@ class Journal:
 
     Args:
         path: Its file, deleted when the run is finished.
-        command: Of this run.
+        command: Command of this run.
         resume: Whether to take over the rows that are there.
 
     Raises:

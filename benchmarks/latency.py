@@ -1,6 +1,6 @@
 """Latency of {dense, pruned, plain sums, plain sums of aligned widths} × {FP32, INT8} × engines, side by side.
 
-All contenders take turns in one process. Ratios are those of medians over the rounds. Each row of an INT8 network has
+All contenders take turns in one process. A ratio divides medians over the rounds. Each row of an INT8 network has
 the audit of its executed graph, and the bytes a parameter of its packed file.
 """
 
@@ -30,7 +30,7 @@ Key = tuple[str, str, str]
 
 
 class OnProcessor(Benchmark):
-    """What the benchmarks of latency share: models and batches on the processor."""
+    """Base of the benchmarks of latency: models and batches on the processor."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
@@ -124,7 +124,7 @@ class Latency(OnProcessor):
         return rows
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         shares = f"{100 * self.args.params:g} % of parameters"
         shares += f" and {100 * self.args.flops:g} % of FLOPs" if self.args.flops else ""
         weights = "trained" if self.args.checkpoint else "new"

@@ -83,10 +83,10 @@ def contenders(dense: nn.Module, params: float, flops: float | None, wanted: Seq
 
 
 def without_plan(models: Sequence[str], wanted: Sequence[str], found: dict[str, set[str]]) -> list[str]:
-    """Return what ``contenders`` left out: the models and beginnings of names of which no network was found.
+    """Return the models and beginnings of names for which ``contenders`` found no network.
 
     Args:
-        models: Those that are measured already.
+        models: Models that are measured already.
         wanted: Names from NETWORKS.
         found: Model to the names of its networks.
     """

@@ -89,7 +89,7 @@ class Plan(Benchmark):
         return f"Plans for budgets of {min(budgets):.0%} to {max(budgets):.0%}: {self.device_name}"
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         return (
             "Random channels, balanced over layers. Once: the network's graph and counts, shared by all plans. "
             "Unused: the part of its budget that a plan leaves; of two budgets, the larger part."

@@ -28,7 +28,7 @@ def alone(work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: 
 
 
 def together(work: Callable[..., float], each: Sequence[tuple[Any, ...]]) -> list[float]:
-    """Return the results of the same work in several processes, all of which begin to measure at once.
+    """Return the results of the same work in several processes; all begin to measure at once.
 
     Args:
         work: A function of a module. Its last argument is a function that it calls when it is warm, and that returns

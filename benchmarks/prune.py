@@ -139,7 +139,7 @@ class Pruning(Benchmark):
         return f"Pruning beside other libraries: {self.judge.model} on {self.judge.dataset}, {self.device_name}"
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         about = f"Dense: {self.judge.dense_accuracy:.2f} %. Accuracy in % on all test images; "
         about += f"{self.args.epochs} epochs of fine-tuning."
         if self.rivals:

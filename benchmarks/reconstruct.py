@@ -50,7 +50,7 @@ class LeastSquares(Benchmark):
         return f"Least squares of a repair on {self.device_name}"
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         return (
             "Memory beyond networks and images. A layer has as many unknowns as inputs, and a bias. New weights, noise."
         )

@@ -29,10 +29,10 @@ class Recovery:
     Args:
         checkpoint: Weights of the pretrain stage.
         data: Images of the prepare stage.
-        device: Of the recovery; the network is pruned on the CPU.
-        settings: Of fine-tuning.
+        device: Device of the recovery; the network is pruned on the CPU.
+        settings: Settings of fine-tuning.
         repair_images: Training images for a repair without labels; 0: no repair.
-        seed: Of all draws.
+        seed: Seed of all draws.
 
     Attributes:
         dense: The network, on the CPU. plain_images: Training images (N, 3, 32, 32) uint8 and labels, on the CPU.

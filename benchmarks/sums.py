@@ -56,7 +56,7 @@ class Sums(OnProcessor):
         return rows
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         form = f"plain and option: INT8 in a plain session, and in one with {OPTION}."
         return f"{self.unit()}, ratios medians over the rounds, ONNX Runtime; {form}{self.left_out(tables)}"
 

@@ -125,11 +125,11 @@ class ChannelTraces(Benchmark):
         return f"Cost and fidelity of channel traces on {self.device_name}, {weights}"
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         clock = "of processor time of one thread, " if alone_on_core(self.device, self.args.threads) else ""
         return (
-            f"Seconds are {clock}for {PAPER_SAMPLES} samples (as run, and the rest by what one more takes), or for the "
-            "exact traces. Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with "
+            f"Seconds are {clock}for {PAPER_SAMPLES} samples (as run, and the rest by the time of one more), or for "
+            "the exact traces. Spearman and overlap (Jaccard, of the channels kept at 10 % of the parameters) are with "
             "exact fp32, on the samples that were run; only of a trained network."
         )
 

@@ -22,13 +22,13 @@ from ehap.settings.trace import Until
 from ehap.stages.trace_until import planner_of
 
 Costs = Mapping[int, Mapping[str, Any]]
-"""Number of the round to what ``trace_process.measure`` returned."""
+"""Number of the round to the return value of ``trace_process.measure``."""
 Traces = Mapping[str, Tensor]
 """Module path to (C_out,)."""
 
 
 def picture(table: pandas.DataFrame) -> bytes | None:
-    """Return overlap against the cost of what was run, as SVG; None where no contender has an overlap."""
+    """Return overlap against the cost of the samples run, as SVG; None where no contender has an overlap."""
     run = table["samples_run"].where(table["samples_run"] > 0, PAPER_SAMPLES) / PAPER_SAMPLES
     rows = table.assign(cost=table["products_worth"] * run).dropna(subset=["overlap", "cost"])
     return svg(traces_by_network(rows, rows["cost"])) if len(rows) else None

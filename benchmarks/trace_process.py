@@ -56,13 +56,14 @@ def alone_on_core(device: torch.device, threads: int) -> bool:
 
 
 def measure(case: Case, contender: Contender, traces: Path) -> dict[str, Any]:
-    """Return what one contender costs; its traces go to a file.
+    """Measure the cost of one contender; its traces go to a file.
 
-    The gradient graph is paid once. So 300 samples cost what the measured ones cost, and what one more costs for each
-    of the others.
+    The gradient graph is paid once. So the cost of 300 samples is that of the measured ones plus, for each sample
+    not measured, the cost of one more.
 
     Returns:
-        seconds: As run. whole: For 300 samples, or for the exact traces. samples: As run. bytes: Peak memory.
+        seconds: Time of the samples run. whole: Time of 300 samples, or of the exact traces. samples: Samples run.
+        bytes: Peak memory.
     """
     device = choose_device(case.device, case.threads)
     batch = network_and_batch(case, device)

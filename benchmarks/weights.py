@@ -21,10 +21,10 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def check_models(checkpoint: Path | None, models: Sequence[str]) -> None:
-    """Check that the weights are of the models, as far as the file says whose they are.
+    """Check that the weights belong to the models, if the file names its model.
 
     Raises:
-        SettingsError: They are of another model.
+        SettingsError: They belong to another model.
         CheckpointError: The file is damaged.
     """
     of = read_tensors(checkpoint)[1].get("model") if checkpoint else None

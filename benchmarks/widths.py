@@ -1,8 +1,8 @@
-"""Latency of evenly thinned networks in INT8, whose layers all keep one share of their channels, beside the dense one.
+"""Latency in INT8 of evenly thinned networks (each layer keeps the same share of channels) beside the dense one.
 
-A ranking decides where channels stay, and so how fast a network of a given size is. Evenly thinned networks show the
-effect of widths alone, and the smallest layers that an engine still rewards. Widths stay, or are padded to multiples of
-16. ONNX Runtime's own profile gives the share of time in convolutions and sums.
+A ranking decides which layers keep channels. So it decides the speed of a network of a given size. Evenly thinned
+networks show the effect of widths alone, and the smallest layers that an engine still rewards. Widths stay, or are
+padded to multiples of 16. ONNX Runtime's own profile gives the share of time in convolutions and sums.
 """
 
 import argparse
@@ -96,7 +96,7 @@ class Widths(Benchmark):
         return f"Latency of evenly thinned networks on {self.device_name}"
 
     def about(self, tables: Tables) -> str:
-        """Return what the numbers are."""
+        """Describe the numbers of the tables."""
         args = self.args
         return (
             f"Milliseconds {'of CPU time ' if args.clock == 'cpu' else ''}for {args.batch} images, medians over "

@@ -1,4 +1,4 @@
-"""Every error that `ehap` raises on purpose.
+"""The errors that `ehap` raises on purpose.
 
 EhapError
 ├── SettingsError       a configuration key, type or range is wrong

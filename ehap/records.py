@@ -1,4 +1,4 @@
-"""Records (JSON) and weights (safetensors): what stages hand to each other."""
+"""Records (JSON) and weights (safetensors), the files that pass between stages."""
 
 import contextlib
 import hashlib
@@ -59,7 +59,7 @@ class Value:
 
 
 Proof = Mapping[str, float] | str
-"""What was shown on examples, in numbers; or why it was not."""
+"""Result of a check on examples, in numbers; or the reason why there was none."""
 
 
 def proof(found: Any) -> Proof:
@@ -143,8 +143,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and metadata of a safetensors file.
 
     Raises:
-        CheckpointError: The file is missing, truncated, no safetensors file, without a checksum, or not what was
-            written.
+        CheckpointError: The file is missing, truncated, no safetensors file, without a checksum, or has another
+            checksum.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -163,8 +163,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
         raise CheckpointError(
-            f"{path}: it does not hold what was written (wrong checksum); delete it and run the workflow again to "
-            "rebuild it."
+            f"{path}: wrong checksum; the file is damaged or was edited. Delete it and run the workflow "
+            "again to rebuild it."
         )
     return tensors, metadata
 

@@ -1,11 +1,11 @@
-"""The checked configuration, paths, and what every rule shares."""
+"""The checked configuration, and the paths and functions that all rules share."""
 
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 
-# The package beside this file plans and runs, whichever one an environment has: a clone stands for itself.
+# The package beside this file plans and runs, even if the environment has another one.
 sys.path.insert(0, workflow.basedir)
 
 from ehap.errors import EhapError
@@ -44,10 +44,10 @@ RESULTS = f"results/{RUN.name}"
 LOGS = f"logs/{RUN.name}"
 BENCHMARKS = LOGS  # run times, as Snakemake measures them, beside the logs
 EVENTS = f"{LOGS}/tensorboard" if RUN.machine.tensorboard else ""
-STATES = f"state/{RUN.name}"  # what must outlive a job: Snakemake deletes the outputs of a failed one
+STATES = f"state/{RUN.name}"  # files that outlive a failed job: Snakemake deletes its outputs
 CELL = "{dataset}/{model}/seed{seed}"
 
-# Where a job computes stands in its command line but not in its params: another machine reruns nothing.
+# The machine stands in a job's command line but not in its params: another machine reruns nothing.
 MACHINE = canonical(asdict(RUN.machine))
 JOB = (
     "{PYTHON} {SCRIPTS:q}/{params.script} {params.files} --code {params.code} --states {STATES:q} --log {log:q}"
@@ -81,7 +81,7 @@ def gpu_percent(stage):
 
 
 def digest(script, criterion=""):
-    """Changes when the script, the code that it imports or a pinned library version changes; the user's code, too."""
+    """The digest of the script, the code that it imports, pinned library versions, and the user's code."""
     try:
         return source_digest(SCRIPTS / script, ROOT, LOCK, criterion)
     except EhapError as error:
@@ -89,7 +89,7 @@ def digest(script, criterion=""):
 
 
 def final_targets():
-    """What a whole run delivers: every table, the page of results, and every cell's learning curves and shapes."""
+    """The results of a whole run: every table, the page of results, and every cell's learning curves and shapes."""
     cells = {"dataset": GRID.datasets, "model": GRID.models, "seed": GRID.seeds}
     pictures = ("learning_curves", "kept_shares")
     return [

@@ -1,5 +1,5 @@
 def order_of(*names):
-    """The order in which pictures show the networks of a cell: another one is another picture."""
+    """The order of the networks in the pictures of a cell; another order makes another picture."""
     return canonical({name: getattr(GRID, name) for name in names})
 
 
@@ -15,7 +15,7 @@ def of_cell(name):
 
 
 rule curves:
-    """One picture a cell: how the accuracy of the dense network and of every method's network grew."""
+    """One picture a cell: accuracy over the epochs, of the dense network and of every method's network."""
     input:
         dense=f"{RESULTS}/pretrain/{CELL}/history.csv",
         finetuned=expand(

@@ -1,4 +1,4 @@
-# Accuracy right after pruning, and after BatchNorm has been recalibrated.
+# Accuracy right after pruning, and after recalibration of BatchNorm.
 use rule evaluate_dense as evaluate_unrecovered with:
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",

@@ -1,5 +1,5 @@
 def teacher_of(wildcards):
-    """The dense network, where the method learns from it."""
+    """The dense network, if the method learns from it."""
     settings = RUN.finetune(wildcards.dataset, wildcards.model, wildcards.method)
     return (
         f"{RESULTS}/pretrain/{CELL.format(**wildcards)}/model.safetensors"
@@ -9,7 +9,7 @@ def teacher_of(wildcards):
 
 
 rule finetune:
-    """The pruned network trained on (the paper's Table VIII)."""
+    """The pruned network after fine-tuning (the paper's Table VIII)."""
     input:
         data=f"{RESULTS}/prepare/{{dataset}}/data.safetensors",
         pruned=start_of,

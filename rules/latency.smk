@@ -1,5 +1,5 @@
 def timing_threads(wildcards):
-    """All cores of a run on one machine, so that no other job of it disturbs the clock; of a cluster, those of a call.
+    """All cores of a run on one machine, so that no other job disturbs the clock; on a cluster, the cores of a call.
 
     The cores of the machine that submits a job say nothing about the one that it runs on.
     """

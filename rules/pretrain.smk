@@ -1,5 +1,5 @@
 def weights_of(wildcards):
-    """The file that the dense network starts from, where it has no new weights."""
+    """The file with the dense network's first weights, if they are not new ones."""
     settings = RUN.pretrain(wildcards.dataset, wildcards.model)
     return settings.file(wildcards.dataset, wildcards.model, int(wildcards.seed)) or []
 

@@ -1,5 +1,5 @@
 def prune_settings(wildcards):
-    """What the method's prune script takes: how traces are computed, too, where it computes them anew."""
+    """The settings of the method's prune script; pruning in rounds adds those of the traces."""
     names = wildcards.dataset, wildcards.model, wildcards.method
     if own_criterion(wildcards):
         return canonical(asdict(RUN.own_criterion(*names)))
@@ -19,14 +19,14 @@ def in_rounds(wildcards):
 
 
 def prune_script(wildcards):
-    """Only pruning in rounds depends on the code of curvature, and only a function of the user's on that."""
+    """The method's script; only rounds depend on the code of curvature, only a user's function on the user's."""
     if own_criterion(wildcards):
         return "prune_own.py"
     return "prune_rounds.py" if in_rounds(wildcards) else "prune.py"
 
 
 def prune_inputs(wildcards):
-    """The files that a method is pruned from, by their names on the command line."""
+    """The input files of pruning, by their names on the command line."""
     cell = CELL.format(**wildcards)
     found = {"checkpoint": f"{RESULTS}/pretrain/{cell}/model.safetensors"}
     curvature = RUN.curvature(wildcards.method)
@@ -45,17 +45,17 @@ def prune_curvature(wildcards, output):
 
 
 def prune_memory(wildcards, attempt):
-    """In MB; each round takes what a trace does."""
+    """Memory in MB; each round takes as much as a trace."""
     return attempt * (8000 if in_rounds(wildcards) else 4000)
 
 
 def prune_runtime(wildcards, attempt):
-    """In minutes; as for a trace in rounds."""
+    """Time in minutes; in rounds as much as for a trace."""
     return 18 * 60 if in_rounds(wildcards) else 40 * attempt
 
 
 rule prune:
-    """Channels ranked, a plan within the budget, and the smaller network."""
+    """The ranking of the channels, a plan within the budget, and the smaller network."""
     input:
         unpack(prune_inputs),
     output:

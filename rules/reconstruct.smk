@@ -1,5 +1,5 @@
 def reconstructed(wildcards):
-    """Whether the method repairs the pruned network before it is trained on."""
+    """Whether the method repairs the pruned network before fine-tuning."""
     return RUN.reconstruct(wildcards.dataset, wildcards.model, wildcards.method).images
 
 

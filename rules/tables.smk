@@ -7,7 +7,7 @@ TABLES = (
     "paired",
     "overview",
 )
-# Of stages that not every run has; in a folder of their own, since DVC wants each output that it is told of to exist.
+# Tables of stages that not every run has. They have a folder of their own: DVC needs every declared output to exist.
 FURTHER = (
     *(("training_free",) if RUN.reconstructed() else ()),
     *(("deployment",) if RUN.deployed() else ()),

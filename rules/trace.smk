@@ -6,12 +6,12 @@ def trace_settings(wildcards):
 
 
 def trace_script(wildcards):
-    """Traces that stop when the plan is stable depend on the planner's code, the others do not."""
+    """Traces that stop when the plan is stable depend on the planner's code; other traces do not."""
     return "trace_until.py" if trace_settings(wildcards).until else "trace.py"
 
 
 def trace_parts(wildcards):
-    """The parts of the traces that several jobs compute; none where one job does it all."""
+    """The parts of the traces that several jobs compute; none if one job computes all."""
     shards = trace_settings(wildcards).shards
     folder = PARTS.format(**wildcards)
     return (
@@ -22,7 +22,7 @@ def trace_parts(wildcards):
 
 
 def trace_notes(wildcards):
-    """What the parts were made from; an input, since Snakemake deletes a temporary file that nothing needs at once."""
+    """The sources of the parts; an input, since Snakemake at once deletes temporary files that no job needs."""
     return [beside(part) for part in trace_parts(wildcards)]
 
 

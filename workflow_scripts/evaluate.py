@@ -5,7 +5,7 @@ from ehap.workflow.runner import execute
 
 
 def _work(job: Job[None]) -> None:
-    from ehap.stages.evaluate import run  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages.evaluate import run  # only now: torchao starts CUDA, which fixes the visible GPUs
 
     run(job)
 

@@ -1,4 +1,4 @@
-"""Copy a run's records, histories and plans to measurements/<device>/<run>, with the tables of what is there so far."""
+"""Copy a run's records, histories and plans to measurements/<device>/<run>, with the tables of all records so far."""
 
 from ehap.workflow.keeping import main
 

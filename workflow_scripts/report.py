@@ -9,13 +9,13 @@ from ehap.workflow.runner import execute
 
 
 def _work(job: Job[Tables]) -> None:
-    from ehap.stages.report import run  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages.report import run  # only now: torchao starts CUDA, which fixes the visible GPUs
 
     run(job)
 
 
 def files(job: Job[Tables]) -> dict[str, list[Path]]:
-    """Return what the page is made from; the page names the files that are missing."""
+    """Return the input files of the page; the page names the missing ones."""
     results = Path(job.option("results"))
     return {"records": page_records(results, job.settings), "beside": page_files(results, job.settings)}
 

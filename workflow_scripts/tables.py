@@ -9,7 +9,7 @@ from ehap.workflow.runner import execute
 
 
 def _work(job: Job[Tables]) -> None:
-    from ehap.stages.tables import run  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages.tables import run  # only now: torchao starts CUDA, which fixes the visible GPUs
 
     run(job)
 

@@ -7,7 +7,7 @@ from ehap.workflow.sources import check_made_from
 
 
 def _work(job: Job[Trace]) -> None:
-    from ehap.stages.trace import run  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages.trace import run  # only now: torchao starts CUDA, which fixes the visible GPUs
 
     check_made_from(job.input_list("parts"), [job.input("data"), job.input("checkpoint")])
     run(job)

@@ -6,7 +6,7 @@ from ehap.workflow.runner import execute
 
 
 def _work(job: Job[Trace]) -> None:
-    from ehap.stages.trace_until import run  # only now: torchao starts CUDA, which settles what GPU it sees
+    from ehap.stages.trace_until import run  # only now: torchao starts CUDA, which fixes the visible GPUs
 
     run(job)
 

@@ -8,7 +8,7 @@ from ehap.data import DatasetInfo, Split, plain_batches
 
 @torch.no_grad()
 def accuracy(model: nn.Module, test: Split, info: DatasetInfo) -> float:
-    """Return the percentage of images whose largest logit is their label; leave the model in eval mode.
+    """Return the percentage of images with the largest logit at their label; leave the model in eval mode.
 
     Args:
         model: On the device of the images.

@@ -11,8 +11,8 @@ Tone = Literal["", "within", "above", "below", "missing"]
 class Cell:
     """One cell of a table.
 
-    text: As shown. order: What the column is sorted by. sources: Numbers of the records that it was made from; they
-    are shown on a click. tone: A verdict, or that there is nothing yet.
+    text: Visible text. order: Sort key of the column. sources: Numbers of the records behind the cell; a click shows
+    them. tone: A verdict, or ``missing`` where there is nothing yet.
     """
 
     text: str
@@ -51,8 +51,8 @@ class Table:
 class Picture:
     """A Vega-Lite chart.
 
-    alt: What it shows, in a sentence, for those who do not see it. spec: The chart as JSON. key: Name to the number of
-    its colour. dataset, model: Of which it is, for the filters. wide: Whether it takes the whole width.
+    alt: Description in a sentence, for readers who cannot see it. spec: The chart as JSON. key: Name to the number of
+    its colour. dataset, model: Its dataset and model, for the filters. wide: Whether it takes the whole width.
     """
 
     name: str

@@ -13,13 +13,13 @@ from ehap.report.text import number
 from ehap.results.format import counted, dataset_title, model_title
 
 MACHINE = ("device", "instruction sets")
-LAST = -1e300  # what a cell without a number is sorted by
+LAST = -1e300  # sort key of a cell without a number
 
 
 def number_cell(
     value: float, unit: str, spread: float = nan, sources: tuple[int, ...] = (), sign: bool = False
 ) -> Cell:
-    """Return a cell with a number; an empty one for NaN. The arguments are those of ``number``, and the records."""
+    """Return a cell with a number; an empty one for NaN. Arguments: as in ``number``, and the records."""
     return Cell("", LAST) if isnan(value) else Cell(number(value, unit, spread, sign), value, sources)
 
 
@@ -29,7 +29,7 @@ def network_cells(dataset: object, model: object) -> tuple[Cell, Cell]:
 
 
 def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]:
-    """Return the cells, those with a number and without records of their own with these."""
+    """Return the cells; add these records to cells that have a number but no records of their own."""
     return tuple(
         replace(cell, sources=sources) if cell.order is not None and cell.text and not cell.sources else cell
         for cell in cells
@@ -37,11 +37,11 @@ def sourced(cells: Iterable[Cell], sources: tuple[int, ...]) -> tuple[Cell, ...]
 
 
 def narrow(table: Table, always: Sequence[str] = ()) -> Table:
-    """Return a table without columns that are empty in every row, and without those of MACHINE where all rows agree.
+    """Return a table without empty columns, and without columns of MACHINE that have one value in all rows.
 
     Args:
-        table: With columns of any kind.
-        always: Those of MACHINE that stay although all rows agree.
+        table: Table with columns of any kind.
+        always: Columns of MACHINE that stay although all rows agree.
     """
     told = [{row.cells[index].text for row in table.rows} for index in range(len(table.columns))]
     shown = [

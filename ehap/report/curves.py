@@ -39,7 +39,7 @@ def curves_section(material: Material) -> Section:
 
 
 def _curves(material: Material, history: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Return the points of all curves, and what each curve is, as ``learning_curves`` takes them."""
+    """Return the points and the labels of all curves, as ``learning_curves`` takes them."""
     points, names = [], []
     several = history["device"].nunique() > 1
     keys = ["method", "scheme", "seed", "device"]

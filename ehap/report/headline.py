@@ -17,7 +17,7 @@ MOST_APART = 0.1  # points between an engine's accuracy and the simulated one, o
 
 @dataclass(frozen=True)
 class Headline:
-    """What is said of one method of one network: a sentence, and the tiles. name: With the device, if of several."""
+    """Statements about one method of one network. name: The method; with its device, if there are several."""
 
     dataset: str
     model: str
@@ -37,9 +37,9 @@ class Fact:
 
 
 def headlines(material: Material, found: Sequence[Network]) -> list[Headline]:
-    """Return the tiles of every pruned network, those of a dataset and model together, the one to show first ahead.
+    """Return the tiles of every pruned network, grouped by dataset and model; the best of each group first.
 
-    Where nothing is pruned yet, those of the dense networks.
+    Where nothing is pruned yet, return the tiles of the dense networks.
     """
     cells = list(dict.fromkeys((network.dataset, network.model) for network in found))
     pruned = [network for network in found if network.method != DENSE]
@@ -131,12 +131,12 @@ def _of(network: Network, stops: Sequence[Stop]) -> Sequence[Stop]:
 
 
 def facts(material: Material, within: int, compared: int) -> list[Fact]:
-    """Return what speaks for and against trusting the numbers.
+    """Return reasons for and against trust in the numbers.
 
     Args:
-        material: Of the run.
-        within: Of the paper's numbers so many that ours agree with, given both spreads.
-        compared: Of so many, those of the paper's networks and epochs and of several seeds.
+        material: Material of the run.
+        within: Number of the paper's values that ours agree with, given both spreads.
+        compared: Number of values compared: same network and epochs as the paper, and several seeds.
     """
     missing, there = sum(map(len, material.missing.values())), len(material.records)
     seeds = material.seeds_there

@@ -53,7 +53,7 @@ def latency_section(material: Material) -> Section:
 
 
 def _own(material: Material) -> list[Block]:
-    """Return what the run has timed: a picture of all networks that the same processor has, and a table."""
+    """Return the run's own timings: a table, and for each processor a picture of its networks."""
     frame = material.frames.get("timed")
     if frame is None or frame.empty:
         return []
@@ -84,8 +84,8 @@ def _own_picture(part: pandas.DataFrame) -> Picture:
         f", on {first['instructions']}" if first["instructions"] else ""
     )
     alt = (
-        f"Time of {title}, in % of what dense FP32 took in the same job, {IN_TURNS}; means over seeds. The shortest is "
-        f"{best['label']}, {best['time']:.0f} %."
+        f"Time of {title}, in % of the time of dense FP32 in the same job, {IN_TURNS}; means over seeds. "
+        f"The shortest is {best['label']}, {best['time']:.0f} %."
     )
     name = slug("-".join(["timed", *map(str, first[ONE_PICTURE])]))
     chart = embedded(latency(data[["label", "precision", "time", "said"]], "time, % of dense FP32 in the same job"))

@@ -18,10 +18,11 @@ PAPER, PAPER_SETTINGS = "config/paper_results.csv", "config/paper_settings.csv"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one pruned network keeps.
+    """Channels of one pruned network.
 
-    kept: Layer to its kept channels. widths: Layer to its dense width. unions: Residual sums whose two sides carry
-    different channels; union_channels: Their channels; out_of_order: Those that an unsorted set would put elsewhere.
+    kept: Layer to its kept channels. widths: Layer to its dense width. unions: Number of residual sums with different
+    channels on their two sides. union_channels: Number of their channels. out_of_order: Number of channels that an
+    unsorted set would put elsewhere.
     """
 
     dataset: str
@@ -49,11 +50,15 @@ class Limit:
 class Material:
     """The parts of a run that are there, read and checked.
 
-    name: Of the run. commit: Of the project, or that there is none. options: What a command says of the run's
-    configuration. records: Path and content of each. missing: Stage to the files that the run is to make still.
-    values, settings, and frames: As ``tables`` makes them; frames by the name of the table. histories: dataset, model,
-    seed, method, scheme, stage, epoch, train_accuracy, test_accuracy. printed: The paper's numbers as ``tables`` reads
-    them; printed_raw and printed_settings: As the files hold them. benches: Path of a CSV to its rows.
+    - name: Name of the run.
+    - commit: Commit of the project, or a note that there is none.
+    - options: Options of a command that choose the run's configuration.
+    - records: Path and content of each.
+    - missing: Stage to the files that the run has not made yet.
+    - values, settings, frames: Tables as ``tables`` makes them; frames by the name of the table.
+    - histories: dataset, model, seed, method, scheme, stage, epoch, train_accuracy, test_accuracy.
+    - printed: The paper's numbers as ``tables`` reads them; printed_raw, printed_settings: the unchanged files.
+    - benches: Path of a CSV to its rows.
     """
 
     name: str
@@ -89,7 +94,7 @@ class Material:
         return pandas.DataFrame(rows, columns=HEAD)
 
     def sources(self, **where: object) -> tuple[int, ...]:
-        """Return the numbers of the records of which all that is said is true; a tuple allows any of its values."""
+        """Return the numbers of the records that match every condition; a tuple allows any of its values."""
         chosen = pandas.Series(True, index=self.heads.index)
         for column, wanted in where.items():
             allowed = wanted if isinstance(wanted, tuple) else (wanted,)
@@ -98,9 +103,9 @@ class Material:
 
     @cached_property
     def evidence(self) -> list[dict[str, Any]]:
-        """Return all that a number may come from: the records, the rows of benchmarks, and the paper's numbers.
+        """Return all sources of numbers: the records, the rows of benchmarks, and the paper's numbers.
 
-        Each has path, values (name to value and unit), settings, and what else is said of it.
+        Each has path, values (name to value and unit), settings, and further fields of its file.
         """
         found: list[dict[str, Any]] = [{"path": path, **record} for path, record in self.records]
         for path, bench in self.benches.items():
@@ -112,7 +117,7 @@ class Material:
         return found
 
     def bench_sources(self, path: str, *rows: object) -> tuple[int, ...]:
-        """Return the numbers, among the evidence, of rows of a benchmark, given as its index has them."""
+        """Return the positions in ``evidence`` of rows of a benchmark, given by their index."""
         ahead = len(self.records)
         for file, bench in self.benches.items():
             if file == path:
@@ -121,26 +126,26 @@ class Material:
         return ()
 
     def printed_sources(self, *rows: object, settings: bool = False) -> tuple[int, ...]:
-        """Return the same of rows of the paper's numbers, or settings."""
+        """Return the positions in ``evidence`` of rows of the paper's numbers, or settings."""
         ahead = len(self.records) + sum(map(len, self.benches.values()))
         printed = self.printed_settings if settings else self.printed_raw
         ahead += len(self.printed_raw) if settings else 0
         return tuple(ahead + printed.index.tolist().index(row) for row in rows)
 
     def bench(self, start: str) -> dict[str, pandas.DataFrame]:
-        """Return the benchmarks whose file names begin so."""
+        """Return the benchmarks by their path; their file names begin with ``start``."""
         return {path: frame for path, frame in self.benches.items() if path.rsplit("/", 1)[-1].startswith(start)}
 
     @cached_property
     def seeds_there(self) -> str:
-        """Say of which seeds there are networks, and of which that the run asks for there are none yet."""
+        """Return the seeds that have networks, and the run's seeds that have none yet, as text."""
         there = sorted({int(record.get("seed", 0)) for _, record in self.records if "model" in record})
         lacking = sorted(set(self.seeds) - set(there))
         said = ", ".join(map(str, there))
         return said + (f"{' ' if said else ''}(not yet: {', '.join(map(str, lacking))})" if lacking else "")
 
     def instructions(self, device: str) -> list[str]:
-        """Return the instruction sets of the processors of that name; an empty text where records do not say them."""
+        """Return the instruction sets of the processors of that name; an empty text for records without them."""
         return [str(sets) for sets in self.heads[self.heads["device"] == device]["instructions"].unique()]
 
     @cached_property
@@ -165,7 +170,7 @@ class Material:
 
     @cached_property
     def as_published(self) -> list[str]:
-        """Return the methods that compute what the published code does: its traces, or its pruner's rule."""
+        """Return the methods that follow the published code: its traces, or its pruner's rule."""
         said = self.settings[self.settings["value"].map(str).isin(["True", "as_published"])]
         traces = said[(said["stage"] == "trace") & (said["setting"] == "as_published")]["curvature"]
         pruned = self.heads[self.heads["stage"] == "prune"]

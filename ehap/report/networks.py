@@ -115,11 +115,11 @@ def _network(material: Material, dataset: str, model: str, method: str, device: 
 
 
 def _with_integers(material: Material, network: Network) -> Network:
-    """Add what the first scheme of 8 bits throughout gives, where there is one."""
+    """Add the results of the first scheme with 8 bits throughout, if there is one."""
     here = {"dataset": network.dataset, "model": network.model, "method": network.method, "device": network.device}
     frame = material.frames.get("precisions", pandas.DataFrame(columns=[*here, "weight_bits", "activation_bits"]))
     mine = frame[(frame[list(here)] == list(here.values())).all(axis=1)]
-    widths = mine[["weight_bits", "activation_bits"]].fillna(BYTE)  # older records do not say that of activations
+    widths = mine[["weight_bits", "activation_bits"]].fillna(BYTE)  # older records lack the bits of activations
     eight = mine[(widths == BYTE).all(axis=1)]
     if eight.empty:
         return network

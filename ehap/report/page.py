@@ -73,7 +73,7 @@ def page(material: Material) -> str:
 
 
 def about(material: Material) -> dict[str, str]:
-    """Return what ran where: label to text."""
+    """Return devices, libraries, commit and seeds of the run: label to text."""
     records = [record for _, record in material.records]
     devices = dict.fromkeys(str(record.get("device", "")) for record in records)
     sets = dict.fromkeys(str(record.get("instructions", "")) for record in records)
@@ -91,7 +91,7 @@ def about(material: Material) -> dict[str, str]:
 
 
 def _filters(material: Material) -> dict[str, dict[str, str]]:
-    """Return the choices of each filter: value to what is shown; a method with several draws of images is one."""
+    """Return the choices of each filter: value to visible text; a method with several draws of images is one."""
     heads = material.heads.assign(method=material.heads["method"].astype(str).map(material.families.pooled))
     names = {"dataset": DATASETS, "model": MODELS, "method": {}}
     return {
@@ -122,17 +122,17 @@ def _environment(material: Material) -> Environment:
 
 
 def _in_runs(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Return neighbours of one kind together."""
+    """Return the blocks, grouped into runs of one kind."""
     return [list(run) for _, run in groupby(blocks, lambda block: block.kind)]
 
 
 def _as_json(value: Any) -> str:
-    """Return JSON that cannot end the element that it stands in."""
+    """Return JSON that cannot end the HTML element around it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _as_script(text: str) -> str:
-    """Return a script that cannot end its element: in strings and patterns an escaped slash is a slash."""
+    """Return a script that cannot end its HTML element: in strings and patterns an escaped slash is a slash."""
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -141,7 +141,7 @@ def _own(name: str) -> str:
 
 
 def _tables_script() -> str:
-    """Return DataTables as itables ships it, as a plain module: what it would export it hangs onto the window.
+    """Return itables' DataTables as a plain script: it sets a property of the window instead of an export.
 
     Raises:
         DataError: The bundle has another form than the pinned one.

@@ -65,9 +65,9 @@ def paper_section(material: Material) -> tuple[Section, int, int]:
     lead = (
         "The paper's printed numbers, ours, and the difference. A difference is within if it is at most the root of "
         "both squared standard deviations. Accuracy is compared twice: at the last epoch, which counts here, and at "
-        "the epoch with the best test accuracy, which the paper reports. A single seed has no verdict, nor has a "
-        "training with other epochs than the paper's. Devices are never mixed in one mean. Our ehap is FP16 "
-        "Hutchinson as the paper describes it; a section below shows what its published code computes."
+        "the epoch with the best test accuracy, which the paper reports. There is no verdict for a single "
+        "seed, or for a training with other epochs than the paper's. Devices are never mixed in one mean. Our ehap "
+        "is FP16 Hutchinson as the paper describes it; a section below is about its published code."
     )
     section = Section("paper", "The paper's tables", lead, blocks)
     return section, list(judged.values()).count("within"), len(judged)
@@ -143,9 +143,9 @@ def _row(
 
 
 def _other_epochs(material: Material, line: dict[str, Any], device: str) -> bool:
-    """Say whether a training behind one of our numbers had not as many epochs as the paper's, as far as it prints them.
+    """Return whether a training behind one of our numbers has other epochs than the paper prints.
 
-    A training without a record has none.
+    A training without a record has none. Where the paper prints no epochs, nothing differs.
     """
     wanted = {"pretrain": ("", "")}
     if line["subject"] != DENSE:

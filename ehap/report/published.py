@@ -1,4 +1,4 @@
-"""What the published code computes, item by item, each with a number of this run or from the arithmetic.
+"""The published code against the paper, item by item; each has a number from this run or from arithmetic.
 
 The code is JackkChong/Resource-Efficient-Neural-Networks-Using-Hessian-Based-Pruning on GitHub, commit 4428de7.
 """
@@ -30,7 +30,7 @@ OPEN_ROWS = 6  # a longer table is closed at first
 
 
 def published_section(material: Material, networks: Sequence[Network]) -> Section:
-    """Return what the published code does instead, with what it comes to here."""
+    """Return the differences between paper and published code, with their effect on this run."""
     alike = material.as_published
     who = (
         f"In this run {' and '.join(alike)} compute{'s' if len(alike) == 1 else ''}"
@@ -118,13 +118,13 @@ def _sizes(material: Material, networks: Sequence[Network]) -> Finding:
                 Cell(f"{theirs / written:.2f}", theirs / written),
             )
             rows.append(Row(sourced(cells, sources), network.dataset, network.model, network.method))
-    columns = ("network", "method", "#published reading", "what that holds", "#as written here", "#ratio")
+    columns = ("network", "method", "#published reading", "content", "#as written here", "#ratio")
     return Finding(
         "Files hold more than the network",
         "The “original” and “pruned” sizes of Tables X and XI are checkpoints with the optimizer's momentum, eight "
         "bytes a parameter; the “quantized” ones store integers as float32, four bytes where one would do.",
         first or "8 and 4 bytes",
-        "is what the published reading would say of the first quantized network here, against the file as deployed."
+        "is the published size of the first quantized network here, divided by the size of its deployed file."
         if first
         else "a parameter, instead of 4 and 1.",
         _table("published-sizes", "One network, two readings of its size", columns, rows),
@@ -143,14 +143,14 @@ def _best_epoch(material: Material) -> Finding:
         return Finding(title, said, "none yet", "No training is recorded yet.")
     trained = wide[wide["train_loss"].notna()]  # without it no epoch was trained
     trained = trained.merge(_epochs(material), how="left", on=[*keys, "seed"])
-    trained = trained[trained["epochs"] != 1]  # of one epoch there was nothing to choose
+    trained = trained[trained["epochs"] != 1]  # one epoch leaves no choice
     if trained.empty:
         return Finding(title, said, "none yet", "No training here had several epochs to choose from.")
     gain = trained["best_accuracy"] - trained["accuracy"]
     rows = [_epoch_row(material, part, keys) for part in parts(trained.assign(gain=gain), keys)]
     columns = ("stage", "network", "method", "#last epoch", "#best epoch", "#gain")
     ours = (
-        f"is what that choice adds here, the mean of {counted(len(trained), 'training')} of several epochs, at most "
+        f"is the gain by that choice here: a mean over {counted(len(trained), 'training')} of several epochs, at most "
         f"{number(gain.max(), 'percentage points')}."
     )
     table = _table("published-best", "Last and best epoch", columns, rows)
@@ -196,12 +196,12 @@ def _rule(material: Material) -> Finding:
     here = f" On this run's own rankings the rules differ in {_range(differing)} channels." if len(differing) else ""
     return Finding(
         "One channel more goes, and the limit differs",
-        "The pruner removes what is at or under a threshold, int(ratio · N) + 1 channels. Its limit for a layer takes "
-        "the value at position int(0.95 · C) and removes what is at or under that, too: of 16 channels nothing is "
-        "left, so it keeps channel 0, the best or not.",
+        "The pruner removes channels at or under a threshold: int(ratio · N) + 1 channels. Its limit for a layer is "
+        "the value at position int(0.95 · C), and the channel at the limit is removed, too. Of 16 channels none is "
+        "left. So it keeps channel 0, the best or not.",
         f"{int(ratio * ranked) + 1:,} against {floor(ratio * ranked + ROUNDING):,}",
-        f"channels go at a ratio of {ratio:g} of the {ranked:,} of {name}.{here} The table has what either rule leaves "
-        "of a layer at its limit, run on a ranking in which the last channel is the best.",
+        f"channels go at a ratio of {ratio:g} of the {ranked:,} of {name}.{here} The table shows the channels that "
+        "either rule leaves of a layer at its limit. In its ranking the last channel is the best.",
         Table("published-limit", "Channels left of a layer at its limit", ("#width", "#published rule", "#ours"), rows),
     )
 
@@ -240,7 +240,7 @@ def _printed(material: Material) -> Finding:
     }
     return Finding(
         "Printed numbers that do not follow",
-        "The gains in time that Tables III and IV print, against what their own seconds give; and which pruned network "
+        "The gains in time of Tables III and IV against the seconds of the same tables; and the pruned network that "
         "Tables V and VI quantize. HAP and EHAP are the paper's here, not the methods of this run.",
         f"{wrong} of {len(rows)}",
         "printed gains do not follow from the printed seconds. The “pruned” column of Tables V and VI is that of HAP "

@@ -1,4 +1,4 @@
-"""What the published code computes where it estimates traces: weights of samples, batch, and what is timed."""
+"""The published code's estimate of traces: weights of the samples, batch, and timed region."""
 
 from itertools import count
 
@@ -22,15 +22,16 @@ def sample_weights(samples: int) -> list[float]:
 
 
 def sample_weights_finding(material: Material) -> Finding:
-    """Return what the samples of the published estimate weigh."""
+    """Return the weights of the samples in the published estimate."""
     shares = sample_weights(SAMPLES)
     worth = 1 / sum(share**2 for share in shares)
     lost = next(number for number in count(1) if SCALE * FALL**number <= SMALLEST_HALF)
     gone = next(number for number in count(1) if SCALE * FALL**number < SMALLEST_SINGLE)
     said = (
         "The scale of the second backward pass is divided by 2⁸ inside the sampling loop, and samples are never "
-        f"divided by it. So sample i weighs 2^(8 − 8i): from sample {lost} on the scale is no more than the smallest "
-        f"number that FP16 holds, from sample {gone} on it is zero in FP32, too."
+        "divided by it. So sample i weighs 2^(8 − 8i). "
+        f"From sample {lost} on the scale is no more than the smallest number that FP16 holds. "
+        f"From sample {gone} on it is zero in FP32, too."
     )
     here = _fidelity(material)
     return Finding(
@@ -54,7 +55,7 @@ def _fidelity(material: Material) -> str:
 
 
 def hessian_batch_finding(material: Material) -> Finding:
-    """Return how many images the published loop takes, of this run's too."""
+    """Return the number of images that the published loop takes, for this run's data, too."""
     traces = material.settings[(material.settings["stage"] == "trace") & (material.settings["setting"] == "batch_size")]
     rows = []
     keys = ["dataset", "model", "curvature", "value"]
@@ -79,7 +80,7 @@ def hessian_batch_finding(material: Material) -> Finding:
     columns = ("network", "curvature", "#training images", "#batch asked for", "#published code", "#this run")
     return Finding(
         "The Hessian batch is the last one",
-        "The loop that picks the batch has no break, so what counts is the last, partial batch of the loader.",
+        "The loop that picks the batch has no break. So the loader's last, partial batch is used.",
         f"{CIFAR_IMAGES % 512} of 512",
         f"images of CIFAR (50,000 mod 512), and {CIFAR_IMAGES % 256} of 256 for WRN-28-8 (50,000 mod 256).",
         Table("published-batch", "Images in the Hessian batch", columns, rows) if rows else None,
@@ -87,7 +88,7 @@ def hessian_batch_finding(material: Material) -> Finding:
 
 
 def items_finding(material: Material) -> Finding:
-    """Return how often the published loops wait for the device, and what that costs."""
+    """Return the number of times that the published loops wait for the device, and their cost."""
     channels = material.value("prune", "channels")
     ranked = int(channels.max()) if len(channels) else RESNET32_CHANNELS
     whose = "the largest network of this run" if len(channels) else "ResNet-32 with ten classes"
@@ -98,14 +99,14 @@ def items_finding(material: Material) -> Finding:
         if {"published", "plain", "ours fp32"} <= set(first.index):
             without, ours = first["published"] / first["plain"], first["published"] / first["ours fp32"]
             said = (
-                f" On a CPU, where nothing is waited for, that form takes {without:.2f} times what it takes without, "
-                f"and {ours:.1f} times ours ({path})."
+                f" On a CPU nothing waits. There the loop takes {without:.2f} times as long as the same estimate "
+                f"without it, and {ours:.1f} times as long as ours ({path})."
             )
             break
     return Finding(
         "Python loops are timed, too",
-        "The region that Tables III and IV time has a Python loop over channels with one .item() for each, a wait for "
-        "the device, in every sample.",
+        "The region that Tables III and IV time has a Python loop over channels. In every sample it calls .item() for "
+        "each channel; each call waits for the device.",
         f"{ranked * SAMPLES:,}",
         f"waits for {SAMPLES} samples and the {ranked:,} channels of {whose}; ours waits once, at the end.{said}",
     )

@@ -43,5 +43,5 @@ def _accurate(change: float) -> str:
         return ""
     if abs(change) < SHOWN:
         return "as accurate"
-    # Half away from zero: where the tile says 1.25, nobody expects 1.2.
+    # Half away from zero: 1.25 becomes 1.3, as a reader of the tile expects.
     return f"{abs(change) + 1e-9:.1f} points {'more' if change > 0 else 'less'} accurate"

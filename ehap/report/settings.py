@@ -1,4 +1,4 @@
-"""The paper's settings beside those of the run (Tables VII to IX)."""
+"""The settings of the paper and of the run, side by side (Tables VII to IX)."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ SETTINGS = {"VII": "Pretraining", "VIII": "Pruning and fine-tuning", "IX": "Quan
 
 
 def settings_section(material: Material) -> Section:
-    """Return the paper's settings beside those of the run (Tables VII to IX)."""
+    """Return the settings of the paper and of the run, side by side (Tables VII to IX)."""
     ours = material.frames["settings"]
     tables: list[Block] = []
     for table, title in SETTINGS.items():

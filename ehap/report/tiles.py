@@ -43,7 +43,7 @@ class Stop:
 class Tile:
     """One question of the first screen.
 
-    note: About the numbers. source: A benchmark that they come from. command: What gets them where there are none.
+    note: Text about the numbers. source: Their benchmark, if any. command: Command that makes missing numbers.
     """
 
     title: str
@@ -54,10 +54,10 @@ class Tile:
 
 
 def latency(material: Material, network: Network) -> Tile:
-    """Return what the run has timed of the network, else what a benchmark of its device says of its model.
+    """Return the run's timing of the network; without one, a benchmark of its model on its device.
 
-    Where there are several numbers of images at a time, it is the first. Processors of one name but with other
-    instruction sets do not count as one device.
+    Of several batch sizes the first is shown. Processors of one name but with other instruction sets do not count as
+    one device.
     """
     own = _timed(material, network)
     if own is not None:
@@ -67,7 +67,7 @@ def latency(material: Material, network: Network) -> Tile:
         rows = bench[(bench["model"] == network.model) & (bench["engine"] == ENGINE)]
         if "instructions" in rows:
             rows = rows[rows["instructions"].isin(here)]
-        elif "" not in here:  # where it was measured nobody knows
+        elif "" not in here:  # the benchmark does not name its processor
             continue
         if len(rows) and f"/{slug(network.device)}/" in path:
             batch = int(rows["batch"].iloc[0])
@@ -77,10 +77,10 @@ def latency(material: Material, network: Network) -> Tile:
 
 
 def _timed(material: Material, network: Network) -> Tile | None:
-    """Return the milliseconds that the stage latency has measured of the very network, means over seeds.
+    """Return the network's milliseconds from the stage latency, as means over seeds.
 
-    Where processors with several sets of instructions have measured it, it is the first of them; the same where some
-    sessions had the option for exact sums and others had not.
+    Of several sets of instructions the first counts. So does the first of sessions with and without the option for
+    exact sums.
     """
     where = {"dataset": network.dataset, "model": network.model, "method": network.method, "scheme": network.scheme}
     where |= {"stage": "latency", "device": network.device}
@@ -90,7 +90,7 @@ def _timed(material: Material, network: Network) -> Tile | None:
     sets = next(iter(rows["instructions"]), "")
     rows = rows[rows["instructions"] == sets]
     option = rows[rows["quantity"] == "exact_sums_option"].set_index("seed")["value"]
-    by_seed = rows["seed"].map(option).fillna(-1)  # records that do not say it
+    by_seed = rows["seed"].map(option).fillna(-1)  # records without it
     rows = rows[by_seed == by_seed.iloc[0]] if len(rows) else rows
     parts = times(rows)
     if parts.empty:
@@ -105,7 +105,7 @@ def _timed(material: Material, network: Network) -> Tile | None:
 
 
 def _latency(material: Material, rows: pandas.DataFrame, batch: int, path: str) -> Tile:
-    """Return the milliseconds of a benchmark's networks; the title says that they are not those of the run."""
+    """Return the milliseconds of a benchmark's networks; the title says that the network is another one."""
     found = {(row["network"], row["precision"]): row for row in rows.reset_index().to_dict("records")}
     ours = {label: found[key] for label, key in STOPS.items() if key in found}
     times = {label: float(row["latency_ms"]) for label, row in ours.items()}

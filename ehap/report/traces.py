@@ -1,4 +1,4 @@
-"""Traces: what an estimator costs, and how far its ranking is to be trusted."""
+"""Traces: the cost of an estimator, and the fidelity of its ranking."""
 
 from typing import Any
 

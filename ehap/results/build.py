@@ -73,12 +73,12 @@ def _listed(items: pandas.Series) -> str:
 
 
 def overview(values: pandas.DataFrame) -> pandas.DataFrame:
-    """Return one row a network: accuracy dense, pruned and quantized, and what is left of its size.
+    """Return one row a network: accuracy dense, pruned and quantized, and its size in relation to the dense one.
 
     Returns:
         dataset, model, method, device, n, and mean and std (``…_std``) of accuracy, accuracy_<scheme>,
-        parameters_kept and flops_kept (percent), and file_size and file_size_<scheme> (bytes). Where an accuracy is
-        that of another number of seeds than n, as in a run that goes on, ``…_n`` says of how many.
+        parameters_kept and flops_kept (percent), and file_size and file_size_<scheme> (bytes). In an unfinished run the
+        seeds of an accuracy may differ from n: ``…_n`` is their number.
     """
     rows = _evaluated(values)
     rows = rows[rows["quantity"].isin(["accuracy", "parameters_kept", "flops_kept", "file_size"])]
@@ -99,13 +99,14 @@ def overview(values: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
-    """Return one row a pruned network: what it is worth at each step of its repair, and its size.
+    """Return one row a pruned network: its accuracy at each step of its repair, and its size.
 
     Returns:
         dataset, model, method, device, n, and mean and std (``…_std``) over seeds of pruned_accuracy,
         recalibrated_accuracy and accuracy (percent; right after pruning, with BatchNorm recalibrated, and after
-        fine-tuning), parameters_kept and flops_kept (percent), parameters and flops. Of a dataset and model, those
-        of one size (to a percent of the parameters) stand together, the largest first, by accuracy.
+        fine-tuning), parameters_kept and flops_kept (percent), parameters and flops. Within a dataset and model,
+        networks of one size (to a percent of the parameters) form a group. Groups are sorted by size, the largest
+        first; a group by accuracy.
     """
     rows = _evaluated(values)
     rows = rows[(rows["scheme"] == "") & rows["quantity"].isin(COMPARED)]
@@ -126,8 +127,8 @@ def comparison(values: pandas.DataFrame) -> pandas.DataFrame:
 def _evaluated(values: pandas.DataFrame) -> pandas.DataFrame:
     """Return the values of the evaluate stage, with each network's ratios to its dense one added.
 
-    Sizes depend neither on the device nor on the seed, so a network may be compared with a dense one that was tested
-    elsewhere, or of another seed; accuracies before and after quantization are compared on one device only.
+    Sizes depend neither on the device nor on the seed. So the dense network may have another device or seed.
+    Accuracies before and after quantization are compared on one device only.
     """
     rows = values[values["stage"] == "evaluate"]
     added = [rows]

@@ -36,11 +36,15 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
         values: As ``collect`` returns them.
 
     Returns:
-        dataset, model, method, scheme, device, instructions, n, and mean and std (``…_std``) over seeds of
-        simulated_accuracy and deployed_accuracy (percent; in ONNX Runtime), mismatches (test images), of each further
-        engine ``<engine>_accuracy`` and ``<engine>_mismatches`` (NaN where it was not asked for), integer_operators and
-        float_operators (in ONNX Runtime), bytes_per_parameter, packed_size and onnx_size (bytes); declared: the names
-        of the float operators, empty where there is none.
+        - dataset, model, method, scheme, device, instructions, n
+        - declared: names of the float operators; empty where there is none
+        - mean and std (``…_std``) over seeds of:
+
+          - simulated_accuracy, deployed_accuracy: percent, the latter in ONNX Runtime
+          - mismatches: test images
+          - ``<engine>_accuracy``, ``<engine>_mismatches``: for each further engine; NaN where the run does not ask for it
+          - integer_operators, float_operators: in ONNX Runtime
+          - bytes_per_parameter, packed_size, onnx_size: bytes
     """
     rows = values[values["stage"] == "deploy"]
     table = rows.pivot_table(index=[*KEYS, "seed"], columns="quantity", values="value", sort=False)

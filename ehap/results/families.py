@@ -13,9 +13,9 @@ DRAW = "draw"
 
 @dataclass(frozen=True)
 class Families:
-    """What the settings of records say about methods.
+    """Families of methods, by the settings of their records.
 
-    ends: Method to the ends of its name that stand for values of swept settings. draws: The same for draws alone.
+    ends: Method to the ends of its name, one for each swept setting. draws: The same for draws alone.
     """
 
     ends: Mapping[str, frozenset[str]] = field(default_factory=dict)

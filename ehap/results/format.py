@@ -50,10 +50,10 @@ def number(value: float, unit: str, spread: float = math.nan, *, sign: bool = Fa
 
     Args:
         value: In ``unit``. NaN gives the style's sign for a missing number.
-        unit: That of a record; ``memory`` for bytes of memory; empty for a bare count.
-        spread: In the same unit; left out for NaN.
+        unit: A record's unit; ``memory`` for bytes of memory; empty for a bare count.
+        spread: Standard deviation in the same unit; left out for NaN.
         sign: Whether a plus is shown.
-        style: Of the document.
+        style: Style of the document.
     """
     if math.isnan(value):
         return style.missing
@@ -84,12 +84,12 @@ def duration(seconds: float) -> str:
 
 
 def dataset_title(dataset: object) -> str:
-    """Return the usual name of a dataset, e.g. ``CIFAR-10``; an unknown one stays as it is."""
+    """Return the usual name of a dataset, e.g. ``CIFAR-10``; an unknown one is unchanged."""
     return DATASETS.get(str(dataset), str(dataset))
 
 
 def model_title(model: object) -> str:
-    """Return the usual name of a model, e.g. ``ResNet-20``; an unknown one stays as it is."""
+    """Return the usual name of a model, e.g. ``ResNet-20``; an unknown one is unchanged."""
     return MODELS.get(str(model), str(model))
 
 

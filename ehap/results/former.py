@@ -13,7 +13,7 @@ QUANTITIES = {"other_answers": "mismatches", "inductor_other_answers": "inductor
 
 
 def current(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record in today's words; one that has them already is returned as it is.
+    """Return a record in today's words; a record that has them already is unchanged.
 
     Args:
         record: With stage, values and settings.
@@ -31,7 +31,7 @@ def current(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_folder(path: Path) -> Path:
-    """Return where today's code puts what older code put at ``path``, given from the folder of a run on."""
+    """Return today's path of a file that older code wrote to ``path``; both begin in the folder of a run."""
     return Path(*(STAGES.get(part, part) if index == 0 else part for index, part in enumerate(path.parts)))
 
 

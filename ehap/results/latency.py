@@ -29,11 +29,15 @@ def timed(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.DataFr
         settings: The same.
 
     Returns:
-        dataset, model, method, scheme, device, instructions, exact_sums (one of EXACT_SUMS; empty in records that do
-        not say it), batch, threads, slower_than (which of the others pruned INT8 is slower than; empty: none), n, and
-        mean and std (``…_std``) over seeds of the milliseconds of NETWORKS, of how many times as fast pruned INT8 is as
-        each of the others, of dense_accuracy (percent, in floating point) and of accuracy (percent, as ONNX Runtime
-        executes the network).
+        - dataset, model, method, scheme, device, instructions, batch, threads, n
+        - exact_sums: one of EXACT_SUMS; empty in records without it
+        - slower_than: the other networks that are faster than pruned INT8; empty: none
+        - mean and std (``…_std``) over seeds of:
+
+          - the time of each of NETWORKS: milliseconds
+          - the speed of pruned INT8 against each of the others: a ratio, above 1 where pruned INT8 is faster
+          - dense_accuracy: percent, in floating point
+          - accuracy: percent, as ONNX Runtime executes the network
     """
     cell = [*KEYS[:-2], "seed"]
     rows = times(values)

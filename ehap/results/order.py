@@ -8,10 +8,10 @@ TRAININGS = {
     "finetune": "Fine-tuning",
     "qat": "Quantization-aware training",
 }
-"""Those with learning curves, to the titles of these."""
+"""Stages with learning curves, to the titles of the curves."""
 FOLDERS = {"qat": "quantize"}
-"""Those whose folder has another name."""
+"""Stages whose folder has another name."""
 TESTED = ("evaluate", "reconstruct")
-"""Those that test a network on all test images."""
+"""Stages that test a network on all test images."""
 TIMED = ("deploy", "latency")
-"""Those whose values differ between instruction sets of processors of one name."""
+"""Stages whose values differ between instruction sets of processors of one name."""

@@ -20,9 +20,15 @@ def precisions(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.D
         settings: As ``collect`` returns them.
 
     Returns:
-        dataset, model, method, scheme, device, n, weight_bits (the mean over weights), activation_bits, epochs of
-        training under the scheme, and mean and std (``…_std``) over seeds of accuracy (percent), change (against the
-        same network before, percentage points) and file_size (bytes).
+        - dataset, model, method, scheme, device, n
+        - weight_bits: mean over the weights
+        - activation_bits
+        - epochs: of training under the scheme
+        - mean and std (``…_std``) over seeds of:
+
+          - accuracy: percent
+          - change: percentage points, against the same network before this scheme
+          - file_size: bytes
     """
     cell = [*KEYS, "seed"]
     rows = values[(values["stage"] == "evaluate") & values["quantity"].isin(["accuracy", "file_size"])]

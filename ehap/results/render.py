@@ -14,7 +14,7 @@ def markdown(title: str, frame: pandas.DataFrame, numbering: dict[str, str], not
     """Return one Markdown document with a section for each dataset.
 
     Args:
-        title: What the table shows.
+        title: Subject of the table.
         frame: Long form: a row for each quantity with mean, std, n, unit, device, and the paper's columns.
         numbering: Dataset to the number of the paper's table.
         notes: Sentences below the tables.
@@ -57,12 +57,12 @@ def by_network(
     """Return a table as Markdown, a section for each dataset and model.
 
     Args:
-        title: Of the document.
+        title: Title of the document.
         frame: A row for each network, with dataset, model, n and device.
         first: Columns that are shown unchanged, under their names.
         columns: Column to its label and unit; ``<column>_std`` holds its spread. A column that is empty in a whole
             section is left out.
-        note: Below the tables; empty for none.
+        note: Text below the tables; empty for none.
         signed: Columns whose numbers show a plus.
     """
     lines = [f"# {title}", ""]

@@ -25,9 +25,15 @@ def repaired(values: pandas.DataFrame, settings: pandas.DataFrame) -> pandas.Dat
         settings: The same.
 
     Returns:
-        dataset, model, method, device, ranking, images, steps (of distillation), n, and mean and std (``…_std``) over
-        seeds and draws of the accuracies (percent) at each step, change (percentage points: the last step less the
-        dense network), parameters_kept and flops_kept (percent), seconds, and peak_memory (bytes).
+        - dataset, model, method, device, ranking, images, n
+        - steps: of distillation
+        - mean and std (``…_std``) over seeds and draws of:
+
+          - the accuracy at each step: percent
+          - change: percentage points, the last step less the dense network
+          - parameters_kept, flops_kept: percent
+          - seconds
+          - peak_memory: bytes
     """
     rows = values[values["stage"] == "reconstruct"]
     methods = rows[KEYS].drop_duplicates()
@@ -85,7 +91,7 @@ def usual_images(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def usual_steps(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Return repairs that are not distilled and those of the most frequent number of steps, the largest of several.
+    """Return repairs without distillation, and those with the most frequent number of steps; of ties the largest.
 
     Args:
         frame: As ``repaired`` returns it.
@@ -101,7 +107,7 @@ def _steps(settings: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
-    """Return what each plan leaves, in percent; plans do not depend on the device."""
+    """Return the size that each plan leaves, in percent; plans do not depend on the device."""
     cell = ["dataset", "model", "method", "seed"]
     rows = values[values["stage"] == "prune"].drop_duplicates([*cell, "quantity"])
     sizes = rows.pivot(index=cell, columns="quantity", values="value")
@@ -113,7 +119,7 @@ def _sizes(values: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _rankings(settings: pandas.DataFrame) -> pandas.DataFrame:
-    """Return what each network's channels were ranked by, as the records of the prune stage say it, on any device."""
+    """Return each network's ranking, by the records of its prune stage on any device."""
     cell = ["dataset", "model", "method", "seed"]
     rows = settings[settings["stage"] == "prune"]
     if rows.empty:

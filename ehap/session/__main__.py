@@ -124,7 +124,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--products", type=int, default=20, help="Hessian-vector products of each form and precision")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "fp16", "bf16"], default=["fp32", "fp16", "bf16"])
     parser.add_argument(
-        "--config", type=Path, help="configuration of the run whose trainings go on; without it there are none"
+        "--config",
+        type=Path,
+        help="configuration of the run with the trainings to go on with; without it there are none",
     )
     parser.add_argument("--root", type=Path, default=Path(), help="folder of its results/ and state/")
     parser.add_argument("--cells", nargs="+", help="e.g. finetune/cifar10/resnet56/seed0/hap; all if left out")
@@ -147,7 +149,7 @@ def main() -> int:
     clock, args = Clock(0), read_arguments()
     clock.budget = args.seconds
     if not empty(args.out):
-        raise SettingsError(f"{args.out} is not empty; name another folder as --out, or remove what is in it.")
+        raise SettingsError(f"{args.out} is not empty; name another folder as --out, or empty it.")
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

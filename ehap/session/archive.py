@@ -93,7 +93,7 @@ def _shared_out(root: Path, files: Sequence[Path], most: int) -> tuple[list[list
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add a file as it is now; a job may replace or remove it meanwhile."""
+    """Add a file with its present content; a job may replace or remove it meanwhile."""
     try:
         with path.open("rb") as file:
             member = archive.gettarinfo(arcname=name, fileobj=file)

@@ -56,8 +56,8 @@ class Case:
 def case(model: str, batch: int, products: int, device: torch.device, data: Path | None) -> Case:
     """Return a network with new weights and BatchNorm statistics of its own, and a Hessian batch.
 
-    Without these statistics activations would grow from block to block. The images are those of CIFAR-100 if ``data``
-    holds them, else random ones of the same shape: time and memory are the same.
+    Without these statistics activations would grow from block to block. The images come from CIFAR-100 if ``data``
+    holds it; else they are random ones of the same shape, with the same time and memory.
     """
     info = DATASETS[DATASET]
     generator = torch.Generator().manual_seed(0)

@@ -30,7 +30,7 @@ from ehap.settings import Deploy
 from ehap.settings.deploy import ENGINE_BITS, FURTHER_ENGINES
 
 SHOWN = 64
-"""Test images on which the logits of an engine are compared with those of the simulation."""
+"""Number of test images for the comparison of an engine's logits with the simulation's."""
 
 
 def run(job: Job[Deploy]) -> None:
@@ -102,10 +102,10 @@ class _Trial:
         return parameters(widening(self.dense, self.quantized.kept, round_to).architecture())
 
     def answers(self, network: EngineNetwork, what: str) -> tuple[dict[str, Value], Proof]:
-        """Return accuracy, mismatches and difference of an engine on the test images, and the proof of the latter.
+        """Return accuracy, mismatches and difference of an engine on the test images, and the proof of the difference.
 
         Raises:
-            MismatchError: The logits differ from those of the simulation by more than the engine's tolerance.
+            MismatchError: The logits differ from the simulation's by more than the engine's tolerance.
         """
         found = _logits(network.session(self.threads), self.images)
         both = f"{what} and the simulated network, on test images,"
@@ -142,7 +142,7 @@ def _checked_operators(file: OnnxFile, settings: Deploy) -> dict[str, Value]:
     """Return how many operators ONNX Runtime executes in integers and in floating point.
 
     Raises:
-        ArchitectureError: The operators in floating point are not those that the settings declare.
+        ArchitectureError: The settings declare other operators in floating point.
     """
     audit = file.audit()
     in_float = audit.in_float
@@ -157,7 +157,7 @@ def _checked_operators(file: OnnxFile, settings: Deploy) -> dict[str, Value]:
 
 
 def _accuracy(logits: Tensor, images: Data) -> Value:
-    """Return the share of the test images whose largest logit is that of their class."""
+    """Return the percentage of test images that get the largest logit for their class."""
     return Value(100 * (logits.argmax(1) == images.test[1]).double().mean().item(), "percent")
 
 

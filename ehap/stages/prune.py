@@ -32,8 +32,8 @@ CPU = torch.device("cpu")
 class Planning:
     """Replacements for steps of the prune stage, and where they compute.
 
-    plan: From the dense network and its scores to a plan. scores: From the dense network to its scores. None leaves a
-    step as it is.
+    plan: Function from the dense network and its scores to a plan. scores: Function from the dense network to its
+    scores. None keeps the usual step.
     """
 
     plan: Callable[[nn.Module, Scores], PruningPlan] | None = None

@@ -1,6 +1,6 @@
 """Pruning by a function of the user's.
 
-It is apart from ``prune``: other methods depend neither on images nor on code outside the project.
+It is apart from ``prune``: so other methods depend on no images and on no code outside the project.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from ehap.stages.prune import CPU, Planning, prune_by_plan
 
 
 def run(job: Job[OwnCriterion]) -> None:
-    """Prune by the scores of the user's function; outputs are those of the stage prune."""
+    """Prune by the scores of the user's function; the outputs are the same as in the stage prune."""
     prune_by_plan(job.with_settings(job.settings.prune), planning(job))
 
 

@@ -1,6 +1,6 @@
-"""Stage prune_rounds: a part of the channels goes, the others are scored anew, the next part goes.
+"""Stage prune_rounds: remove a part of the channels, score the others anew, remove the next part.
 
-Kept apart from ``prune``: methods of one round depend neither on curvature nor on images.
+It is apart from ``prune``: so methods of one round depend on no curvature and on no images.
 """
 
 from dataclasses import asdict, replace
@@ -26,7 +26,7 @@ from ehap.training import RECALIBRATION_IMAGES, recalibrate_
 
 
 def run(job: Job[Rounds]) -> None:
-    """Prune the dense network in ``settings.prune.rounds`` rounds; outputs are those of the stage prune."""
+    """Prune the dense network in ``settings.prune.rounds`` rounds; outputs as in the stage prune."""
     prune_by_plan(job.with_settings(job.settings.prune), planning(job))
 
 

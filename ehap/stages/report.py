@@ -82,7 +82,7 @@ def write_page(
     options: str,
     name: str,
 ) -> None:
-    """Write the page of a run as one HTML file, from those of its records that are there; see ``gathered``."""
+    """Write the page of a run as one HTML file, from the records that exist; see ``gathered``."""
     material = gathered(results, records, paper, paper_settings, measurements, settings, options, name)
     write_atomically(target, page(material).encode())
 
@@ -97,17 +97,17 @@ def gathered(
     options: str,
     name: str,
 ) -> Material:
-    """Read and check all that the page is made from.
+    """Read and check all data of the page.
 
     Args:
         results: The folder of the run.
-        records: All that the run makes, below it, and those of also_read; some may not be there yet.
+        records: All records of the run, below its folder, and of also_read; some may not exist yet.
         paper: The paper's printed numbers.
         paper_settings: Its settings.
         measurements: The folder of benchmarks, one below it a device.
-        settings: What the run is about.
-        options: What a command to Snakemake says of the run's configuration, behind what it asks for.
-        name: Of the run.
+        settings: Datasets, models, seeds and methods of the run.
+        options: Options of a Snakemake command that choose the run's configuration; they follow its targets.
+        name: Name of the run.
 
     Raises:
         DataError: A record, history, plan or benchmark is damaged; the message names it.
@@ -142,7 +142,7 @@ def gathered(
 def _frames(
     values: pandas.DataFrame, settings: pandas.DataFrame, printed: pandas.DataFrame, printed_settings: pandas.DataFrame
 ) -> dict[str, pandas.DataFrame]:
-    """Return every table of the page by its name; those of stages without a record are left out."""
+    """Return every table of the page by its name; stages without a record have none."""
     frames = {
         "pruned_accuracy": pruned_accuracy(values, printed),
         "trace_cost": trace_cost(values, printed),
@@ -165,7 +165,7 @@ def _frames(
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """Read one record and look at what the page rests on."""
+    """Read one record and check the fields that the page needs."""
     record = read_record(path)
     values = record.get("values") if isinstance(record, dict) else None
     whole = isinstance(values, dict) and all(
@@ -180,7 +180,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _missing(folder: str, paths: Sequence[Path]) -> dict[str, list[str]]:
-    """Return stage to the files that are to be made still, as the workflow names them."""
+    """Return stage to its missing files, as the workflow names them."""
     found: dict[str, list[str]] = {}
     for path in paths:
         found.setdefault(path.parts[0], []).append(f"{folder}/{path.as_posix()}")
@@ -204,7 +204,7 @@ def _histories(read: Mapping[Path, dict[str, Any]]) -> pandas.DataFrame:
 
 
 def _plans(read: Mapping[Path, dict[str, Any]]) -> list[Plan]:
-    """Return what every plan keeps, and what the published code would make of its unions."""
+    """Return the kept channels of every plan, and the order of its unions in the published code."""
     graphs: dict[tuple[str, str], ChannelGraph] = {}
     plans = []
     for path, record in read.items():
@@ -248,9 +248,10 @@ def _unions(graph: ChannelGraph, kept: Mapping[str, Sequence[int]]) -> list[tupl
 
 
 def _limits() -> list[Limit]:
-    """Return what our rule and the published one leave of layers at their limit, the last channel being the best.
+    """Return the channels that our rule and the published one leave of layers at their limit.
 
-    All channels of all layers stand below the threshold, which lies among those of the final layer.
+    The last channel of each layer is the best. The threshold lies among the scores of the final layer; all other
+    channels are below it.
     """
     network = build_model(LIMIT_MODEL, DATASETS["cifar10"].classes, seed=0)
     widths = channel_graph(network).widths()

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class FrozenNorms(nn.Module):
-    """A network whose BatchNorm statistics stay fixed in train mode, too; scales and shifts are trained.
+    """A network with BatchNorm statistics that stay fixed in train mode, too; scales and shifts are trained.
 
     Quantization-aware training treats BatchNorm so by default. A training in float does the same with this class, and
     then differs by the rounding alone.

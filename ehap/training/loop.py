@@ -74,13 +74,13 @@ def fit(
         train: Images (N, 3, H, W) uint8 and labels (N,) int64.
         info: The dataset's normalisation and whether to flip.
         settings: Epochs, learning rate, momentum, weight decay, batch size, precision.
-        seed: Of shuffling and augmentation. On a CPU with the same threads, it gives the same weights each time.
+        seed: Seed of shuffling and augmentation. On a CPU with the same threads, it gives the same weights each time.
         test: Returns the accuracy in percent, after every epoch.
-        label: Of the progress bar.
+        label: Label of the progress bar.
         checkpointer: Keeps the state after every epoch and whenever it is due. On a CPU, a run that goes on from it
             gives the weights of an unbroken run.
         step: Form of a step; see Machine.
-        report: Called with every epoch, those of a restored state included.
+        report: Called with every epoch, including the epochs of a restored state.
         objective: The loss: cross-entropy with the true labels, or Distillation.
 
     Raises:

@@ -25,9 +25,9 @@ class Distillation:
 
     Args:
         teacher: On the device of the inputs; set to eval mode, otherwise unchanged.
-        weight: Of the teacher, 0 to 1.
+        weight: Weight of the teacher, 0 to 1.
         temperature: T.
-        precision: Of the teacher's forward pass.
+        precision: Precision of the teacher's forward pass.
 
     Source: Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531.
     """

@@ -1,4 +1,4 @@
-"""New BatchNorm statistics for a network whose weights have changed."""
+"""New BatchNorm statistics for a network with changed weights."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def recalibrate_(model: nn.Module, images: Tensor, info: DatasetInfo, count: int
         images: (N, 3, H, W) uint8; drawn without replacement.
         info: The dataset's normalisation and whether to mirror.
         count: Most images. Batches have equal sizes, to one image, since BatchNorm's update gives each the same weight.
-        seed: Of the draw, the crops and the mirroring.
+        seed: Seed of the draw, the crops and the mirroring.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]

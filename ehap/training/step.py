@@ -21,7 +21,7 @@ class Stepper:
 
     Args:
         model: On ``device``.
-        device: Of the images.
+        device: Device of the images.
         settings: Learning rate, momentum, weight decay, precision, batch size.
         step: eager, compile (torch.compile) or graphs (CUDA graphs: faster where kernels are shorter than their
             launch).

@@ -22,8 +22,8 @@ commands.add_parser("repro", help="run it under DVC, though DVC itself sees no c
     "run", metavar="RUN"
 )
 for name, text, force in (
-    ("pull", "bring here what is missing or damaged of a run", "move aside what is newer here"),
-    ("push", "bring a run to a DVC remote, and see that it is there", "forget what is not here"),
+    ("pull", "fetch the missing and damaged files of a run", "move aside newer files here"),
+    ("push", "bring a run to a DVC remote, and check that it is there", "forget files that are not here"),
 ):
     command = commands.add_parser(name, help=text)
     command.add_argument("run", metavar="RUN", help="name of the run, e.g. demo")

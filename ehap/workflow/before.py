@@ -23,7 +23,7 @@ def begin(workflow: Any, run: Run, jobs: Collection[Any]) -> None:
     Args:
         workflow: Snakemake's object of this name.
         run: The checked configuration.
-        jobs: That Snakemake is about to run.
+        jobs: Jobs that Snakemake is about to run.
 
     Raises:
         SystemExit: Jobs of Slurm do not start in a folder of this name, or traces in FP16 would run on a CPU.
@@ -49,7 +49,7 @@ def _check(workflow: Any, run: Run, jobs: Iterable[Any]) -> None:
 
 
 def plan_of(run: Run, jobs: Iterable[Any]) -> str:
-    """Return as text what a run is about to do, and how long it should take by the records there are."""
+    """Return the run's next jobs as text, with their expected time by existing records."""
     tasks = [task_of(job.output[0]) for job in jobs if job.output]
     return summary(tasks, run, rates([Path("results") / run.name], map(Path, run.also_read)))
 

@@ -23,7 +23,7 @@ def cell_settings(run: Run, stage: str) -> Callable[[Any], str]:
 
 
 def record_paths(results: Path, settings: Tables) -> list[Path]:
-    """Return every record that the tables read, in a fixed order: the grid's own, then those of ``also_read``.
+    """Return every record that the tables read, in a fixed order: the grid's own, then records of ``also_read``.
 
     Args:
         results: The folder of the run.
@@ -52,13 +52,13 @@ def _of(cell: tuple[str, str, int], settings: Tables) -> Iterator[str]:
 
 
 def _at(level: Level, place: str, network: str, settings: Tables) -> list[str]:
-    """Return the folder of each stage that a network has: of all, or of those whose list names the network."""
+    """Return the folder of each stage of a network. Stages with a list of networks count only if it names this one."""
     stages = [stage for stage in CATALOG if level in stage.levels]
     return [f"{each.place}/{place}" for each in stages if not each.only or network in getattr(settings, each.only)]
 
 
 def page_records(results: Path, settings: Tables) -> list[Path]:
-    """Return every record that the page of results reads: how many images there are, and those of the tables."""
+    """Return every record that the page of results reads: the number of images, and the records of the tables."""
     places = [place for dataset in settings.datasets for place in _at("dataset", dataset, dataset, settings)]
     return [results / place / "record.json" for place in places] + record_paths(results, settings)
 

@@ -43,7 +43,7 @@ def checked(configuration: Path) -> Comparison:
     """Compare a run's records with its files and with the plan, as the next start of Snakemake would.
 
     Args:
-        configuration: Of the run.
+        configuration: Configuration of the run.
 
     Raises:
         ProvenanceError: Snakemake can make no plan; its own words are in the message.
@@ -60,7 +60,7 @@ def checked(configuration: Path) -> Comparison:
 
 
 def checked_files(results: Path) -> Comparison:
-    """Compare a run's records with its files alone, where there is no plan.
+    """Compare a run's records with its files alone, for use without a plan.
 
     Args:
         results: The folder of the run; paths in its records are relative to the current folder.
@@ -90,7 +90,7 @@ def checked_files(results: Path) -> Comparison:
 def refuse_wrong(configuration: Path) -> None:
     """Raise ProvenanceError where a run's results do not belong to the files, settings and code that are here now."""
     found = checked(configuration)
-    if found.behind or set(found.wrong) - set(found.unmade):  # what is not there yet needs nobody to vouch for it
+    if found.behind or set(found.wrong) - set(found.unmade):  # missing results are no wrong ones
         raise ProvenanceError(
             f"{found.text()}\nNothing can vouch for these. Run Snakemake again (--configfile {configuration}), which "
             "makes them anew, or put the files, settings or code back that they were made from."
@@ -100,11 +100,11 @@ def refuse_wrong(configuration: Path) -> None:
 
 
 def said_of(configuration: Path, results: Path) -> str:
-    """Return, for a terminal, which of a run's results do not belong to the files, settings and code that are here.
+    """Return, for a terminal, the run's results that do not belong to the files, settings and code here.
 
     Args:
-        configuration: Of the run.
-        results: Its folder, whose packed notes name the commit that made it.
+        configuration: Configuration of the run.
+        results: Folder of the run; its packed notes name the commit that made it.
     """
     try:
         found = checked(configuration)

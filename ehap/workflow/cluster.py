@@ -11,7 +11,7 @@ SPECIAL = "$`\\%\n"
 
 
 def check_paths() -> None:
-    """Refuse folders whose names Slurm would read as others.
+    """Refuse folders with a name that Slurm would read as another one.
 
     Raises:
         SettingsError: The project or its Python lies in a folder with such a name.

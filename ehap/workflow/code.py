@@ -15,10 +15,10 @@ HEADER = 16  # bytes before the code in a compiled file
 
 
 def code_in_memory(script: Path, planned: str, criterion: str = "") -> str:
-    """Import all that a script reaches, and return the digest of what is now in memory.
+    """Import all modules that a script reaches, and return the digest of the code now in memory.
 
-    A job takes hours, and an import in a function may come at its end: what is imported now is what the digest says,
-    whatever is edited later.
+    A job takes hours, and an import in a function may come at its end. So all is imported now: the digest stays
+    true whatever is edited later.
 
     Args:
         script: The file that runs, under workflow_scripts/.
@@ -26,7 +26,7 @@ def code_in_memory(script: Path, planned: str, criterion: str = "") -> str:
         criterion: ``package.module:function``, where the script calls a function of the user's.
 
     Raises:
-        CodeError: The code is not the one that was planned with, or the user's module cannot be imported.
+        CodeError: The plan was made with other code, or the user's module cannot be imported.
         SettingsError: The code of the user's function cannot be followed.
     """
     script = script.resolve()
@@ -43,8 +43,8 @@ def code_in_memory(script: Path, planned: str, criterion: str = "") -> str:
     found = source_digest(script, root, root / "envs" / "lock.txt", criterion)
     if planned and found != planned:
         raise CodeError(
-            "the code has been edited since this run began, so that the result would not be what was planned; nothing "
-            "was computed. Run Snakemake again: it plans with the code that is there now."
+            "the code has been edited since this run began, and its result would differ from the plan; nothing was "
+            "computed. Run Snakemake again: it plans with the code that is there now."
         )
     return found
 
@@ -68,10 +68,9 @@ def _import_own(own: Mapping[str, Path], criterion: str) -> None:
 
 
 def _forget_outdated(path: Path, imported: bool) -> None:
-    """Delete what Python has compiled of a file if the file is another one now.
+    """Delete Python's compiled form of a file if the file has changed since.
 
-    Python compares size and time only: an edit in the same second, or by a file with the time of the old one, goes
-    unnoticed.
+    Python compares size and time only. So it misses an edit in the same second, or a file with the old file's time.
 
     Raises:
         CodeError: The outdated code is in memory already.

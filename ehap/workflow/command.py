@@ -41,7 +41,7 @@ def job_words(
     """Return the words that name a job's cell, its files and its options, quoted for a shell.
 
     Args:
-        wildcards: Of the job; those that name no part of a cell are left out, and so are empty ones.
+        wildcards: Wildcards of the job; those that name no part of a cell are left out, and so are empty ones.
         inputs: Name to one path, or to several.
         outputs: Likewise.
         options: Further words by name.

@@ -18,11 +18,11 @@ def commit_here() -> str:
 
 
 def advice(made_by: Iterable[str], jobs: int) -> str:
-    """Return which commit made the results that other code has pulled, how much it would rerun, and the way out.
+    """Return advice on pulled results of other code: their commit, the number of jobs to rerun, and the way out.
 
     Args:
         made_by: Commits as ``commit_here`` gave them.
-        jobs: That Snakemake would run.
+        jobs: Number of jobs that Snakemake would run.
     """
     commits = sorted(set(made_by)) or [UNKNOWN]
     known = [commit.removesuffix(EDITED) for commit in commits if commit != UNKNOWN]
@@ -39,7 +39,7 @@ def advice(made_by: Iterable[str], jobs: int) -> str:
 def _described(commit: str) -> str:
     """Return a commit with its day, where this clone has it."""
     day = _git("show", "--no-patch", "--format=%cs", commit.removesuffix(EDITED)) if commit != UNKNOWN else ""
-    edits = ", with edits that nobody committed" if commit.endswith(EDITED) else ""
+    edits = ", with uncommitted edits" if commit.endswith(EDITED) else ""
     return f"{commit.removesuffix(EDITED)}{f' of {day}' if day else ''}{edits}"
 
 

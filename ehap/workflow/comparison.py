@@ -29,11 +29,14 @@ class Planned:
 class Comparison:
     """The result of a comparison.
 
-    wrong: First output of a job to the reasons why its outputs do not belong to the plan. old: Records without
-    sources, made by an earlier version; they are taken as they are. good: First outputs of the jobs that agree.
-    behind: First output of a job that agrees to that of a wrong one that it follows from: it is as little worth.
-    unmade: First outputs of jobs of which nothing is there, though an earlier run was to make them, or something was
-    made from them and nobody knows how they came to be; wrong as well.
+    Each job stands under its first output.
+
+    - wrong: Job to the reasons why its outputs do not belong to the plan.
+    - old: Records without sources, made by an earlier version; they are accepted.
+    - good: Jobs that agree with the plan.
+    - behind: Job that agrees, to a wrong job before it. Its outputs are worth no more than those of the wrong job.
+    - unmade: Jobs without any output, though an earlier run planned them, or other outputs were made from theirs
+      and no note says how. They are wrong, too.
     """
 
     wrong: dict[str, list[str]] = field(default_factory=dict)
@@ -43,7 +46,7 @@ class Comparison:
     unmade: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """Return it for a terminal; empty where all is well."""
+        """Return the text for a terminal; empty where all is well."""
         lines = []
         incomplete = [path for path, reasons in self.wrong.items() if all(each.endswith(MISSING) for each in reasons)]
         incomplete = [path for path in incomplete if path not in self.unmade]
@@ -74,9 +77,9 @@ def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = (
     Jobs without any output are passed over: Snakemake makes these outputs if something needs them.
 
     Args:
-        jobs: As planned now.
-        hashes: Of files.
-        unmade: First outputs of jobs that are wrong where nothing of them is there; see Comparison.
+        jobs: Jobs as planned now.
+        hashes: Hashes of files.
+        unmade: First outputs of jobs that are wrong if they have no output; see Comparison.
     """
     found, jobs = Comparison(), list(jobs)
     for job in jobs:
@@ -111,7 +114,7 @@ def compare(jobs: Iterable[Planned], hashes: Hashes, unmade: Collection[str] = (
 
 
 def _following(jobs: Iterable[Planned], wrong: Iterable[str]) -> dict[str, str]:
-    """Return the first outputs of all jobs that follow from wrong ones, each with one of these."""
+    """Return the first outputs of all jobs that depend on wrong ones, each with one of the wrong ones."""
     maker = {path: job.outputs[0] for job in jobs for path in job.outputs}
     users: dict[str, list[str]] = {}
     for job in jobs:
@@ -128,14 +131,14 @@ def _following(jobs: Iterable[Planned], wrong: Iterable[str]) -> dict[str, str]:
 
 
 def _reasons(job: Planned, sources: Sources, hashes: Hashes) -> Iterator[str]:
-    """Yield why outputs do not belong to the plan."""
+    """Yield the reasons why outputs do not belong to the plan."""
     yield from _missing(job, sources.outputs)
     yield from (
         f"{path} is a link to nothing" for path in job.outputs if Path(path).is_symlink() and not Path(path).exists()
     )
     for path, digest in sources.outputs.items():
-        if hashes.of(path) not in (digest, None):  # one that was deleted is Snakemake's to make, where it is wanted
-            yield f"{path} is not what the job wrote"
+        if hashes.of(path) not in (digest, None):  # Snakemake makes a deleted one, if needed
+            yield f"{path} differs from the file that the job wrote"
     if set(job.inputs) != set(sources.inputs):
         added, gone = set(job.inputs) - set(sources.inputs), set(sources.inputs) - set(job.inputs)
         yield f"made from other files (now {_few(added)}; then {_few(gone)})"

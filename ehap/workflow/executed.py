@@ -1,7 +1,7 @@
 """The part of ``ehap.settings`` that the code behind a rule executes, definition by definition.
 
-The values of settings stand in a rule's params, checked. So fields, their defaults and ``__post_init__`` do not count,
-nor functions that only these use. Methods, properties, constants and functions do.
+The values of settings stand in a rule's params, checked. So fields, their defaults and ``__post_init__`` do not count.
+Functions that only these use do not count either. Methods, properties, constants and other functions do.
 """
 
 import ast
@@ -16,16 +16,16 @@ from ehap.workflow.syntax import WHOLE, file_of, imported, imports, is_settings,
 Symbol = tuple[str, str]
 """A module and a name in it."""
 Scope = Mapping[str, Symbol]
-"""Local name to what it means."""
+"""Local name to its symbol."""
 CHECKS = "__post_init__"
 
 
 @dataclass(frozen=True)
 class Mentions:
-    """What some code names; annotations are not executed and do not count.
+    """Names in some code; annotations are not executed and do not count.
 
-    names: Settings, constants and functions. attributes: Behind a dot, or in getattr. calls: Symbols that are called,
-    with the names of the arguments.
+    names: Settings, constants and functions. attributes: Names behind a dot, or in getattr. calls: Called symbols, with
+    the names of the arguments.
     """
 
     names: frozenset[Symbol] = frozenset()
@@ -41,7 +41,8 @@ class Mentions:
 class Part:
     """A statement, or a member of a class.
 
-    name: Of the member. counts: Always; where code names it; or, a default, where code also calls the class without it.
+    name: Name of the member. counts: ``always``; ``named``: if code names it; ``default``: if code names it, and calls
+    the class without it.
     """
 
     name: str
@@ -52,14 +53,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Definition:
-    """What defines a name. types: Of the fields of a class. bases: Of a class."""
+    """Definition of a name. types: Types of the fields of a class. bases: Bases of a class."""
 
     parts: tuple[Part, ...]
     types: frozenset[Symbol]
     bases: frozenset[Symbol]
 
     def executed(self, symbol: Symbol, mentioned: Mentions) -> tuple[bytes, Mentions]:
-        """Return the code that counts, and what that mentions."""
+        """Return the code that counts, and its mentions."""
         given = [names for called, names in mentioned.calls if called == symbol]
         mentions = Mentions(self.types, calls=frozenset((base, names) for base in self.bases for names in given))
         code = b""
@@ -80,7 +81,7 @@ def executed_settings(files: Iterable[Path], root: Path) -> bytes:
     """
     outside = _union(_of_file(path, root) for path in files)
     mentioned = outside
-    while True:  # what a definition names behind a dot may be a private method of another
+    while True:  # a name behind a dot may be a private method of another definition
         found = _definitions(mentioned, root)
         now = _union([outside, *(mentions for _, mentions in found.values())])
         if now == mentioned:
@@ -89,7 +90,7 @@ def executed_settings(files: Iterable[Path], root: Path) -> bytes:
 
 
 def _definitions(mentioned: Mentions, root: Path) -> dict[Symbol, tuple[bytes, Mentions]]:
-    """Return the code of every definition that is mentioned, directly or by another one, with what it mentions."""
+    """Return the code and the mentions of every definition that is mentioned, directly or by another one."""
     found: dict[Symbol, tuple[bytes, Mentions]] = {}
     waiting = list(mentioned.names)
     while waiting:
@@ -112,7 +113,7 @@ def _union(all_of_them: Iterable[Mentions]) -> Mentions:
 
 @cache
 def _of_file(path: Path, root: Path) -> Mentions:
-    """Return what a file outside ``ehap.settings`` mentions of settings; an import that it leaves unused, too."""
+    """Return the settings that a file outside ``ehap.settings`` mentions; unused imports count, too."""
     scope = {local: origin(module, name, root) for local, module, name in imports(path) if is_settings(module)}
     mentions = _mentions(tree(path), scope)
     if not set(scope.values()) - mentions.names:
@@ -123,7 +124,7 @@ def _of_file(path: Path, root: Path) -> Mentions:
 
 @cache
 def _scope(file: Path, module: str, root: Path) -> Scope:
-    """Return what each name means in a module of settings: its own definitions, and what it imports."""
+    """Return the symbol of each name in a module of settings: its own definitions, and its imports."""
     own = {name: (module, name) for statement in tree(file).body for name in _defined(statement)}
     return own | {
         local: origin(source, name, root) if is_settings(source) else (module, local)
@@ -133,7 +134,7 @@ def _scope(file: Path, module: str, root: Path) -> Scope:
 
 @cache
 def _definition(file: Path, symbol: Symbol, root: Path) -> Definition:
-    """Return what defines a name of a module of settings; for the module itself all that is in it."""
+    """Return the definition of a name of a module of settings; for the module itself the whole content."""
     module, name = symbol
     scope = _scope(file, module, root)
     parts: list[Part] = []

@@ -8,7 +8,7 @@ from ehap.errors import CodeError
 from ehap.workflow.syntax import tree
 
 BY_PATH = ("ehap/workflow/code.py", "ehap/pruning/own_criterion.py")
-"""Files that import modules by a computed name, of which the digest follows the files themselves."""
+"""Files that import modules by a computed name; the digest follows only the files themselves."""
 BY_NAME = ("import_module", "__import__")
 
 

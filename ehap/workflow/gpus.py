@@ -35,7 +35,7 @@ def gpu_share(percent: int) -> Iterator[None]:
     Nothing happens where there is no GPU, for a share of zero, or where a scheduler has given this job its GPU.
 
     Args:
-        percent: Of one GPU, 0 to 100.
+        percent: Share of one GPU, 0 to 100.
     """
     gpus = local_gpus() if percent else []
     if _scheduled() and _asked(os.environ.get(VISIBLE, "")):
@@ -46,15 +46,15 @@ def gpu_share(percent: int) -> Iterator[None]:
     folder = Path(tempfile.gettempdir()) / f"ehap-gpus-{os.getuid()}"
     with reserved(percent, gpus, folder) as gpu:
         os.environ[VISIBLE] = gpu
-        logger.info("computing on GPU %s, of which this job takes %d %%", gpu, percent)
+        logger.info("computing on GPU %s; this job takes %d %% of it", gpu, percent)
         yield
 
 
 def local_gpus() -> list[str]:
     """Return the GPUs that jobs of this machine share; none where a scheduler gives each job its own.
 
-    Of those that the driver lists, CUDA_VISIBLE_DEVICES may leave some, or none. In a container the driver lists what
-    the container was given. NVIDIA_VISIBLE_DEVICES does not say it: with CDI that is void beside GPUs that are there.
+    CUDA_VISIBLE_DEVICES may hide some or all GPUs that the driver lists. In a container the driver lists the
+    container's GPUs. NVIDIA_VISIBLE_DEVICES does not help: with CDI it is void although there are GPUs.
     """
     if _scheduled():
         return []
@@ -109,9 +109,7 @@ def reserved(percent: int, gpus: Sequence[str], folder: Path) -> Iterator[str]:
     waiting = False
     while True:
         with (folder / "choice.lock").open("w") as choice:
-            locked(
-                choice, wait=True, against=OTHERS
-            )  # one job chooses at a time, so that none takes half of what it needs
+            locked(choice, wait=True, against=OTHERS)  # one job chooses at a time, so that none takes half of its share
             free = {gpu: _free_slots(folder, gpu) for gpu in gpus}
             fitting = [gpu for gpu in gpus if free[gpu] >= wanted]
             if fitting:

@@ -8,14 +8,14 @@ from pathlib import Path
 from ehap.workflow.sources import BESIDE, RECORD, Sources, read_sources
 
 TABLES = f"tables/{BESIDE}"
-"""Vouches for files of a folder beside it, too."""
+"""It lists files of a folder beside it, too."""
 
 
 def digest(path: Path, kind: str) -> str:
     """Return the digest of a file's content as hexadecimal digits; a file that did not change is read once.
 
     Args:
-        path: Of a file; links are followed.
+        path: Path of a file; links are followed.
         kind: A name that hashlib knows.
     """
     found = path.stat()
@@ -29,7 +29,7 @@ def _digest(path: Path, kind: str, _state: tuple[int, ...]) -> str:
 
 
 def whole(path: Path) -> bool | None:
-    """Return whether a file is the one that its job wrote; None if no record knows.
+    """Return whether a file is unchanged since its job wrote it; None if no record lists it.
 
     A record is whole if it is intact and so is every output that it lists.
 
@@ -44,10 +44,10 @@ def whole(path: Path) -> bool | None:
 
 
 def job_whole(path: Path) -> bool | None:
-    """Return whether all outputs of a file's job are those that it wrote; None if no record knows.
+    """Return whether all outputs of a file's job are unchanged since it wrote them; None if no record lists the file.
 
     Args:
-        path: Of one of them, or of the record.
+        path: Path of one of them, or of the record.
     """
     if _is_record(path):
         try:

@@ -14,7 +14,7 @@ from typing import Any
 from ehap.errors import ProvenanceError
 
 BELOW = 10
-"""The first major version of Snakemake that nobody has tried."""
+"""The first untested major version of Snakemake."""
 OF_WORKFLOW = ("_build_dag", "is_main_process", "local_exec", "global_resources", "resource_settings", "persistence")
 OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "forcerules", "jobs", "targetjobs", "needrun_jobs")
 OF_NOTES = ("input_checksums", "has_metadata")
@@ -31,17 +31,17 @@ LONGEST = 255  # of a file name; Snakemake splits longer ones into folders that 
 
 
 def prepare_snakemake(workflow: Any, gpus: int) -> None:
-    """Mend Snakemake where this workflow needs it, before it plans.
+    """Patch Snakemake for this workflow, before it plans.
 
     Args:
         workflow: Snakemake's object of this name.
-        gpus: Of this machine, for jobs to share.
+        gpus: Number of GPUs of this machine, for jobs to share.
     """
     check_version()
     check_form(workflow, OF_WORKFLOW, "workflow")
     quote_interpreter()
     keep_asking()
-    # Up to 100 % of each GPU are taken; a scheduler, or --resources gpu_percent=N, has its own say.
+    # Jobs take up to 100 % of each GPU; a scheduler, or --resources gpu_percent=N, overrides this.
     if gpus and workflow.local_exec and "gpu_percent" not in workflow.global_resources:
         workflow.global_resources["gpu_percent"] = 100 * gpus
 

@@ -21,7 +21,7 @@ Records = Mapping[Path, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Copy:
-    """What was copied into one folder.
+    """Records copied into one folder.
 
     folder: ``measurements/<device>/<run>``. count: Records. older: Records there that the run does not have.
     """
@@ -42,18 +42,18 @@ class Copy:
 
 
 def records_of(results: Path, left_out: Collection[Path]) -> dict[Path, dict[str, Any]]:
-    """Return path to record of a run.
+    """Return the records of a run, by path.
 
     Args:
         results: The folder of the run.
-        left_out: Folders whose records do not count.
+        left_out: Folders with records that do not count.
     """
     paths = [path for path in sorted(results.rglob("record.json")) if path.parent not in left_out]
     return {path: current(json.loads(path.read_text())) for path in paths}
 
 
 def keep(results: Path, found: Records, left_out: Collection[Path], folder: Path, networks: bool) -> list[Copy]:
-    """Copy records with the files beside them; return what was copied, the folder with the most records first.
+    """Copy records with the files beside them; return the copies, the folder with the most records first.
 
     Args:
         results: The folder of the run.
@@ -96,7 +96,7 @@ def _older(run: Path, results: Path, left_out: Collection[Path]) -> Iterator[Pat
 
 
 def main(description: str) -> None:
-    """Read the command line and keep the records of a run, with the tables of what is there so far."""
+    """Read the command line and keep the records of a run, with the tables of all records so far."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("results", type=Path, help="results/<run>")
     parser.add_argument("--folder", type=Path, default=Path("measurements"))
@@ -131,5 +131,5 @@ def _left_out(results: Path) -> set[Path]:
     if compared.text():
         print(compared.text())
     if wrong:
-        print("These are left out; Snakemake makes them anew, and --all keeps them as they are.")
+        print("These are left out; Snakemake makes them anew, and --all keeps them unchanged.")
     return wrong

@@ -21,7 +21,7 @@ NOTE = "kept.json"
 
 
 def folder_of(states: Path, first: str) -> Path:
-    """Return where the outputs of the job are kept whose first output is ``first``."""
+    """Return the folder of the kept outputs of the job with the first output ``first``."""
     return states / FOLDER / first.strip("/")
 
 
@@ -29,8 +29,8 @@ def keep(states: Path, outputs: Sequence[Path], key: Any) -> None:
     """Keep outputs for a later job with the same key; the log says if that fails.
 
     Args:
-        states: Of the run.
-        outputs: Of one job.
+        states: Folder of the run for files that must outlive its jobs.
+        outputs: Outputs of one job.
         key: Everything that the outputs depend on, as JSON can hold it.
     """
     folder = folder_of(states, str(outputs[0]))
@@ -54,7 +54,7 @@ def take(states: Path, outputs: Sequence[Path], key: Any) -> bool:
         if note["key"] != key or list(digests) != [str(path) for path in outputs]:
             return False
         if any(sha256_of(folder / digest) != digest for digest in digests.values()):
-            logger.warning("what was kept in %s is damaged; it is not used", folder)
+            logger.warning("the outputs kept in %s are damaged; they are not used", folder)
             return False
         for path, digest in digests.items():
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -14,12 +14,12 @@ AGAINST = "a second job for the same output"
 
 @contextmanager
 def alone(states: Path | None, output: Path) -> Iterator[None]:
-    """Keep other jobs from the outputs of this one while the block runs; wait where another is at work on them.
+    """Keep other jobs from the outputs of this one while the block runs; wait while another job writes them.
 
     The system frees the lock of a job that ends, however it ends.
 
     Args:
-        states: Folder of the run for what must outlive its jobs; None locks nothing.
+        states: Folder of the run for files that must outlive its jobs; None locks nothing.
         output: The first output of the job.
     """
     if states is None:

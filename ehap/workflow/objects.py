@@ -1,4 +1,4 @@
-"""DVC's objects of a run: which files it vouches for, and the cache and the remote that hold their content.
+"""DVC's objects of a run: the files in ``dvc.lock``, and the cache and the remote that hold their content.
 
 Fetching, committing and pushing are DVC's own commands. For the rest DVC's Python objects serve: ``opened`` checks
 that they are there. A folder has an object of its own, named ``….dir``, a list of its files in JSON.
@@ -27,8 +27,8 @@ REMOTE = ("oids_exist", "add")
 class Vouched:
     """The files and folders in ``dvc.lock``.
 
-    files: MD5 of each file, by path. folders: Object of each folder's list, by path. unknown: Of them, folders whose
-    list is not in the cache, so that their files are not known.
+    files: MD5 of each file, by path. folders: Object of each folder's list, by path. unknown: Folders without their
+    list in the cache, so that their files are not known.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
@@ -55,14 +55,14 @@ class Objects:
         ):
             if output.hash_info.name != "md5" or not output.hash_info.value:
                 raise ProvenanceError(
-                    f"dvc.lock does not say what {output} holds; nobody has pushed this run, or git has not fetched "
-                    "the dvc.lock of whoever did."
+                    f"dvc.lock has no checksum of {output}: this run was never pushed, or git has not fetched the "
+                    "dvc.lock of the push. Fetch it with git, or push the run."
                 )
             outputs[Path(output.fspath).relative_to(self._repo.root_dir)] = str(output.hash_info.value)
         return outputs
 
     def vouched(self, stage: str) -> Vouched:
-        """Return every file that ``dvc.lock`` vouches for, as the lists in the cache have it."""
+        """Return every file of ``dvc.lock``, by the lists in the cache."""
         found, unknown = Vouched(), []
         for path, name in self.outputs(stage).items():
             if not name.endswith(LIST):
@@ -85,7 +85,7 @@ class Objects:
         return {name for name in names if not self.cached(name).is_file()}
 
     def damaged(self, names: Iterable[str]) -> set[str]:
-        """Return the objects of the cache whose content does not match their name."""
+        """Return the damaged objects of the cache: their content does not match their name."""
 
         def bad(name: str) -> bool:
             with suppress(FileNotFoundError):
@@ -171,7 +171,7 @@ def dvc(*arguments: str) -> int:
 
 
 def _having(thing: Any, names: Iterable[str]) -> Any:
-    """Return ``thing``, whose parts are no documented interface of DVC, if it has them."""
+    """Return ``thing`` if it has the parts, which are no documented interface of DVC."""
     absent = [name for name in names if not hasattr(thing, name)]
     if absent:
         raise ProvenanceError(

@@ -1,4 +1,4 @@
-"""The code of a criterion that is a function of the user's: its module and what that imports."""
+"""The code of a criterion that is a function of the user's: its module and the imports of that."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,10 @@ def criterion_of(settings: Any) -> str:
 
 
 def own_files(criterion: str, root: Path, folder: Path | None = None) -> dict[str, Path]:
-    """Return module name to file of a criterion's module, and of what it imports from its own folder, transitively.
+    """Return module name to file of a criterion's module, and of its imports from the folder, transitively.
 
-    Its own folder is the one in which snakemake runs. Of the environment only the package of the module itself is
-    followed. Modules of ``ehap`` are left to the digest.
+    The folder is the one in which snakemake runs. Imports from the environment are followed only in the package of
+    the module itself. Modules of ``ehap`` are left to the digest.
 
     Args:
         criterion: ``package.module:function``; an empty text has no files.
@@ -95,8 +95,8 @@ def _check_origins(file: Path, root: Path, criterion: str) -> None:
             names += [alias.name for alias in node.names if file_of(f"ehap.{alias.name}", root) is None]
         if names:
             raise SettingsError(
-                f"criterion {criterion}: {file}, line {getattr(node, 'lineno', 0)}: what ehap itself offers cannot be "
-                "followed; import from the module that defines it, as in from ehap.pruning import magnitude."
+                f"criterion {criterion}: {file}, line {getattr(node, 'lineno', 0)}: names of ehap itself cannot be "
+                "followed; import from the module that defines the name, as in from ehap.pruning import magnitude."
             )
 
 

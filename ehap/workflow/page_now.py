@@ -28,7 +28,7 @@ def main(description: str) -> None:
         page = args.page or results / "report/index.html"
         options = command_options([args.configuration], {})
         found = _compared(args.configuration, results)
-        if str(page) not in found.good or found.wrong or found.behind:  # otherwise it is that of the run itself
+        if str(page) not in found.good or found.wrong or found.behind:  # otherwise the run's own page is up to date
             wrong = {Path(path).parent for path in (*found.wrong, *found.behind)}
             records = [path for path in page_records(results, run.tables()) if path.parent not in wrong]
             write_page(results, records, *INPUTS, page, run.tables(), options, run.name)
@@ -38,7 +38,7 @@ def main(description: str) -> None:
 
 
 def _compared(configuration: Path, results: Path) -> Comparison:
-    """Compare the records of a run with its plan, or with files alone; print what differs."""
+    """Compare the records of a run with its plan, or with files alone; print the differences."""
     try:
         found = checked(configuration)
     except ProvenanceError as error:

@@ -12,9 +12,9 @@ from ehap.workflow.objects import Objects, Vouched
 
 
 class Aside:
-    """Where files go that make way for pulled ones: a folder of its own each time, made when it is needed.
+    """Folder for files that make way for pulled ones; new for each pull, and made at the first move.
 
-    moved: Files that went there.
+    moved: Files moved there.
     """
 
     def __init__(self, run: str) -> None:
@@ -27,7 +27,7 @@ class Aside:
         return self._folder
 
     def move(self, path: Path) -> None:
-        """Move a file, or a folder, out of the way; of a link, a copy of its content. A link to nothing is deleted."""
+        """Move a file or a folder out of the way; a link as a copy of its content. A link to nothing is deleted."""
         if not path.exists():
             path.unlink()
             return
@@ -46,17 +46,17 @@ class Aside:
 def to_place(
     vouched: Vouched, force: bool, absent: Callable[[Iterable[str]], set[str]]
 ) -> tuple[dict[Path, str], list[Path]]:
-    """Return which files to put in place, and which stay though they are other than the pushed ones.
+    """Return the files to put in place, and the files that stay although they differ from the pushed ones.
 
     Args:
-        vouched: What DVC vouches for.
-        force: Whether what was made here since makes way.
-        absent: Which of some objects the cache does not have. What it has was pulled or committed before, and is not
-            lost where it makes way.
+        vouched: Files in ``dvc.lock``.
+        force: Whether files made here since then make way.
+        absent: Function from objects to those that the cache lacks. A file that the cache has was pulled or
+            committed before, and is not lost if it makes way.
 
     Returns:
-        MD5 by path of files that are missing, or other without having been made whole by a job here; and paths of
-        those that were.
+        MD5 by path of the files to put in place: missing ones, and different ones that no job here made whole. Paths
+        of the files that stay: different ones that a job here made whole.
     """
     with ThreadPoolExecutor() as pool:
         same = dict(zip(vouched.files, pool.map(holds, vouched.files, vouched.files.values()), strict=True))
@@ -68,7 +68,7 @@ def to_place(
 
 
 def place(objects: Objects, wanted: Mapping[Path, str], aside: Aside) -> list[Path]:
-    """Put files in place whose object the cache has; return those that are not there then, or not whole."""
+    """Put files in place if the cache has their object; return the files that are missing or damaged afterwards."""
     absent = objects.absent(wanted.values())
     possible = [(path, name) for path, name in wanted.items() if name not in absent]
     for path, _ in possible:
@@ -83,7 +83,7 @@ def place(objects: Objects, wanted: Mapping[Path, str], aside: Aside) -> list[Pa
 
 
 def holds(path: Path, md5: str) -> bool:
-    """Return whether a file is there with the content that DVC vouches for."""
+    """Return whether a file is there with the content that ``dvc.lock`` names."""
     return path.is_file() and digest(path, "md5") == md5
 
 

@@ -1,9 +1,9 @@
 """Snakemake's notes on the making of each output, in a file that DVC can carry.
 
 Snakemake decides what to rerun by notes in ``.snakemake/metadata``: the settings, code and input checksums of every
-output. They do not travel with the outputs, so that a colleague who pulled these would compute everything again.
-``pack`` writes a run's notes into one file, each with the checksum of its output; ``restore`` puts back those whose
-output is here and unchanged, and marks what has changed as unfinished.
+output. They do not travel with the outputs. So a colleague who pulled the outputs would compute everything again.
+``pack`` writes a run's notes into one file, each with the checksum of its output. ``restore`` puts notes back if their
+output is here and unchanged. It marks changed outputs as unfinished.
 """
 
 import json
@@ -24,17 +24,18 @@ from ehap.workflow.internals import notes as notes_here
 
 NAME = "provenance.json"
 COMMIT = "commit"
-"""A field of our own in each note: the commit whose code was there when the output was packed."""
+"""A field of our own in each note: the commit at which the output was packed."""
 
 
 @dataclass(frozen=True)
 class Restored:
     """The result of ``restore``.
 
-    notes: Put back. absent: Of them, outputs that are not here (a partial pull). changed: Outputs whose content is not
-    that of the notes, links to nothing among them; marked as unfinished, so that Snakemake makes them anew (a deleted
-    output would do only where what follows from it is gone, too). touched: Inputs that are newer in content than what
-    was made from them.
+    - notes: Number of notes put back.
+    - absent: Outputs with such a note that are not here (a partial pull).
+    - changed: Outputs with other content than in the notes, and links to nothing. They are marked as unfinished, so
+      that Snakemake makes them anew. (It makes a deleted output anew only if the files made from it are gone, too.)
+    - touched: Inputs with newer content than the files made from them.
     """
 
     notes: int
@@ -57,8 +58,8 @@ class Restored:
 def pack(results: Path) -> int:
     """Write the notes on every output of a run to ``<results>/provenance.json`` and return how many there are.
 
-    Notes of outputs that were not pulled are kept. Folders of stages that the run has not are made, empty: DVC wants
-    each output that it is told of to exist.
+    Notes of outputs that were not pulled are kept. Folders of stages that the run lacks are made, empty: DVC needs
+    every declared output to exist.
 
     Args:
         results: ``results/<run>``, relative to the project, in which Snakemake ran.
@@ -92,7 +93,7 @@ def restore(results: Path, keep: Container[str] = ()) -> Restored:
 
     Args:
         results: ``results/<run>``, relative to the project.
-        keep: Outputs that were made here since the notes were packed: what Snakemake noted itself stays.
+        keep: Outputs that were made here since the notes were packed: Snakemake's own notes on them stay.
 
     Raises:
         ProvenanceError: There is no ``provenance.json``, or it is damaged.

@@ -1,4 +1,4 @@
-"""The runner of workflow scripts: lock, log, share of a GPU, what was read and written, and exit code."""
+"""The runner of workflow scripts: lock, log, share of a GPU, hashes of files read and written, and exit code."""
 
 import logging
 import sys
@@ -43,18 +43,18 @@ def execute(
 ) -> None:
     """Read the command line and do a script's work: alone, on its share of a GPU, with a log.
 
-    The record of the job gets its sources: what it read and wrote, by content. An EhapError becomes one line, in the
+    The record of the job gets its sources: hashes of the files read and written. An EhapError becomes one line, in the
     log and on stderr, and exit code 1, or 143 if the job was told to stop.
 
     Args:
-        work: The work. It imports its stage when it is called: what a stage imports may start CUDA, which then sees
-            no other GPU than before.
+        work: The work. It imports its stage when it is called: imports of a stage may start CUDA, which fixes the
+            visible GPUs.
         outputs: Names of the files that the job writes, with spaces between them; one is ``record`` or ``sources``.
             Here and below, ``name?`` may be left out, and ``name*`` stands for any number of files.
         inputs: Names of the files that the job reads.
         options: Names of further words.
         settings: Dataclass of the stage's settings.
-        stage: Name of the stage, if it is not that of the script.
+        stage: Name of the stage, if the script has another name.
         keep: Whether finished outputs are kept until Snakemake has taken them over; for work that takes long.
         derived: Function from the job to further inputs by name, too many for a command line.
         incomplete: Whether derived inputs may be missing.
@@ -71,7 +71,7 @@ def execute(
 
 
 def _do(work: Work, line: CommandLine, script: Path, files: Iterable[Path], keep: bool) -> None:
-    """Do the work, unless an earlier job has kept its outputs; write down what was read and written."""
+    """Do the work, unless an earlier job has kept its outputs; record the files read and written."""
     code = code_in_memory(script, line.job.identity.code, criterion_of(line.plain_settings))
     read = hashed(files)
     key, written = [line.plain_settings, code, read], line.job.output_files()

@@ -14,18 +14,18 @@ from ehap.workflow.provenance import pack, restore
 
 
 def pull(run: str, remote: str | None = None, force: bool = False) -> int:
-    """Bring here the missing and damaged files of a run that somebody pushed, and Snakemake's notes on it.
+    """Fetch the missing and damaged files of a pushed run, and Snakemake's notes on it.
 
     Files that DVC does not know stay. Whole files that were made here since stay, and are named. Damaged files, and
-    files that no record knows, go to ``aside/RUN/<time>``.
+    files that no record lists, go to ``aside/RUN/<time>``.
 
     Args:
         run: Its name.
         remote: A DVC remote other than the default one.
-        force: Move aside what was made here since, too.
+        force: Move aside files made here since, too.
 
     Returns:
-        The exit code: 0 if each file that DVC vouches for is here and whole.
+        The exit code: 0 if each file of ``dvc.lock`` is here and whole.
 
     Raises:
         ProvenanceError: A run is under way, there is no such run or remote, or the notes were not pushed.
@@ -57,15 +57,15 @@ def pull(run: str, remote: str | None = None, force: bool = False) -> int:
 
 
 def push(run: str, remote: str | None = None, force: bool = False) -> int:
-    """Bring a run's outputs and Snakemake's notes on them to a DVC remote, and see that each object is there.
+    """Bring a run's outputs and Snakemake's notes on them to a DVC remote, and check that each object is there.
 
     Args:
         run: Its name.
         remote: A DVC remote other than the default one.
-        force: Whether files that ``dvc.lock`` vouches for, and that are not here, are to be forgotten.
+        force: Whether ``dvc.lock`` forgets files that are not here.
 
     Returns:
-        The exit code: 0 if the remote has each object that ``dvc.lock`` now vouches for.
+        The exit code: 0 if the remote has each object that ``dvc.lock`` now names.
 
     Raises:
         ProvenanceError: A run is under way, an output is damaged or not here, or there is no such run or remote.
@@ -84,7 +84,7 @@ def push(run: str, remote: str | None = None, force: bool = False) -> int:
         dvc(*_command("push", run, remote))
         left_out = names - objects.in_remote(names, remote)
         objects.upload(left_out - objects.absent(left_out), remote)
-    with opened() as objects:  # anew: some file systems remember what they have listed
+    with opened() as objects:  # anew: some file systems cache their listings
         missing = names - objects.in_remote(names, remote)
     if left_out - missing:
         count = _number(len(left_out - missing), "object")
@@ -100,8 +100,8 @@ def _check_whole(results: Path) -> None:
     bad = sorted(path for path in results.rglob("*") if path.is_file() and is_damaged(path))
     if bad:
         raise ProvenanceError(
-            f"{', '.join(map(str, bad))}: not what the record says; nothing was pushed. Run Snakemake, or make pull, "
-            "and push again."
+            f"{', '.join(map(str, bad))}: damaged, by the checksum in the record; nothing was pushed. Run Snakemake, "
+            "or make pull, and push again."
         )
 
 
@@ -131,7 +131,7 @@ def _committed(run: str) -> Vouched:
                 return vouched
             print(f"dropped {_number(len(damaged), 'damaged object')} from DVC's cache", flush=True)
             objects.drop(damaged)
-    raise ProvenanceError("DVC's cache does not hold what was committed; nothing was pushed. Check the disk.")
+    raise ProvenanceError("DVC's cache lacks objects that were just committed; nothing was pushed. Check the disk.")
 
 
 def _fetched(objects: Objects, run: str, remote: str | None) -> Vouched:
@@ -139,7 +139,7 @@ def _fetched(objects: Objects, run: str, remote: str | None) -> Vouched:
     lists = set(objects.outputs(_stage(run)).values())
     objects.drop(objects.damaged(name for name in lists if name.endswith(".dir")))
     if dvc(*_command("fetch", run, remote)):
-        print("dvc fetch failed; what the cache has is put in place all the same", file=sys.stderr)
+        print("dvc fetch failed; objects in the cache are put in place all the same", file=sys.stderr)
     return objects.vouched(_stage(run))
 
 

@@ -66,7 +66,7 @@ def beside(part: Path | str) -> str:
 
 
 def write_sources(path: Path, sources: Sources) -> None:
-    """Add them to the record at ``path``, or make it a file of its own where there is none; with a checksum of all."""
+    """Add the sources to the record at ``path``, or write a new file if there is none; with a checksum of all."""
     content = json.loads(path.read_text()) if path.exists() else {}
     content = {name: value for name, value in content.items() if name != CHECKSUM} | {KEY: asdict(sources)}
     write_atomically(path, (json.dumps(content | {CHECKSUM: _checksum(content)}, indent=2) + "\n").encode())
@@ -77,14 +77,14 @@ def read_sources(path: Path) -> Sources | None:
 
     Raises:
         OSError: There is no such file.
-        ValueError: It is damaged, or is not what the job wrote.
+        ValueError: It is damaged, or has changed since the job wrote it.
     """
     try:
         content = json.loads(readable(path).decode())
         if KEY not in content and CHECKSUM not in content:
             return None
         if content.pop(CHECKSUM, None) != _checksum(content):
-            raise ValueError(f"{path}: it does not hold what was written (wrong checksum).")
+            raise ValueError(f"{path}: wrong checksum; the file is damaged or was edited.")
         return Sources(**content[KEY])
     except (AttributeError, TypeError) as error:  # JSON of another form
         raise ValueError(f"{path}: {error}") from None
@@ -99,13 +99,13 @@ def check_unchanged(read: Mapping[str, str]) -> None:
     changed = [path for path, digest in read.items() if not Path(path).exists() or sha256_of(path) != digest]
     if changed:
         raise SourceError(
-            f"{', '.join(changed)} changed while this job was at work, so that its result belongs to files that are "
-            "not here any more; run Snakemake again."
+            f"{', '.join(changed)} changed while this job ran. So its result belongs to an older state of the files; "
+            "run Snakemake again."
         )
 
 
 def check_made_from(parts: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise SourceError unless each of ``parts``, by the file beside it, was made from ``inputs`` as they are now."""
+    """Raise SourceError unless each of ``parts``, by the file beside it, was made from today's ``inputs``."""
     wanted = hashed(inputs)
     for part in parts:
         try:
@@ -114,5 +114,6 @@ def check_made_from(parts: Iterable[Path], inputs: Iterable[Path]) -> None:
             sources = None
         if sources is None or sources.inputs != wanted:
             raise SourceError(
-                f"{part} was not made from {' and '.join(wanted)} as they are now; delete it and run Snakemake again."
+                f"{part} was made from other files than today's {' and '.join(wanted)}; delete it and run Snakemake "
+                "again."
             )

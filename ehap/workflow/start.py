@@ -24,9 +24,9 @@ from ehap.workflow.sources import holder
 FOLDER = Path(".snakemake/ehap")
 RUNS = FOLDER / "runs"
 BEGUN = FOLDER / "begun.json"
-"""First outputs of jobs that a run was to make, until they are seen to belong to the plan.
+"""First outputs of a run's planned jobs; each stays here until a comparison shows that it belongs to the plan.
 
-Snakemake deletes the outputs of a job that fails, and its notes on them; then it takes what follows from them as done.
+Snakemake deletes the outputs of a failed job, and its notes on them. Then it takes the jobs behind it as done.
 """
 RUN_VARIABLE = "EHAP_RUN"
 REPORT_VARIABLE = "EHAP_COMPARISON"
@@ -38,7 +38,7 @@ def compare_at_start(workflow: Any, states: Path) -> None:
 
     Args:
         workflow: Snakemake's object of this name.
-        states: Where jobs of this run keep what must outlive them.
+        states: Folder for files of this run's jobs that must outlive them.
     """
     from snakemake.exceptions import WorkflowError
 
@@ -94,7 +94,7 @@ def planned_again(workflow: Any) -> list[str]:
 
 
 def unknown(workflow: Any, jobs: Iterable[Any]) -> set[str]:
-    """Return the first outputs of jobs that left no output and no note on the same inputs, though other jobs read them.
+    """Return the first outputs of jobs without any output, and without a note on the same inputs, that other jobs read.
 
     Snakemake takes the results of these other jobs as done.
     """
@@ -113,12 +113,12 @@ def unknown(workflow: Any, jobs: Iterable[Any]) -> set[str]:
 
 
 def is_there(job: Any) -> bool:
-    """Say whether anything of a job's outputs is there."""
+    """Return whether any output of a job is there."""
     return any(os.path.lexists(path) for path in job.output)
 
 
 def is_temporary(job: Any) -> bool:
-    """Say whether Snakemake deletes all outputs of a job as soon as nothing needs them."""
+    """Return whether Snakemake deletes all outputs of a job as soon as nothing needs them."""
     return set(job.output) <= set(job.temp_output)
 
 
@@ -136,23 +136,23 @@ def at_the_end(workflow: Any, states: Path) -> None:
         from snakemake.exceptions import WorkflowError
 
         raise WorkflowError(
-            f"{found.text()}\nThey are not those of the plan, though the run has ended: run Snakemake again."
+            f"{found.text()}\nThe run has ended, but these results differ from the plan. Run Snakemake again."
         )
 
 
 def compared(jobs: Iterable[Any], unmade: Collection[str] = ()) -> Comparison:
-    """Compare outputs with jobs of Snakemake's graph, those with files in a storage left out.
+    """Compare outputs with jobs of Snakemake's graph; jobs with files in a storage are left out.
 
     Args:
-        jobs: Of the graph.
-        unmade: First outputs of jobs that are wrong where nothing of them is there.
+        jobs: Jobs of the graph.
+        unmade: First outputs of jobs that are wrong if they have no output.
     """
     here = (planned(job) for job in jobs if not in_storage(job))
     return compare(here, Hashes(FOLDER / "hashes.json"), unmade)
 
 
 def begun() -> set[str]:
-    """Return the first outputs of jobs that an earlier run was to make, as far as they are not known to be right."""
+    """Return the first outputs of jobs that an earlier run planned and no comparison has approved."""
     try:
         return set(json.loads(BEGUN.read_text()))
     except (OSError, ValueError, TypeError):
@@ -165,14 +165,14 @@ def _note_begun(firsts: set[str]) -> None:
 
 
 def in_storage(job: Any) -> bool:
-    """Say whether files of a job lie in a storage of Snakemake's, such as the volume of profiles/kubernetes."""
+    """Return whether files of a job lie in a storage of Snakemake's, such as the volume of profiles/kubernetes."""
     return any(file.is_storage for file in (*job.input, *job.output))
 
 
 def planned(job: Any) -> Planned:
     """Return the plan of a job of Snakemake's graph."""
     return Planned(
-        inputs=tuple(str(Path(path)) for path in job.input),  # as a job has them: without ./ and //
+        inputs=tuple(str(Path(path)) for path in job.input),  # without ./ and //, as in a job
         outputs=tuple(str(Path(path)) for path in job.output),
         settings=job.params.get("settings", ""),
         code=job.params.get("code", ""),

@@ -8,7 +8,7 @@ from typing import Any
 
 SETTINGS = "ehap.settings"
 PACKAGES = ("ehap", "benchmarks")
-"""Packages whose modules are followed."""
+"""Packages with modules that are followed."""
 WHOLE = "*"
 """In place of a name: the module itself."""
 

@@ -24,7 +24,7 @@ from ehap.workflow.forecast import (
 
 
 def main(description: str) -> None:
-    """Read the command line and print what is to do."""
+    """Read the command line and print the jobs to do."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("configuration", nargs="?", type=Path, default=Path("config/config.yaml"))
     path = parser.parse_args().configuration

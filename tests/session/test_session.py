@@ -149,7 +149,7 @@ def test_an_older_session_is_not_written_over(place: Place) -> None:
     code, said = place.session()
     assert (code, said.strip().splitlines()[-1]) == (
         1,
-        f"error: {place.out} is not empty; name another folder as --out, or remove what is in it.",
+        f"error: {place.out} is not empty; name another folder as --out, or empty it.",
     )
     assert (place.out / "summary.md").read_text() == "of last week"
 

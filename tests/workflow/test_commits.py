@@ -70,7 +70,7 @@ def test_a_commit_is_noted_with_its_edits(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "ehap/a.py").write_text("2")
     assert commit_here() == f"{commit}-edited"
     assert f"commit {commit} of 2" in advice([commit_here()], 1)
-    assert "with edits that nobody committed. Snakemake would rerun 1 job with the code here; or check out" in advice(
+    assert "with uncommitted edits. Snakemake would rerun 1 job with the code here; or check out" in advice(
         [commit_here()], 1
     )
     assert "commit abc and unknown. Snakemake would rerun 3 jobs" in advice(["unknown", "abc"], 3)

@@ -69,7 +69,7 @@ def test_an_output_of_other_content_is_found_behind_a_link_too() -> None:
     Path("other").write_text("damage!")
     Path("made/model").unlink()
     Path("made/model").symlink_to(Path("other").absolute())
-    assert _reason() == "made/model is not what the job wrote"
+    assert _reason() == "made/model differs from the file that the job wrote"
 
 
 def test_a_link_to_nothing_is_found_though_snakemake_counts_it_as_there() -> None:

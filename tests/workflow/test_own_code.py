@@ -84,8 +84,8 @@ def test_an_edit_changes_the_digest_of_methods_that_use_it(root: Path, edit: str
         ("exec('1')", "mine.py, line 2: exec runs code that cannot be followed"),
         ("import fast", r"fast.*so is compiled, so that edits of its source cannot be seen"),
         ("import broken", "broken.py is not valid Python"),
-        ("from ehap import prune", "mine.py, line 2: what ehap itself offers cannot be followed; import from the mod"),
-        ("import ehap", "mine.py, line 2: what ehap itself offers cannot be followed"),
+        ("from ehap import prune", "mine.py, line 2: names of ehap itself cannot be followed; import from the mod"),
+        ("import ehap", "mine.py, line 2: names of ehap itself cannot be followed"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(root: Path, line: str, message: str) -> None:

@@ -198,7 +198,7 @@ def test_nothing_is_pulled_into_a_run_under_way_or_that_nobody_has_pushed(origin
     (clone / "dvc.lock").unlink()
     done = made(clone, "pull")
     assert done.returncode != 0
-    assert "dvc.lock does not say what results/small/" in done.stdout
+    assert "dvc.lock has no checksum of results/small/" in done.stdout
 
 
 @pytest.mark.minutes

@@ -25,7 +25,7 @@ def test_a_damaged_output_is_not_pushed(origin: Path, tmp_path: Path) -> None:
     lock = (clone / "dvc.lock").read_bytes()
     done = made(clone, "push")
     assert done.returncode != 0
-    assert f"{WEIGHTS} is not what the job wrote" in done.stdout
+    assert f"{WEIGHTS} differs from the file that the job wrote" in done.stdout
     assert "Nothing can vouch for these." in done.stdout
     assert (clone / "dvc.lock").read_bytes() == lock
 

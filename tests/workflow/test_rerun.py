@@ -62,7 +62,7 @@ def test_a_damaged_output_is_made_anew_and_named(project: Path) -> None:
     weights.write_bytes(bytes(content))
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     said = snakemake_in(project, "--dry-run").stderr
-    assert f"{FINETUNED}/model.safetensors is not what the job wrote" in said
+    assert f"{FINETUNED}/model.safetensors differs from the file that the job wrote" in said
     jobs = planned(project)
     assert (jobs["finetune"], jobs["qat"]) == (1, 1)
     assert "prune" not in jobs
@@ -129,8 +129,8 @@ def test_a_run_says_in_the_end_what_was_replaced_under_it(project: Path) -> None
         weights.write_bytes(weights.read_bytes()[:-1] + b"!")
         said, _ = run.communicate()
     assert run.returncode != 0
-    assert f"{FINETUNED}/model.safetensors is not what the job wrote" in said
-    assert "They are not those of the plan, though the run has ended: run Snakemake again." in said
+    assert f"{FINETUNED}/model.safetensors differs from the file that the job wrote" in said
+    assert "The run has ended, but these results differ from the plan. Run Snakemake again." in said
 
 
 def test_another_snakemake_is_named_where_it_keeps_its_graph_in_another_way() -> None:

@@ -1,4 +1,4 @@
-"""What charts of several kinds share: scales, axes, spreads and panels."""
+"""Scales, axes, spreads and panels that several kinds of charts share."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from ehap.results.figures.colours import COLOURS, colour
 
 MUTED = "var(--muted)"
 HEIGHT, WIDTH = 230, 300
-"""Of one panel of a file, in pixels; on the page a chart is as wide as its place."""
+"""Size of one panel of a file, in pixels; on the page a chart is as wide as its place."""
 SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down")
 TALL = 14  # entries of one column of a legend
 
@@ -46,7 +46,7 @@ def coloured(field: str, colours: Mapping[str, int], legend: bool = False) -> al
     """Return the colours of a field.
 
     Args:
-        field: Of the data.
+        field: Column of the data.
         colours: Value to the number of its colour.
         legend: Whether the chart names them: files do, the page has a key of its own.
     """
@@ -59,7 +59,7 @@ def key(names: Collection[str]) -> altair.Legend:
 
 
 def marks_of(field: str, colours: Mapping[str, int]) -> altair.Shape:
-    """Return the shapes of a field with a legend: those of more colours than there are get another shape."""
+    """Return the shapes of a field with a legend: names beyond the number of colours get another shape."""
     shapes = [SHAPES[index // COLOURS % len(SHAPES)] for index in colours.values()]
     return altair.Shape(f"{field}:N", scale=altair.Scale(domain=list(colours), range=shapes), legend=key(colours))
 
@@ -85,7 +85,7 @@ def panels(charts: Sequence[Any], columns: int, title: str = "", **shared: Any) 
     Args:
         charts: At least one; without one the picture is empty.
         columns: Charts a row.
-        title: Above all of them.
+        title: Heading above all of them.
         **shared: Channels whose scales are ``shared`` or ``independent``.
     """
     if not charts:

@@ -13,7 +13,7 @@ MOST_TALL, LEAST_TALL, WHOLE = 22, 12, 600
 
 
 def kept_channels(layers: pandas.DataFrame, colours: Mapping[str, int]) -> Any:
-    """Return networks as they are left: a bar a layer; its outline has the height of the dense layer.
+    """Return the channels kept by each network: a bar a layer; its outline has the height of the dense layer.
 
     Args:
         layers: method, name (as shown), family, group, layer, position, width, kept.

@@ -83,8 +83,8 @@ def curves_of_cell(curves: Sequence[Curve], title: str) -> Any:
     """Return the learning curves of one dataset, model and seed, a panel for each stage.
 
     Args:
-        curves: Of the dense network first, then in the order of the methods.
-        title: Above all panels.
+        curves: The dense network's first, then in the order of the methods.
+        title: Heading above all panels.
     """
     curves = [curve for curve in curves if len(curve.history)]  # a calibration has no epochs
     methods = dict.fromkeys([DENSE, *(curve.method for curve in curves)])

@@ -53,5 +53,5 @@ def latency_by_batch(table: pandas.DataFrame) -> Any:
 
 
 def engine_title(name: object) -> str:
-    """Return the usual name of an engine; an unknown one stays as it is."""
+    """Return the usual name of an engine; an unknown one is unchanged."""
     return ENGINES.get(str(name), str(name))

@@ -12,7 +12,7 @@ from ehap.results.format import cell_name
 from ehap.settings.qat import BYTE, FLOAT
 
 WIDTHS = {"activations of 8 bits": 1, "activations of fewer bits": 3}
-"""What schemes do to activations, to the number of its colour."""
+"""A scheme's treatment of activations, to the number of its colour."""
 
 
 def schemes(points: pandas.DataFrame, colours: Mapping[str, int], *, legend: bool = False) -> Any:

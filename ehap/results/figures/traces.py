@@ -9,7 +9,7 @@ import pandas
 from ehap.results.figures.base import coloured, log_axis, panels, shown
 from ehap.results.format import model_title
 
-PRODUCTS = "cost of what was run, in our FP32 Hessian-vector products"
+PRODUCTS = "cost of the samples run, in our FP32 Hessian-vector products"
 
 
 def traces(points: pandas.DataFrame, colours: Mapping[str, int], cost: str = "seconds", *, legend: bool = False) -> Any:
@@ -45,7 +45,7 @@ def estimators(judged: pandas.DataFrame, cost: "pandas.Series[float]") -> tuple[
     Args:
         judged: Rows of the benchmark that have an overlap: contender, samples_run, overlap, spearman. A contender of
             several numbers of samples names the number at its end.
-        cost: Of each row.
+        cost: Cost of each row.
     """
     points = pandas.DataFrame(
         {
@@ -67,7 +67,7 @@ def traces_by_network(judged: pandas.DataFrame, cost: "pandas.Series[float]") ->
 
     Args:
         judged: As ``estimators`` takes it, with model and classes.
-        cost: Of each row, in products.
+        cost: Cost of each row, in products.
     """
     charts = []
     for (model, classes), part in judged.groupby(["model", "classes"], sort=False):
