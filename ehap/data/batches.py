@@ -92,7 +92,7 @@ def training_batches(
         labels: (N,) int64.
         info: The dataset's normalisation.
         batch_size: Images a batch.
-        draws: Of the epoch, on the device of the images.
+        draws: Random draws of the epoch, on the device of the images.
         done: Number of batches to leave out at the beginning.
     """
     for first in range(done * batch_size, len(draws.order), batch_size):

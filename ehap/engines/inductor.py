@@ -50,7 +50,7 @@ class InductorNetwork(nn.Module):
 
     integer_operators: Convolutions and linear layers on integer kernels, in each compiled graph.
     sums_in_kernels: Residual sums within the kernels of convolutions, in the graph that has the fewest.
-    agreement: With the network, on the first images of the example.
+    agreement: Agreement with the network, on the first images of the example.
     tolerance: Largest allowed difference, as a share of the largest output; infinite where sums may saturate.
 
     Args:

@@ -55,7 +55,7 @@ def answers_of(model: nn.Module, example: Tensor, name: str = "") -> list[Tensor
     Args:
         model: Gives a tensor, or a dictionary, tuple or list of tensors, with a row for each image.
         example: (N, ...), in its type and on its device.
-        name: Of the network in messages; its class where left out.
+        name: The network in messages; its class where left out.
 
     Returns:
         Tensors (N, ...).

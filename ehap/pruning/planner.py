@@ -119,8 +119,9 @@ class Planner:
     def _filled(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
         """Return the kept channels when both budgets are nearly used up by a power of the maps' positions.
 
-        Removing channels of large maps saves more FLOPs at the same parameters. The power is searched by bisection. Of
-        the plans at both ends of the last interval and the plan without a power, the best used one is returned.
+        Removing channels of large maps saves more FLOPs at the same parameters. The power is searched by bisection. The
+        candidates are the plans at both ends of the last interval and the plan without a power. The plan that uses its
+        budgets best is returned.
         """
         plain = self._planned(units, settings)
         alone = replace(settings, flops=None, fill="first")

@@ -27,7 +27,7 @@ class _Layer:
     """A convolution or linear layer of a simulated network.
 
     weight, bias: Their nodes in the graph; these may compute them from parameters (folding).
-    quantizer: Of the weight. input_scale: One element, float64. norm: BatchNorm behind it that is not folded yet.
+    quantizer: Quantizer of the weight. input_scale: One element, float64. norm: BatchNorm behind it, not folded yet.
     """
 
     name: str

@@ -16,10 +16,10 @@ from ehap.repair.definite import solve_definite
 class LayerFit:
     """How one layer was fitted.
 
-    layer: Its name. unknowns: Weights of one output, with its bias. equations: For one output; fewer than unknowns
-    leave the rest to the ridge. images: That they are of; where they are fewer than unknowns, the equations may be too
-    much alike to be enough, since positions of one image resemble each other. before, after: Mean squared error / mean
-    square of what was aimed at, on the equations.
+    layer: Name of the layer. unknowns: Weights of one output, with its bias. equations: Number of equations for one
+    output; with fewer equations than unknowns the ridge settles the rest. images: Number of images behind the
+    equations. Fewer images than unknowns may not suffice, since positions of one image resemble each other. before,
+    after: Mean squared error / mean square of the targets, on the equations.
     """
 
     layer: str
@@ -107,7 +107,7 @@ class Fitter:
             yield rows, missing, wanted
 
     def _places(self, count: int) -> Tensor:
-        """Return which of ``count`` positions of a map give equations."""
+        """Return the positions of a map, of ``count``, that give equations."""
         if self._positions is None or self._positions >= count:
             return torch.arange(count)
         return torch.randperm(count, generator=self._generator)[: self._positions]
