@@ -27,7 +27,7 @@ from ehap.graph.tracing import copied
 from ehap.settings import Trace
 
 CHANNELS = 2
-"""Channels of each layer that are looked at."""
+"""Number of compared channels of each layer."""
 MIXTURES, SPAN = 4, 4.0
 """Number of random mixtures of the logits, and the largest spread of an image's mixtures."""
 NEGLIGIBLE = 1e-6

@@ -1,4 +1,4 @@
-"""How stable the channels that a noisy estimate would keep are."""
+"""Stability of the channels that a noisy estimate would keep."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -167,7 +167,7 @@ def merged_traces(
         parts: The results of all shards.
         settings: Settings with which the parts were computed.
         images: Number of images in the whole Hessian batch.
-        planner: As for ``channel_traces``.
+        planner: See ``channel_traces``.
 
     Raises:
         DataError: A part is missing or given twice.

@@ -36,7 +36,7 @@ def draw_epoch(count: int, generator: torch.Generator, flip: bool) -> EpochDraws
 
     Args:
         count: Images.
-        generator: On the CPU, so that draws do not depend on the device of the images.
+        generator: Generator on the CPU, so that draws do not depend on the device of the images.
         flip: Whether a mirrored image is still an image of its class.
     """
     order = torch.randperm(count, generator=generator)

@@ -54,7 +54,7 @@ class InductorNetwork(nn.Module):
     tolerance: Largest allowed difference, as a share of the largest output; infinite where sums may saturate.
 
     Args:
-        network: As ``unpack`` or ``deployable`` returns it, on the CPU, without unions. It is used up.
+        network: Result of ``unpack`` or ``deployable``, on the CPU, without unions. It is used up.
         example: Images (N, C, H, W). Later calls have the same N; another N is compiled and audited again.
 
     Raises:

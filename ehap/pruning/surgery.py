@@ -81,9 +81,9 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
 
 
 def same_modes_(network: nn.Module, model: nn.Module) -> None:
-    """Put each module of ``network`` into the mode, train or eval, of the one of ``model`` that has its name.
+    """Give each module of ``network`` the mode, train or eval, of the module of the same name in ``model``.
 
-    One that ``model`` does not have takes the mode of the whole.
+    A module without a counterpart takes the mode of ``model`` itself.
     """
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in network.named_modules():

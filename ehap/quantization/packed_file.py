@@ -22,7 +22,7 @@ def to_tensors(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
     """Return packed integers as the tensors of a file.
 
     Args:
-        packed: As ``pack`` returns it.
+        packed: Result of ``pack``.
         bits: Layer name to bits of its weights.
 
     Returns:

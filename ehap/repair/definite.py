@@ -1,4 +1,4 @@
-"""Systems with a symmetric positive definite matrix, and whether their numbers are exact enough to solve them."""
+"""Solve systems with a symmetric positive definite matrix, if their numbers are exact enough."""
 
 import math
 

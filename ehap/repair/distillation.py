@@ -130,7 +130,7 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
 
 @torch.no_grad()
 def _answers(network: nn.Module, images: Tensor, info: DatasetInfo, which: str) -> Tensor:
-    """Return the class (N,) that a network gives each image, after a look at whether it gives any."""
+    """Return the class (N,) that a network gives each image, after a check that it gives any."""
     unlabelled = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     outputs = torch.cat([network(inputs) for inputs, _ in plain_batches(images, unlabelled, info)])
     broken = int((~outputs.isfinite()).any(1).sum())

@@ -129,7 +129,7 @@ class _Sums:
     equations: int
 
     def diagonal(self) -> Tensor:
-        """Return the diagonal of XᵀX of the inputs as they are, (groups, unknowns)."""
+        """Return the diagonal of XᵀX of the unshifted inputs, (groups, unknowns)."""
         moved = self.shift[:, 0]
         sums = self.gram[:, -1]  # with the column of ones; without it nothing is shifted
         return self.gram.diagonal(dim1=1, dim2=2) + 2 * moved * sums + self.equations * moved.square()
@@ -138,8 +138,8 @@ class _Sums:
 def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]], biased: bool) -> _Sums:
     """Return the sums over all chunks of rows.
 
-    Where a bias is fitted, inputs are taken less their means over the first chunk: the bias makes up for that, and
-    products of numbers about 0 are exact where those of nearly constant inputs would cancel.
+    Where a bias is fitted, the means over the first chunk are subtracted from the inputs; the bias makes up for that.
+    Products of numbers about 0 are exact, while those of nearly constant inputs would cancel.
     """
     gram = right = shift = torch.zeros(())
     squares = wanted = torch.zeros(())

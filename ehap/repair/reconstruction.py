@@ -128,7 +128,7 @@ def reconstruct(
 def _check_images(
     graph: ChannelGraph, plan: PruningPlan | Kept, images: Tensor, ridge: float, positions: int | None
 ) -> None:
-    """Raise unless these are images as the networks take them, and there are equations to be had from them."""
+    """Raise unless the networks can take the images, and the images give equations."""
     if not 0 < ridge < math.inf:
         raise PlanError(f"expected a finite ridge above 0, got {ridge:g}.")
     if positions is not None and positions < 1:

@@ -138,7 +138,7 @@ def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
 
 
 def _check_blocks(stage: str, config: Mapping[str, Any], key: str) -> None:
-    """Check the keys of every named block, also of those that this grid does not use."""
+    """Check the keys of every named block, including blocks that this grid does not use."""
     for name, block in mapping_at(config, key).items():
         _check_block(stage, {} if block is None else block, f"{key}.{name}")
 
