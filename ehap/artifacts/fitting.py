@@ -44,8 +44,8 @@ def fit_and_record(
 
     Args:
         job: The job; a job that was cut off goes on from its last state.
-        network: On the device.
-        data: On the device.
+        network: The network, on the device.
+        data: The data, on the device.
         device: Device of the training.
         objective: The loss.
         further: Values that the record holds as well.

@@ -34,7 +34,7 @@ def load_given_(path: Path, network: nn.Module, identity: Identity) -> None:
     Args:
         path: A safetensors file, or a file of torch.save with a state dict, alone or beside other things; see
             ``read_state``. Names and shapes are those of ``network``; wrappers may have added to the names.
-        network: On the CPU.
+        network: The network, on the CPU.
         identity: Cell of the network, for messages.
 
     Raises:

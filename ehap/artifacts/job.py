@@ -20,7 +20,7 @@ Files = Mapping[str, Path | Sequence[Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Generic[Settings]):
-    """What a stage works on.
+    """The files, settings and machine of one run of a stage.
 
     identity: Stage, cell and code. inputs, outputs: Files that the job reads and writes, by name. settings: Those of
     the stage; None where it has none. machine: Where the job computes. states: Folder for states that outlive a job

@@ -25,7 +25,7 @@ class PartState(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """What a repair needs to go on.
+    """The state from which a repair goes on.
 
     fit: State of unfinished least squares. fitted: Results of finished ones. distillation: State of the distillation.
     """
@@ -39,11 +39,11 @@ class Part:
     """The Checkpointer of a part of the work, and the meter of its memory, over all its breaks.
 
     Args:
-        checkpointer: Of the whole work.
+        checkpointer: Checkpointer of the whole work.
         name: Key of the part's states.
         found: State of the part to go on from; None to start anew.
         beside: Results of earlier parts, which each state keeps as well.
-        device: Whose memory is measured.
+        device: Device whose memory is measured.
     """
 
     def __init__(

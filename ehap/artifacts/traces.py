@@ -12,7 +12,7 @@ FORMER_ENDING = ".weight"  # files once named the parameter, not the layer
 
 
 def read_scores(path: Path, identity: Identity, criterion: str) -> dict[str, Tensor]:
-    """Return what a traces file holds for a criterion: layer to (C_out,).
+    """Return the scores of a criterion in a traces file: layer to (C_out,).
 
     Raises:
         CheckpointError: The file is damaged, is of another cell or curvature, or lacks the criterion.

@@ -15,8 +15,8 @@ from ehap.curvature.layer_scores import LayerPass
 class LayerScore:
     """A score of channels that are computed layer by layer.
 
-    score: From a pass to (K, N, C). reference: From plain derivatives to the same score, and to its value for logits of
-    curvature 1. of: Columns of the loss's Hessian in the logits, or the gradient of each image's own loss. at_gates:
+    score: Maps a pass to (K, N, C). reference: Maps plain derivatives to the same score, and to its value for logits
+    of curvature 1. of: Columns of the loss's Hessian in the logits, or the gradient of each image's own loss. at_gates:
     Whether the derivatives are taken in gates; otherwise in weights. degree: Power of the gradients in the score.
     """
 

@@ -58,8 +58,8 @@ class Exact:
         images: (N, 3, H, W), normalised.
         labels: (N,) int64; only fisher and taylor depend on them, the Hessian of cross-entropy in the logits does not.
         settings: criteria, precision, micro_batch (images a chunk), eigen_tolerance, approximate.
-        seed: Of the sketch, where eigen_tolerance leaves something to it.
-        shard: Which share of the chunks to compute, and of how many.
+        seed: Seed of the sketch, where eigen_tolerance leaves something to it.
+        shard: Number of the share of chunks to compute, from 0 on, and the number of shares.
         trusted: Whether the network and its traced graph were compared before.
         projection: (Q, K), maps the K logits to those of the loss; the logits themselves where left out.
 

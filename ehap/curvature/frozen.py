@@ -28,7 +28,7 @@ def check_plain_weights(model: nn.Module) -> None:
 class Frozen:
     """A private copy of a network, for derivatives.
 
-    network: In eval mode. layers: Those with channel weights, under the names and in the order of the original's.
+    network: The copy, in eval mode. layers: Layers with channel weights, named and ordered as in the original.
     ends: Path of a layer to that of the last BatchNorm that is part of it; of layers that have one.
     loose_norms: Paths of the BatchNorms that have a part in the network, but not as part of a convolution.
     """

@@ -31,7 +31,7 @@ class State(TypedDict):
     """State of an estimate.
 
     totals: (samples, C), each sample's value for every channel so far. passes: Products done.
-    scale, first, streak, repeated: Of the dynamic scale. seconds: Spent so far.
+    scale, first, streak, repeated: State of the dynamic scale. seconds: Time spent so far.
     """
 
     totals: Tensor
@@ -56,7 +56,7 @@ class Hutchinson:
         images: (N, 3, H, W), normalised.
         labels: (N,) int64.
         settings: Samples, precision, scale and micro-batch.
-        seed: Of the random vectors.
+        seed: Seed of the random vectors.
         samples: Numbers of the samples to compute; all where left out.
         stable: Ends the estimate early; asked after every 25 samples.
         loss_factor: Multiplies the loss.

@@ -14,7 +14,7 @@ class Derivatives:
     """The derivatives of an image's K logits in the drawn channels of one layer.
 
     probabilities: (K,). weights: (K, channels, weights of a channel). gates: (K, channels). values: (channels, weights
-    of a channel), the weights themselves. label: Of the image.
+    of a channel), the weights themselves. label: Class of the image.
     """
 
     probabilities: Tensor
@@ -80,9 +80,9 @@ class Jacobian:
         """Return the derivatives of one layer.
 
         Args:
-            name: Of the layer.
+            name: Name of the layer.
             values: (channels, weights of a channel), the weights themselves.
-            label: Of the image.
+            label: Class of the image.
         """
         weights, gates = self.weights.get(name, NONE), self.gates.get(name, NONE)
         return Derivatives(self.probabilities, weights, gates, values, label)
@@ -91,8 +91,8 @@ class Jacobian:
         """Return the curvature of a layer's first drawn channel along a direction, and that of logits of curvature 1.
 
         Args:
-            name: Of the layer.
-            direction: Of the shape of a channel's weights.
+            name: Name of the layer.
+            direction: Direction, in the shape of a channel's weights.
         """
         return self._along((self.weights[name][:, :1] * direction.flatten()).sum(2, keepdim=True))
 

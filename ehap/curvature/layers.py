@@ -34,7 +34,7 @@ def check_layers(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             raise ArchitectureError(
-                f"{name or 'the network'}: expected no forward hooks, which may change what a layer does; remove them."
+                f"{name or 'the network'}: expected no forward hooks, which may change a layer's output; remove them."
             )
         for stock in (nn.Conv2d, nn.Linear):
             if isinstance(module, stock) and type(module).forward is not stock.forward:

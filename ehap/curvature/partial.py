@@ -13,11 +13,11 @@ from ehap.errors import DataError, NumericsError
 class Partial:
     """Results of a job, in rows that are merged before they are summed, so that sharing changes no bit.
 
-    first: Number of the first row among all rows of the computation; of: how many rows there are.
+    first: Number of the first row among all rows of the computation; of: Number of all rows.
     rows: Criterion to (R, C) float64, C channels of all layers in order. hutchinson: a row for each sample;
         the trace is their mean. exact: a row for each chunk of images; the score is their sum.
-    sketch: Criterion to (R, 2, C) float64, only of exact with a sketch: the sum over images of what the sketch adds,
-        and of its square.
+    sketch: Criterion to (R, 2, C) float64, only of exact with a sketch: the sum over images of the sketch's
+        contribution, and the sum of its squares.
     repeated: Products that were not finite and were repeated at a lower scale: one a micro-batch of a sample and try.
     seconds, peak_memory_bytes: Its cost.
     proofs: See ChannelTraces.
@@ -85,9 +85,9 @@ def sample_mean(rows: Tensor) -> tuple[Tensor, Tensor]:
 def image_sum(part: Partial, criterion: str, images: int) -> tuple[Tensor, Tensor]:
     """Return the sum of rows that chunks of images add to a score, and its standard error, both (C,).
 
-    Without a sketch nothing is random and the error is zero. With one it is estimated by the spread between images of
-    what the sketch adds, which holds the spread of its means, too: an upper bound in expectation; a single image
-    has none, and its error is infinite.
+    Without a sketch nothing is random and the error is zero. With a sketch the error is estimated from the spread of
+    the sketch's contributions between images. This spread includes that of their means, so the estimate is an upper
+    bound in expectation. A single image has no spread, and its error is infinite.
 
     Raises:
         NumericsError: A row holds NaN or Inf.

@@ -19,7 +19,7 @@ class HessianProduct:
     The first-order gradient is taken once, with its graph; each product is one more backward pass through it.
 
     Args:
-        model: In the mode in which the Hessian is wanted (eval for channel traces).
+        model: The network, in the mode in which the Hessian is wanted (eval for channel traces).
         weights: The parameters of ``model`` in which to differentiate.
         images: (N, 3, H, W), normalised.
         labels: (N,) int64.

@@ -3,10 +3,10 @@
 The reference knows neither a folded BatchNorm nor patches nor eigenvectors. It differentiates the logits of the network
 itself, image by image, and puts the derivatives together with the loss's Hessian in the logits. Gates are factors on
 the output of a layer, or of the last BatchNorm that is part of it. Where the scores are said to be the Hessian's,
-second derivatives along one direction in a channel of every layer are compared, too: along the gate itself, and along a
-random direction of the weights, since the whole trace would take as many products as a channel has weights. The loss is
-taken of a few random mixtures of the logits: so a proof costs the same with any number of classes, and no prediction is
-so certain that every curvature would be nearly 0.
+second derivatives along one direction in a channel of every layer are compared, too. The direction is the gate itself,
+or a random one of the weights: the whole trace would take as many products as a channel has weights. The loss is taken
+of a few random mixtures of the logits. So a proof costs the same with any number of classes, and no prediction is so
+certain that every curvature would be nearly 0.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ from ehap.graph.tracing import copied
 from ehap.settings import Trace
 
 CHANNELS = 2
-"""Channels of each layer that are looked at."""
+"""Number of compared channels of each layer."""
 MIXTURES, SPAN = 4, 4.0
-"""Of the logits, and how far apart they are, at most."""
+"""Number of random mixtures of the logits, and the largest spread of an image's mixtures."""
 NEGLIGIBLE = 1e-6
 """Scores of a layer below this share of the largest of all layers are compared with that."""
 
@@ -38,8 +38,8 @@ NEGLIGIBLE = 1e-6
 class _Tolerance:
     """How far apart scores may be.
 
-    share: Of the layer's largest score. floor: Of the score that logits of curvature 1 would give, below which
-    rounding decides.
+    share: Tolerance as a share of the layer's largest score. floor: Tolerance as a share of the score for logits of
+    curvature 1; below it, rounding decides.
     """
 
     share: float
@@ -47,14 +47,14 @@ class _Tolerance:
 
 
 WIDE, NARROW = _Tolerance(1e-6, 1e-12), _Tolerance(0.05, 1e-5)
-"""In float64, and of networks that take no float64."""
+"""The tolerance in float64, and the one for networks that take no float64."""
 
 
 @dataclass(frozen=True)
 class ScoreProof:
     """How exact scores agree with those by plain autograd.
 
-    channels: That were compared. difference: The largest one, as a share of the layer's largest score.
+    channels: Number of compared channels. difference: The largest one, as a share of the layer's largest score.
     """
 
     channels: int
@@ -70,8 +70,8 @@ def check_scores(model: nn.Module, images: Tensor, labels: Tensor, settings: Tra
         model: Any mode; it is not changed.
         images: (N, 3, H, W), normalised.
         labels: (N,) int64.
-        settings: Of the run; precision, eigen_tolerance, chunks and shards are those of the proof.
-        seed: Of the draw.
+        settings: Settings of the run; the proof has its own precision, eigen_tolerance, chunks and shards.
+        seed: Seed of the draw.
 
     Raises:
         MismatchError: A score is another one; the message names the layer.
@@ -180,7 +180,7 @@ class _Proof:
     def _rows(self, shown: slice, variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the derivatives of each logit of some images in the drawn channels: by name (logits, …).
 
-        Of the weights (logits, channels, …), of the gates (logits, images, channels).
+        Derivatives in the weights are (logits, channels, …), derivatives in the gates (logits, images, channels).
         """
         logits, of_gates = self._logits(shown), variables is self._gates
         found: dict[str, list[Tensor]] = {name: [] for name in variables}

@@ -1,9 +1,9 @@
 """Convolutions whose second derivatives are again convolutions of the network's own kind.
 
-torch differentiates the backward pass of a convolution into a convolution whose kernel is a whole feature map and whose
-channels are the images of the batch. Libraries are tuned for small kernels, so this may take many times as long. Here
-three maps give the output, the gradient in the input and the gradient in the weight. Each is linear in two of weight,
-input and output, and the other two maps are its derivatives.
+torch differentiates the backward pass of a convolution into another convolution. Its kernel is a whole feature map, and
+its channels are the images of the batch. Libraries are tuned for small kernels, so this may take many times as long.
+Here three maps give the output, the gradient in the input and the gradient in the weight. Each is linear in two of
+weight, input and output, and the other two maps are its derivatives.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,7 +64,7 @@ class _Output(torch.autograd.Function):
 class _Gradient(torch.autograd.Function):
     """(gradient of the output, other) to the gradient of the input (which 0) or of the weight (which 1).
 
-    Of input and weight the other one is given.
+    ``other`` is the weight for the gradient of the input, and the input for the gradient of the weight.
     """
 
     @staticmethod

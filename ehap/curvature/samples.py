@@ -47,7 +47,7 @@ def output_gradients(logits: Tensor, outputs: Sequence[Tensor], columns: Tensor,
 
     Args:
         logits: (N, classes), z.
-        outputs: From which the logits are computed.
+        outputs: Outputs of layers, from which the logits are computed.
         columns: (K, N, classes), s.
         keep: Whether the graph is kept for more columns.
     """

@@ -1,4 +1,4 @@
-"""How stable the channels that a noisy estimate would keep are."""
+"""Stability of the channels that a noisy estimate would keep."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,17 +18,17 @@ def stability(
 ) -> float:
     """Return the overlap with the planned channels that a share ``confidence`` of resampled estimates reaches.
 
-    How far the plan of an estimate lies from the plan of the true traces is judged in a world where the truth is
-    known: traces with the spread that the true ones must have, and estimates of them whose errors are drawn from the
-    samples with replacement (the bootstrap). The estimate itself would not do for the truth: its noise sets channels
-    apart that are not, and the overlap would come out too high.
+    The distance between an estimate's plan and the true plan is unknown, so it is simulated with known traces. These
+    have the spread that the true traces must have. Their estimates get errors drawn from the samples with replacement
+    (the bootstrap). The estimate cannot replace the known traces: its noise separates equal channels, and the overlap
+    would be too high.
 
     Args:
         rows: (n, C) samples.
-        planned: From traces (C,) to kept channels, layer by layer.
+        planned: Maps traces (C,) to kept channels, layer by layer.
         confidence: Share of the resampled estimates, e.g. 0.95.
         widths: Channels of each layer; they sum to C.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         A Jaccard overlap, 0 to 1.
@@ -57,7 +57,7 @@ def _with_true_spread(rows: Tensor, widths: Sequence[int]) -> Tensor:
 
 
 def jaccard(first: Mapping[str, Sequence[int]], second: Mapping[str, Sequence[int]]) -> float:
-    """Return the share of channels that both keep among those that either keeps."""
+    """Return the number of channels that both plans keep / the number that at least one of them keeps."""
     one = {(name, index) for name, kept in first.items() for index in kept}
     other = {(name, index) for name, kept in second.items() for index in kept}
     return len(one & other) / max(1, len(one | other))

@@ -37,8 +37,8 @@ class ChannelTraces:
     repeated: Products that overflowed in FP16 and were repeated at a lower scale: one a micro-batch and try.
     overlap: The stability of the plan, where it was wanted.
     proofs: Comparisons on the first images. graph_difference: largest difference between the network and its traced
-        graph, as a share of the largest output. Of exact scores also score_channels, the number of channels compared
-        with plain autograd, and score_difference, the largest difference as a share of a layer's largest score.
+        graph, as a share of the largest output. Exact scores add two values. score_channels is the number of channels
+        compared with plain autograd. score_difference is the largest difference, as a share of a layer's largest score.
     """
 
     scores: dict[str, dict[str, Tensor]]
@@ -76,11 +76,11 @@ def channel_traces(
     model, its mode, its gradients nor the global random state are changed.
 
     Args:
-        model: On the device of the images.
+        model: The network, on the device of the images.
         images: (N, 3, H, W), normalised.
         labels: (N,) int64.
         settings: Estimator, criteria, precision, samples, scale and micro-batch.
-        seed: Of the random vectors; the same seed gives the same result on a CPU with the same thread count.
+        seed: Seed of the random vectors; the same seed gives the same result on a CPU with the same thread count.
         checkpointer: Keeps the state when it is due; an estimate that continues from it equals an unbroken run.
         planner: With settings.until, returns the kept channels for traces; hutchinson ends when they are stable.
 
@@ -160,14 +160,14 @@ def _overwritten_named() -> Iterator[None]:
 def merged_traces(
     model: nn.Module, parts: Sequence[Partial], settings: Trace, images: int, planner: TracePlanner | None = None
 ) -> ChannelTraces:
-    """Return the traces that all parts of the work amount to; bit for bit those of one job.
+    """Return the traces of all parts together; they equal those of one job bit for bit.
 
     Args:
         model: The network, for the names and widths of its layers.
-        parts: Of every shard.
-        settings: As the parts were computed with.
-        images: Of the whole Hessian batch.
-        planner: As for ``channel_traces``.
+        parts: The results of all shards.
+        settings: Settings with which the parts were computed.
+        images: Number of images in the whole Hessian batch.
+        planner: See ``channel_traces``.
 
     Raises:
         DataError: A part is missing or given twice.

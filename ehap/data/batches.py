@@ -36,7 +36,7 @@ def draw_epoch(count: int, generator: torch.Generator, flip: bool) -> EpochDraws
 
     Args:
         count: Images.
-        generator: On the CPU, so that draws do not depend on the device of the images.
+        generator: Generator on the CPU, so that draws do not depend on the device of the images.
         flip: Whether a mirrored image is still an image of its class.
     """
     order = torch.randperm(count, generator=generator)
@@ -92,7 +92,7 @@ def training_batches(
         labels: (N,) int64.
         info: The dataset's normalisation.
         batch_size: Images a batch.
-        draws: Of the epoch, on the device of the images.
+        draws: Random draws of the epoch, on the device of the images.
         done: Number of batches to leave out at the beginning.
     """
     for first in range(done * batch_size, len(draws.order), batch_size):

@@ -70,7 +70,7 @@ class Engine(Protocol):
         """Return a network in this engine, shown to give the simulated network's outputs on examples.
 
         Args:
-            network: As ``unpack`` or ``deployable`` returns it, on the CPU. It is used up.
+            network: Result of ``unpack`` or ``deployable``, on the CPU. It is used up.
             images: Normalised images (N, C, H, W). An engine may compile for this N.
 
         Raises:

@@ -72,11 +72,11 @@ def deployable(
     """Return packed integers as a wider simulated network, ready for the export to an engine.
 
     Args:
-        packed: As ``pack`` returns it for the pruned network.
-        widened: As ``widening`` returns it.
+        packed: Result of ``pack`` for the pruned network.
+        widened: Result of ``widening``.
         settings: The settings of the packed network.
         input_shape: (C, H, W) of one image.
-        layer_bits: As for ``prepare_qat``.
+        layer_bits: See ``prepare_qat``.
 
     Raises:
         CheckpointError: The integers belong to another network.
@@ -90,7 +90,7 @@ def widen(packed: Packed, places: Mapping[str, Placement]) -> Packed:
     """Return the integers of a wider network that computes the same; all other weights are zero.
 
     Args:
-        packed: As ``pack`` returns it.
+        packed: Result of ``pack``.
         places: Layer to its place, as ``ehap.pruning.placements`` returns them.
     """
     wide = {name: tensor for name, tensor in packed.items() if name.startswith("activations.")}

@@ -66,8 +66,8 @@ def set_option_(options: onnxruntime.SessionOptions, option: bool | None = None)
     """Set OPTION where sums need it.
 
     Args:
-        options: Of a session.
-        option: True or False forces it; None: as this processor needs.
+        options: Options of a session, changed in place.
+        option: True sets OPTION, False does not; None: where this processor needs it.
     """
     if option_needed() if option is None else option:
         options.add_session_config_entry(OPTION, "1")

@@ -50,11 +50,11 @@ class InductorNetwork(nn.Module):
 
     integer_operators: Convolutions and linear layers on integer kernels, in each compiled graph.
     sums_in_kernels: Residual sums within the kernels of convolutions, in the graph that has the fewest.
-    agreement: With the network, on the first images of the example.
+    agreement: Agreement with the network, on the first images of the example.
     tolerance: Largest allowed difference, as a share of the largest output; infinite where sums may saturate.
 
     Args:
-        network: As ``unpack`` or ``deployable`` returns it, on the CPU, without unions. It is used up.
+        network: Result of ``unpack`` or ``deployable``, on the CPU, without unions. It is used up.
         example: Images (N, C, H, W). Later calls have the same N; another N is compiled and audited again.
 
     Raises:

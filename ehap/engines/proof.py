@@ -47,8 +47,8 @@ def check_engine(found: Tensor, wanted: Tensor, what: str, advice: str = "", tol
     Args:
         found: Outputs (N, ...) of the engine.
         wanted: Outputs of the network.
-        what: As for ``check_agreement``.
-        advice: As for ``check_agreement``.
+        what: See ``check_agreement``.
+        advice: See ``check_agreement``.
         tolerance: A share of the largest output.
 
     Returns:

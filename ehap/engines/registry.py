@@ -1,4 +1,8 @@
-"""All engines by name; each is imported on demand."""
+"""All engines by name.
+
+Each engine is imported on demand: the packages and compilers behind an engine can load slowly, and most jobs
+need none of them.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +17,7 @@ def _onnxruntime() -> Engine:
 
 
 def _inductor() -> Engine:
-    from ehap.engines.inductor import Inductor  # imports the compiler, which other jobs need not wait for
+    from ehap.engines.inductor import Inductor
 
     return Inductor()
 

@@ -23,7 +23,7 @@ class Probe:
     name: The name of the probe and of its output.
     inputs: uint8, LARGEST throughout.
     wanted: The exact output. Every position has the same sums; the bias shifts them into 8 bits.
-    nodes, constants: Of its graph.
+    nodes, constants: Parts of its ONNX graph.
     """
 
     name: str

@@ -26,7 +26,7 @@ class Step:
     """One operation of the forward pass.
 
     kind: input, conv, depthwise (a convolution of each channel by itself), linear, norm, add, flatten, keep or output.
-    name: Of the fx node. module: Path of the module; empty for functions.
+    name: Name of the fx node. module: Path of the module; empty for functions.
     sources: Names of the steps whose results it reads.
     """
 
@@ -50,8 +50,9 @@ class ChannelGraph:
     def carried(self, kept: Kept) -> dict[str, tuple[int, ...]]:
         """Return, for each step, the sorted dense channels that its result carries under a plan.
 
-        A convolution carries what it keeps, a depthwise one what it reads; an add carries the union of its inputs
-        (HAP's residual scheme, finer than tying a whole stage); a linear layer and the input carry everything.
+        A convolution carries its kept channels, a depthwise convolution its input channels. An add carries the union of
+        its inputs (HAP's residual scheme, finer than tying a whole stage). The input carries all its channels, and a
+        linear layer its kept ones.
         """
         result: dict[str, tuple[int, ...]] = {}
         for step in self.steps:
@@ -74,7 +75,7 @@ class ChannelGraph:
         return {step.module: self.dense[step.name] for step in self.steps if step.kind in ("conv", "linear")}
 
     def tied(self) -> list[tuple[str, ...]]:
-        """Return the layers in groups: those that write to one residual stream together, every other one alone."""
+        """Return groups of layers: all writers of one residual stream form a group, every other layer its own."""
         group = {layer: {layer} for layer in self.widths()}
         writers: dict[str, set[str]] = {}
         for step in self.steps:
@@ -184,8 +185,8 @@ def _check_width(
         several = _writer(source, seen).kind != "linear"  # of each channel of a map, wherever it was flattened
         if module.in_features % channels or (module.in_features != channels and not several):
             raise ArchitectureError(
-                f"{step.module}: expected {'a multiple of ' if several else ''}{channels} features, of which {source} "
-                f"consists, got {module.in_features}."
+                f"{step.module}: expected {'a multiple of ' if several else ''}{channels} features from {source}, "
+                f"got {module.in_features}."
             )
         return
     wanted = module.in_channels if isinstance(module, nn.Conv2d) else module.num_features  # type: ignore[union-attr]
@@ -194,7 +195,7 @@ def _check_width(
 
 
 def _writer(name: str, steps: Sequence[Step]) -> Step:
-    """Return the step whose channels another one, which keeps them, gives."""
+    """Return the step whose channels reach this one unchanged."""
     of = {step.name: step for step in steps}
     while of[name].kind in ("keep", "flatten"):
         name = of[name].sources[0]
@@ -206,9 +207,9 @@ def _check_parameters(step: Step, module: nn.Module, owners: dict[int, str]) -> 
     for name in ("weight", "bias"):
         if name not in module._parameters:  # a plain layer has the name even where it has no bias
             raise ArchitectureError(
-                f"{step.module}: expected {name} to be a parameter, but it is computed from others; make the layer a "
-                "plain one first, by what takes back its reparametrization: remove_parametrizations, prune.remove, "
-                "remove_weight_norm or remove_spectral_norm of torch.nn.utils."
+                f"{step.module}: expected {name} to be a parameter, but it is computed from others; undo the "
+                "reparametrization first, with remove_parametrizations, prune.remove, remove_weight_norm or "
+                "remove_spectral_norm of torch.nn.utils."
             )
     for parameter in module.parameters(recurse=False):
         if any(size > 1 and not stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True)):

@@ -18,7 +18,7 @@ class Size:
     """The parameters and the cost of a network.
 
     parameters: Weights and biases of convolutions, linear layers and BatchNorms.
-    flops: Of convolutions and linear layers for one image, 2 a multiply-add.
+    flops: FLOPs of convolutions and linear layers for one image, 2 a multiply-add.
     """
 
     parameters: int

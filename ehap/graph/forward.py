@@ -34,8 +34,8 @@ class _Tracer(Tracer):
 def trace_forward(model: nn.Module) -> fx.GraphModule:
     """Return the model's forward pass as an fx graph over the model's own modules.
 
-    What may be written in several ways is written in one: methods as functions, ``x.view(x.size(0), -1)`` as
-    ``torch.flatten(x, 1)``, ``x.contiguous()``, of which the values are the same, as x.
+    Equal operations get one form: methods become functions, ``x.view(x.size(0), -1)`` becomes ``torch.flatten(x, 1)``.
+    ``x.contiguous()`` has the values of x and becomes x.
 
     Raises:
         ArchitectureError: The forward pass cannot be read off, as where it depends on values.
@@ -47,7 +47,7 @@ def trace_forward(model: nn.Module) -> fx.GraphModule:
 
 
 def _write_methods_as_functions_(graph: fx.Graph) -> None:
-    """Write methods as functions and views as flattening, in place, and leave out what asked for shapes for them."""
+    """Write methods as functions and views as flattening, in place; remove the shape queries of these views."""
     for node in list(graph.nodes):
         if node.op == "call_method" and node.target == "contiguous":
             node.replace_all_uses_with(node.args[0])

@@ -13,14 +13,15 @@ CHANNEL_BLOCK = 16  # oneDNN computes so many channels at once, or 8
 def channels_last_(model: nn.Module) -> nn.Module:
     """Put the weights of a network into channels_last, in place, and return it.
 
-    The layout in which CPUs and GPUs train convolutions of odd widths fastest. On a CPU, a 1×1 convolution that has a
-    stride and reads few channels, such as the shortcut of a pruned network, computes from then on the same sums in
-    another way: its input at the positions that the stride leaves, without a stride. For on a CPU that has AVX2 but no
-    AVX-512, oneDNN writes past its workspace when it computes the weight gradient of such a convolution in this
-    layout: the gradient is wrong, or the process ends.
+    CPUs and GPUs train convolutions of odd widths fastest in this layout.
+
+    On a CPU, some convolutions compute the same sums in another way from then on: 1×1 convolutions with a stride and
+    few input channels, such as the shortcut of a pruned network. They subsample their input and convolve without a
+    stride. The reason is a fault of oneDNN on CPUs with AVX2 but without AVX-512. It writes past
+    its workspace in the weight gradient of such a convolution: the gradient is wrong, or the process ends.
 
     Args:
-        model: On the device on which it will be trained.
+        model: The network, on the device on which it will be trained.
 
     Source: oneDNN, issue 6035, 1x1 convolution backward_weights writes past the rtus workspace (nhwc, IC < ic_block),
     seen in torch 2.15.

@@ -13,7 +13,7 @@ from ehap.graph.tracing import traced, unchanged
 from ehap.graph.verification import Agreement, check_agreement, tolerance_of
 
 EXAMPLES = 2
-"""Images of an example: with one, mistakes about the batch would not be seen."""
+"""Number of images of an example; a single image would hide mistakes about the batch."""
 Call = tuple[Tensor, Tensor]
 """Input and output of a module in one call."""
 
@@ -21,7 +21,7 @@ Call = tuple[Tensor, Tensor]
 def example_images(model: nn.Module, shape: Sequence[int], count: int = EXAMPLES) -> Tensor:
     """Return random normal images (count, *shape), always the same, in the type and on the device of a network.
 
-    For where no images are at hand.
+    Use them where no images are at hand.
     """
     like = next((each for each in model.parameters() if each.is_floating_point()), torch.zeros(()))
     images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
@@ -55,7 +55,7 @@ def answers_of(model: nn.Module, example: Tensor, name: str = "") -> list[Tensor
     Args:
         model: Gives a tensor, or a dictionary, tuple or list of tensors, with a row for each image.
         example: (N, ...), in its type and on its device.
-        name: Of the network in messages; its class where left out.
+        name: The network in messages; its class where left out.
 
     Returns:
         Tensors (N, ...).
@@ -135,7 +135,7 @@ def check_reading(model: nn.Module, example: Tensor, graph_module: fx.GraphModul
     is called with gradients and without, since it may ask.
 
     Args:
-        model: In any mode; it is not changed.
+        model: The network, in any mode; it is not changed.
         example: (N, ...), in its type and on its device.
         graph_module: Its graph in eval mode; traced now where left out.
 
@@ -171,8 +171,8 @@ def check_twin(model: nn.Module, twin: nn.Module, example: Tensor) -> Agreement:
     Both are called with gradients and without.
 
     Args:
-        model: In any mode; it is not changed.
-        twin: In eval mode.
+        model: The network, in any mode; it is not changed.
+        twin: The copy, in eval mode.
         example: (N, ...), in their type and on their device.
 
     Raises:
@@ -212,7 +212,7 @@ def first_difference(model: nn.Module, graph_module: fx.GraphModule, example: Te
     """Return, as a sentence, at which module a network first computes something else than its graph.
 
     Args:
-        model: In the mode in which it was read.
+        model: The network, in the mode in which it was read.
         graph_module: Its graph.
         example: (N, ...).
     """

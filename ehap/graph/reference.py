@@ -19,7 +19,7 @@ class Reference(fx.Interpreter):
     """Executes a graph over a network's modules, in eval mode.
 
     Args:
-        graph_module: As ``ehap.graph.tracing.traced`` returns it.
+        graph_module: Result of ``ehap.graph.tracing.traced``.
         seen: Called with input and output of each module.
     """
 

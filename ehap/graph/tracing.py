@@ -60,8 +60,8 @@ for _name, _function in OVERWRITING.items():
 class Tracer(fx.Tracer):
     """Sees ``x += y`` and the like, which overwrite x, as such: torch's own takes it for x + y.
 
-    A network that asks torch.is_tensor is told that it got one. An isinstance cannot be told so: torch's own code asks
-    it, too, and would take what stands for a tensor for one.
+    In a trace, torch.is_tensor returns True for a proxy. An isinstance check cannot: torch's own code uses it, too, and
+    would take a proxy for a tensor.
     """
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -153,16 +153,16 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 _REPLACED = (
-    "its forward pass was replaced on the instance, so that nothing says what it computes; expected the one of its "
-    "class: delete the attribute forward, or write a class of its own."
+    "its forward pass was replaced on the instance and cannot be read; expected the forward pass of its class: delete "
+    "the attribute forward, or write a class of its own."
 )
 
 
 def check_readable(model: nn.Module) -> None:
-    """Raise ArchitectureError for networks that do not compute what their modules say.
+    """Raise ArchitectureError for networks whose computation cannot be read from their modules.
 
-    Such are networks in a wrapper, scripted or compiled ones, layers that quantize, lazy ones without weights, and
-    modules whose forward pass was replaced on the instance, which a copy of the network may share.
+    These are wrapped, scripted and compiled networks, layers that quantize, and lazy layers without weights. Modules
+    with a forward pass replaced on the instance belong to them, too: a copy of the network may share it.
     """
     if torch.is_inference_mode_enabled():
         raise ArchitectureError(

@@ -53,7 +53,7 @@ def unions_by_matrix(model: nn.Module) -> Iterator[None]:
     index form, which has no operation that would be counted or quantized.
 
     Args:
-        model: On its device and in its type.
+        model: The network, on its device and in its type.
     """
     adds = [module for module in model.modules() if isinstance(module, UnionAdd)]
     like = next(model.parameters())

@@ -19,7 +19,7 @@ class Agreement:
     """How well two forms of one network agree.
 
     difference: The largest difference, as a share of the largest output. mismatches: Images with another arg max.
-    images: That were compared.
+    images: Number of compared images.
     """
 
     difference: float
@@ -37,11 +37,11 @@ def check_agreement(found: Tensor, wanted: Tensor, tolerance: float, what: str, 
     """Compare the outputs of two forms of one network.
 
     Args:
-        found: (N, ...), of the form that is checked.
-        wanted: Of the reference form, the same shape.
-        tolerance: FLOAT or INTEGER, or of ``tolerance_of``.
+        found: Outputs (N, ...) of the checked form.
+        wanted: Outputs of the reference form, of the same shape.
+        tolerance: FLOAT, INTEGER, or the value of ``tolerance_of``.
         what: The checked form and the reference form, e.g. "the pruned network and the masked one".
-        advice: What to do, a sentence or empty.
+        advice: Advice for the message, a sentence or empty.
 
     Raises:
         MismatchError: Shapes differ, an output is NaN or infinite, or a difference is larger than the tolerance.

@@ -23,7 +23,7 @@ def build_model(name: str, classes: int, seed: int | None = None) -> nn.Module:
     Args:
         name: A key of MODELS.
         classes: Number of logits.
-        seed: Of the initial weights. With None they stay uninitialised: load weights next.
+        seed: Seed of the initial weights. With None they stay uninitialised: load weights next.
 
     Raises:
         SettingsError: The name is unknown.

@@ -19,7 +19,7 @@ def scores_of(network: nn.Module, criterion: str, seed: int) -> Scores:
     Args:
         network: The dense network.
         criterion: A name from OF_NETWORK.
-        seed: Of a draw.
+        seed: Seed of the draw, for criteria that draw.
 
     Raises:
         SettingsError: There is no such criterion.
@@ -33,7 +33,7 @@ def scores_from(network: nn.Module, criterion: str, found: Mapping[str, Tensor])
     Args:
         network: The dense network.
         criterion: A name from OF_CURVATURE.
-        found: What the curvature has computed for this criterion: layer to (C_out,).
+        found: Values of the curvature for this criterion: layer to (C_out,).
 
     Raises:
         SettingsError: There is no such criterion.

@@ -42,9 +42,9 @@ def checked_scores(criterion: str, network: nn.Module, found: object) -> Scores:
     """Return scores as float64, if they fit the network.
 
     Args:
-        criterion: For messages.
+        criterion: Name of the criterion, for messages.
         network: The dense network.
-        found: What the function has returned.
+        found: Return value of the function.
 
     Raises:
         PlanError, NumericsError: As ``own_scores``.

@@ -1,4 +1,4 @@
-"""A pruned network with plain sums: each writer of a residual stream has rows, zero ones too, for all it carries."""
+"""A pruned network with plain sums: a writer of a residual stream has rows, zero where needed, for all its channels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,9 +53,9 @@ def lay_into_(wide: nn.Module, narrow: nn.Module, places: Mapping[str, Placement
     """Give a wider network, in place, the weights of a narrow one and zeros everywhere else: it computes the same.
 
     Args:
-        wide: With BatchNorm fused (``fuse_norms``), so that every convolution has a bias.
-        narrow: Fused, too.
-        places: As ``placements`` returns them.
+        wide: The wider network, with BatchNorm fused (``fuse_norms``): every convolution has a bias.
+        narrow: The narrower network, fused, too.
+        places: Result of ``placements``.
     """
     for layer, place in places.items():
         for parameter in wide.get_submodule(layer).parameters():

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Order = Literal["sorted", "set"]
-"""Of the channels in a union. "set", the order of a Python set, is that of the published code: readers of the stream
-expect sorted channels, so they get others where the two orders differ."""
+"""Order of the channels in a union. The published code uses "set", the order of a Python set. Readers of the stream
+expect sorted channels, so they get wrong ones where the two orders differ."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class PruningPlan:
 
     kept: Layer name to its sorted kept output channels, for every convolution and linear layer.
     widths: Layer name to the output channels of the original, by which a plan for another network is known.
-    parameters, flops: Of the layers of the pruned network's forward pass; FLOPs for one image, 2 a multiply-add.
-    dense_parameters, dense_flops: Of the original one.
+    parameters, flops: Size of the layers of the pruned network's forward pass; FLOPs for one image, 2 a multiply-add.
+    dense_parameters, dense_flops: The same of the original network.
     input_shape: (C, H, W) of an image, on which FLOPs depend; empty where a plan does not say it.
-    order: Of the channels in a union.
+    order: Order of the channels in a union.
     """
 
     kept: dict[str, list[int]]

@@ -60,7 +60,7 @@ class Planner:
         self._dense = self._count({layer: range(width) for layer, width in self._graph.widths().items()})
 
     def __call__(self, scores: Mapping[str, Tensor], settings: Prune, before: Kept | None = None) -> PruningPlan:
-        """Return the plan; see ``plan``, which this is for one network.
+        """Return the plan of this network; see ``plan``.
 
         Args:
             scores: Layer name to (C_out,).
@@ -119,8 +119,9 @@ class Planner:
     def _filled(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
         """Return the kept channels when both budgets are nearly used up by a power of the maps' positions.
 
-        Removing channels of large maps saves more FLOPs at the same parameters. The power is searched by bisection. Of
-        the plans at both ends of the last interval and the plan without a power, the best used one is returned.
+        Removing channels of large maps saves more FLOPs at the same parameters. The power is searched by bisection. The
+        candidates are the plans at both ends of the last interval and the plan without a power. The plan that uses its
+        budgets best is returned.
         """
         plain = self._planned(units, settings)
         alone = replace(settings, flops=None, fill="first")
@@ -229,7 +230,7 @@ def plan(
         scores: Layer name to (C_out,), one entry for each convolution and linear layer.
         settings: The budget and the limits.
         input_shape: (C, H, W) of an image, on which FLOPs depend.
-        example: As for Planner.
+        example: See Planner.
 
     Raises:
         PlanError: Scores are missing or of a wrong shape, the limits forbid the budget, or the settings

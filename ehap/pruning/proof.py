@@ -20,13 +20,13 @@ Calls = dict[str, Tensor]
 def check_pruned(model: nn.Module, pruned: nn.Module, graph: ChannelGraph, kept: Kept, example: Tensor) -> Agreement:
     """Raise unless a pruned network gives the outputs of the original with the removed channels set to 0.
 
-    They are set to 0 in the output of each layer and each BatchNorm of the original, so that neither the graph nor its
-    parameters are trusted. Both networks are called in eval mode.
+    The removed channels are set to 0 in the output of each layer and each BatchNorm of the original. So the proof
+    trusts neither the graph nor its parameters. Both networks are called in eval mode.
 
     Args:
         model: The original; it is not changed.
         pruned: The pruned network, unions in sorted order.
-        graph: The original's.
+        graph: The channel graph of the original.
         kept: The plan.
         example: (N, C, H, W), in their type and on their device.
 

@@ -105,7 +105,7 @@ def lamp(scores: Sequence[float]) -> list[float]:
     """
     values = torch.tensor(scores, dtype=torch.float64)
     if values.isnan().any() or values.isposinf().any():
-        raise NumericsError("expected scores to be balanced that are finite, got NaN or Inf.")
+        raise NumericsError("expected finite scores to balance, got NaN or Inf.")
     positive = values.clamp_min(0)
     above = ((values.unsqueeze(0) >= values.unsqueeze(1)) * positive).sum(1)
     shares = torch.where(positive > 0, positive / above, 0.0)

@@ -22,15 +22,15 @@ def prune(
 ) -> nn.Module:
     """Return the smaller network that a plan leaves: a plain module with the remaining weights.
 
-    Its outputs equal those of ``model`` after ``mask_``, to float tolerance; this is seen on an example before it is
-    returned, but for unions in the order of a set, whose readers get other channels on purpose. The original is not
+    Its outputs equal those of ``model`` after ``mask_``, to float tolerance. This is checked on an example first.
+    Unions in the order of a set are not checked: their readers get other channels on purpose. The original is not
     changed.
 
     Args:
         model: The dense network.
         plan: A plan, or layer name to sorted kept output channels, for every convolution and linear
             layer.
-        order: Of the channels in a union; where left out, that of the plan, or sorted.
+        order: Order of the channels in a union; where left out, the order of the plan, or sorted.
         example: Images (N, C, H, W), in the network's type and on its device, on which the pruned network is compared
             with the masked one. Where left out, random ones of the plan's input_shape. Without that, as
             in a mapping of layers, nothing is compared.
@@ -55,13 +55,13 @@ def prune(
 
 
 def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.Module:
-    """Return the smaller network of ``prune``, unseen.
+    """Return the smaller network of ``prune``, unchecked.
 
     Args:
         model: The dense network; its weights need not hold anything yet.
         graph: Its channel graph.
-        kept: As ``checked_kept`` returns it.
-        order: Of the channels in a union.
+        kept: Plan, as ``checked_kept`` returns it.
+        order: Order of the channels in a union.
     """
     carried = graph.carried(kept)
     pruned = trace_forward(copied(model))
@@ -81,9 +81,9 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
 
 
 def same_modes_(network: nn.Module, model: nn.Module) -> None:
-    """Put each module of ``network`` into the mode, train or eval, of the one of ``model`` that has its name.
+    """Give each module of ``network`` the mode, train or eval, of the module of the same name in ``model``.
 
-    One that ``model`` does not have takes the mode of the whole.
+    A module without a counterpart takes the mode of ``model`` itself.
     """
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in network.named_modules():

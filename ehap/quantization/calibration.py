@@ -15,11 +15,11 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     """Set each activation range to the mean of the ranges of batches, in place. Leave the network in train mode.
 
     Args:
-        network: On the device of the images.
+        network: The simulated network, on the device of the images.
         images: (N, 3, H, W) uint8. Those used are drawn without replacement and not augmented.
         info: The dataset's normalisation.
         count: Number of images to use, in batches of 64.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         DataError: There are fewer images, or they have another type or shape.

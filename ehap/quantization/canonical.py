@@ -28,7 +28,7 @@ def canonical_(graph: fx.GraphModule) -> None:
     Other operations stay, such as pooling with windows of unequal size. The quantizer refuses those it does not cover.
 
     Args:
-        graph: As torch.export returns it, for images of one size.
+        graph: Result of torch.export, for images of one size.
     """
     for node in list(graph.graph.nodes):
         with graph.graph.inserting_before(node):

@@ -13,8 +13,8 @@ def norms_as_modules_(graph: fx.GraphModule, model: nn.Module) -> None:
     batch equals folding them. Torchao's own way divides by γ and matches patterns for half a minute; it is not needed.
 
     Args:
-        graph: As torch.export returns it for ``model``.
-        model: As ``keep_norms`` returns it.
+        graph: Result of torch.export for ``model``.
+        model: Result of ``keep_norms``.
 
     Source: Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2, for the question; Jacob et al. 2018, arXiv:1712.05877,
     section 3.2, for folding the statistics of a batch.

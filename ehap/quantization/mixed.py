@@ -35,7 +35,7 @@ def layer_costs(
     """Return layer → costs; the damage of b bits is trace / p · ‖Q_b(w) − w‖² for p weights, without the factor ½.
 
     Args:
-        model: With BatchNorm folded into the convolutions (``fuse_norms``), since folded weights are rounded.
+        model: The network, BatchNorm folded into the convolutions (``fuse_norms``), since folded weights are rounded.
         traces: Layer → (C_out,), of ``model`` itself; a layer's is their sum, at least 0.
         choices: Bits.
         input_shape: (C, H, W) of one image.

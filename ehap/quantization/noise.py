@@ -18,7 +18,7 @@ def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: D
     Use it for latency only: latency does not depend on the integers, but accuracy does.
 
     Args:
-        network: On the CPU, in eval mode.
+        network: The network, on the CPU, in eval mode.
         input_shape: (C, H, W) of one image.
         info: The dataset's normalisation.
     """

@@ -22,7 +22,7 @@ def to_tensors(packed: Packed, bits: Mapping[str, int]) -> dict[str, Tensor]:
     """Return packed integers as the tensors of a file.
 
     Args:
-        packed: As ``pack`` returns it.
+        packed: Result of ``pack``.
         bits: Layer name to bits of its weights.
 
     Returns:
@@ -44,7 +44,7 @@ def from_tensors(tensors: Mapping[str, Tensor], model: nn.Module, bits: Mapping[
     """Return the packed integers that ``to_tensors`` was given.
 
     Args:
-        tensors: Of a file.
+        tensors: Tensors of a file, by name.
         model: A network of the packed one's architecture.
         bits: Layer name to bits of its weights.
 

@@ -27,7 +27,7 @@ class _Layer:
     """A convolution or linear layer of a simulated network.
 
     weight, bias: Their nodes in the graph; these may compute them from parameters (folding).
-    quantizer: Of the weight. input_scale: One element, float64. norm: BatchNorm behind it that is not folded yet.
+    quantizer: Quantizer of the weight. input_scale: One element, float64. norm: BatchNorm behind it, not folded yet.
     """
 
     name: str
@@ -43,7 +43,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
     """Return a trained simulated network as integers.
 
     Args:
-        network: As ``prepare_qat(model, …)`` returned it, after training. It is left in eval mode.
+        network: Result of ``prepare_qat(model, …)``, after training. It is left in eval mode.
         model: The floating-point network, for the names of its layers.
 
     Returns:
@@ -107,11 +107,11 @@ def unpack(
     Packing it again gives the same integers and scales.
 
     Args:
-        packed: As ``pack`` returns it.
+        packed: Result of ``pack``.
         model: A network of the packed one's architecture, on the wanted device; its weights do not matter.
         settings: The settings of the packed network.
         input_shape: (C, H, W) of one image.
-        layer_bits: As for ``prepare_qat``.
+        layer_bits: See ``prepare_qat``.
 
     Raises:
         CheckpointError: A tensor is missing or has another shape or range: the file belongs to another network.

@@ -1,4 +1,4 @@
-"""Systems with a symmetric positive definite matrix, and whether their numbers are exact enough to solve them."""
+"""Solve systems with a symmetric positive definite matrix, if their numbers are exact enough."""
 
 import math
 
@@ -13,10 +13,10 @@ def solve_definite(matrix: Tensor, added: Tensor, right: Tensor, precision: floa
     """Solve (A + diag(added)) X = B for symmetric positive semidefinite A; None where rounding errors decide.
 
     The sum is scaled to a diagonal of ones, S, so that units do not count, and factorised as L Lᵀ. The entries of A
-    are sums of products, with relative errors of about ``precision``. As independent numbers, for p unknowns, they move
-    the eigenvalues of S by about ``precision`` · ‖S‖ / √p (Frobenius norm), the norm of a random matrix of such
-    entries. Where the smallest eigenvalue of S is at most ``ROUNDING`` times that, errors decide on its direction,
-    and None is returned. So it is where S has no factor at all.
+    are sums of products, with relative errors of about ``precision``. Taken as independent, the
+    errors move the eigenvalues of S by about ``precision`` · ‖S‖ / √p (Frobenius norm, p unknowns). This is the norm of
+    a random matrix of such entries. Errors decide where the smallest eigenvalue of S is at most ``ROUNDING`` times
+    that. Then, and where S has no factor at all, the function returns None.
 
     Args:
         matrix: A, (groups, p, p), float64. It is overwritten.
@@ -45,8 +45,8 @@ def solve_definite(matrix: Tensor, added: Tensor, right: Tensor, precision: floa
 def _smallest_eigenvalues(factor: Tensor) -> Tensor:
     """Return the smallest eigenvalue of each L Lᵀ, (groups,), by inverse iteration.
 
-    It is found from above, within a factor of 2: twenty iterations from a random vector miss on average less than half
-    of 1 / the eigenvalue for p up to 10,000 (0.871 ln p / 19).
+    The result lies above the eigenvalue, within a factor of 2. Twenty iterations from a random vector miss on average
+    less than half of 1 / the eigenvalue, for p up to 10,000 (0.871 ln p / 19).
 
     Source: Kuczyński, Woźniakowski 1992, Estimating the Largest Eigenvalue by the Power and Lanczos Algorithms with a
     Random Start, doi:10.1137/0613066.

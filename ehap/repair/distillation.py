@@ -32,18 +32,18 @@ def distill(
 
     Args:
         dense: The teacher, on the device of the images; in eval mode afterwards.
-        network: On the same device; in eval mode afterwards.
+        network: The student, on the same device; in eval mode afterwards.
         images: (N, 3, H, W) uint8, N ≥ 2: raw pixels, which are normalised here.
         info: The dataset's normalisation and whether to mirror.
         settings: distill_steps, learning_rate, warmup, temperature and the fields of Training.
-        seed: Of shuffling and augmentation.
-        checkpointer: As of ``fit``, but a state is kept only when it is due: passes over few images are short.
+        seed: Seed of shuffling and augmentation.
+        checkpointer: Keeps a state only when it is due, unlike in ``fit``: passes over few images are short.
         step: How a step is launched; see Machine.
 
     Returns:
-        For every pass over the images; train_accuracy is how often, in percent, the network while it learns says of a
-        cropped and mirrored image what the dense one says of the image as it is, and test_accuracy NaN: nothing is
-        tested. See ``agreement`` for the network at the end.
+        One entry for each pass over the images. train_accuracy is the share, in percent, of equal predictions: the
+        student's during the pass on cropped and mirrored images, the teacher's on the original images. test_accuracy
+        is NaN, since nothing is tested. See ``agreement`` for the network at the end.
 
     Raises:
         DataError: There are fewer than two images, they are of another form, or the networks tell other classes apart.
@@ -130,7 +130,7 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
 
 @torch.no_grad()
 def _answers(network: nn.Module, images: Tensor, info: DatasetInfo, which: str) -> Tensor:
-    """Return the class (N,) that a network gives each image, after a look at whether it gives any."""
+    """Return the class (N,) that a network gives each image, after a check that it gives any."""
     unlabelled = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     outputs = torch.cat([network(inputs) for inputs, _ in plain_batches(images, unlabelled, info)])
     broken = int((~outputs.isfinite()).any(1).sum())

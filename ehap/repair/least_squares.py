@@ -16,10 +16,10 @@ from ehap.repair.definite import solve_definite
 class LayerFit:
     """How one layer was fitted.
 
-    layer: Its name. unknowns: Weights of one output, with its bias. equations: For one output; fewer than unknowns
-    leave the rest to the ridge. images: That they are of; where they are fewer than unknowns, the equations may be too
-    much alike to be enough, since positions of one image resemble each other. before, after: Mean squared error / mean
-    square of what was aimed at, on the equations.
+    layer: Name of the layer. unknowns: Weights of one output, with its bias. equations: Number of equations for one
+    output; with fewer equations than unknowns the ridge settles the rest. images: Number of images behind the
+    equations. Fewer images than unknowns may not suffice, since positions of one image resemble each other. before,
+    after: Mean squared error / mean square of the targets, on the equations.
     """
 
     layer: str
@@ -107,7 +107,7 @@ class Fitter:
             yield rows, missing, wanted
 
     def _places(self, count: int) -> Tensor:
-        """Return which of ``count`` positions of a map give equations."""
+        """Return the positions of a map, of ``count``, that give equations."""
         if self._positions is None or self._positions >= count:
             return torch.arange(count)
         return torch.randperm(count, generator=self._generator)[: self._positions]
@@ -129,7 +129,7 @@ class _Sums:
     equations: int
 
     def diagonal(self) -> Tensor:
-        """Return the diagonal of XᵀX of the inputs as they are, (groups, unknowns)."""
+        """Return the diagonal of XᵀX of the unshifted inputs, (groups, unknowns)."""
         moved = self.shift[:, 0]
         sums = self.gram[:, -1]  # with the column of ones; without it nothing is shifted
         return self.gram.diagonal(dim1=1, dim2=2) + 2 * moved * sums + self.equations * moved.square()
@@ -138,8 +138,8 @@ class _Sums:
 def _sums(rows: Iterator[tuple[Tensor, Tensor, Tensor]], biased: bool) -> _Sums:
     """Return the sums over all chunks of rows.
 
-    Where a bias is fitted, inputs are taken less their means over the first chunk: the bias makes up for that, and
-    products of numbers about 0 are exact where those of nearly constant inputs would cancel.
+    Where a bias is fitted, the means over the first chunk are subtracted from the inputs; the bias makes up for that.
+    Products of numbers about 0 are exact, while those of nearly constant inputs would cancel.
     """
     gram = right = shift = torch.zeros(())
     squares = wanted = torch.zeros(())

@@ -28,13 +28,13 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the images to fit, in their order, and of those that judge."""
+    """Indices of the images to fit, in their order, and indices of the images that judge."""
 
     fitted: Tensor
     judging: Tensor
 
     def shown(self) -> Tensor:
-        """Return the indices of the images for ``relative_error``: those that judge, then others up to 128."""
+        """Return the indices of the images for ``relative_error``: first the judging ones, then others up to 128."""
         return torch.cat([self.judging, self.fitted])[:MOST_UNSEEN]
 
 
@@ -44,7 +44,7 @@ def split_images(count: int, held_out: float, seed: int) -> Split:
     Args:
         count: Number of images.
         held_out: Share that judges, in [0, 1): rounded down, at least one image and at most 128; 0 leaves none.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         DataError: Fewer than two images are left to fit, or the share lies outside.
@@ -67,11 +67,11 @@ def relative_error(dense: nn.Module, network: nn.Module, images: Tensor, judging
         dense: The dense network, in eval mode, on the device of the images.
         network: The pruned one, likewise.
         images: (N, C, H, W), as the networks take them. The variance is of each output over all of them.
-        judging: So many of them, the first, have the error taken.
+        judging: Number of images, from the first on, whose error is taken.
 
     Returns:
-        0 where the outputs are equal; 1 where they are as good as the dense network's means. A variance below what
-        rounding makes of equal outputs counts as that.
+        0 where the outputs are equal; 1 where they are as good as the dense network's means. Rounding alone gives equal
+        outputs a small variance; a variance below it is raised to it.
     """
     with precision_context("fp32", images.device):
         wanted, found = _outputs(dense, images), _outputs(network, images[:judging])

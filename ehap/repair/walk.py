@@ -198,7 +198,7 @@ class Walk:
         return time.perf_counter() - self._began
 
     def _shared(self, rows: Sequence[int], other: str) -> tuple[list[int], list[int]]:
-        """Return at which of ``rows``, and of the channels that ``other`` carries, both have the same channel."""
+        """Return the places of the shared channels: among ``rows``, and among the channels that ``other`` carries."""
         places = {channel: place for place, channel in enumerate(self._carried[other])}
         both = [(index, places[channel]) for index, channel in enumerate(rows) if channel in places]
         return [mine for mine, _ in both], [theirs for _, theirs in both]

@@ -57,11 +57,11 @@ def writing(path: Path | None = None) -> Iterator[None]:
 
 
 def reason(error: OSError, form: str = "it cannot be written ({})") -> str:
-    """Return why a file cannot be written, and what to do.
+    """Return why a file cannot be written, with the advice.
 
     Args:
         error: Its number is a key of ADVICE.
-        form: Of the reason, with braces for the system's words; another form where the file may have been read.
+        form: Text of the reason, with braces for the system's words; other texts suit files that are also read.
     """
     number = error.errno or 0
     return f"{form.format(os.strerror(number))}; {ADVICE[number]}"
@@ -143,7 +143,7 @@ def locked(file: IO[Any], wait: bool, against: str = "a second process at the sa
     Args:
         file: Open for writing.
         wait: Whether to wait for another process that holds the lock.
-        against: Named by the log as the danger without a lock.
+        against: The danger without a lock, as the log names it.
 
     Returns:
         False where another process holds the lock; True where the work may go on.
@@ -196,7 +196,7 @@ class Hashes:
     """SHA-256 of files, cached from one start to the next while a file's size, times and inode stay.
 
     Args:
-        path: Of the cache; a damaged one counts as none.
+        path: File of the cache; a damaged file counts as none.
     """
 
     def __init__(self, path: Path) -> None:

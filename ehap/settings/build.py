@@ -20,8 +20,8 @@ def build(
 
     Args:
         kind: A dataclass whose fields are int, float, bool, str, Literal, tuple[..., ...] or None unions.
-        mapping: Field name to value. A number, true or false that comes as text (YAML reads ``1e-3`` so, and
-            Snakemake all that stands in ``--config a={b: 1}``) becomes what is expected.
+        mapping: Field name to value. Numbers, true and false may come as text and are converted: YAML reads
+            ``1e-3`` as text, and Snakemake all values in ``--config a={b: 1}``.
         where: Path of the mapping inside the configuration, for messages, e.g. ``pretrain.resnet32``.
         origins: Key to the path of the block it came from, where the mapping was merged from several.
 

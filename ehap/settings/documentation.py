@@ -32,11 +32,11 @@ BLOCKS: dict[str, type] = {
 INTRODUCTION = """\
 # Settings
 
-Every setting, block by block, with what it may be and its default. `make docs` writes this file from the dataclasses
+Every setting, block by block, with its values and its default. `make docs` writes this file from the dataclasses
 in `ehap/settings/`: a change belongs there. Ranges are checked when a configuration is read; the message names them.
 [README.md](README.md) says how the blocks work together.
 """
-# A line of a docstring, `name: text` or `a, b: text`, goes on as far as it is indented. (Libraries that read docstrings
+# An entry of a docstring is a line `name: text` or `a, b: text` and its indented lines. (Libraries that read docstrings
 # know sections such as `Attributes:` only.)
 ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.+(?:\n +.+)*)", re.MULTILINE)
 
@@ -57,7 +57,7 @@ def criteria() -> str:
 
 
 def section(name: str, kind: type) -> str:
-    """Return the heading, the summary and the table of one settings dataclass, what it inherits included.
+    """Return the heading, the summary and the table of one settings dataclass, with inherited settings.
 
     Raises:
         SettingsError: See ``as_markdown``.
@@ -81,17 +81,17 @@ def _cell(text: str) -> str:
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Return the meaning of each setting of a dataclass, those that it inherits included.
+    """Return the meaning of each setting of a dataclass, with inherited settings.
 
     Raises:
         SettingsError: See ``as_markdown``.
     """
     found: dict[str, str] = {}
-    for each in reversed(_family(kind)):  # a class replaces what its base says
+    for each in reversed(_family(kind)):  # a class replaces the texts of its base
         found |= _entries(each)
     fields = {field.name for field in dataclasses.fields(kind)}
     for wrong in sorted(fields ^ found.keys()):
-        what = "no line in the docstring says what it means" if wrong in fields else "there is no such setting"
+        what = "the docstring has no line for it" if wrong in fields else "there is no such setting"
         raise SettingsError(f"{kind.__name__}.{wrong}: {what}; mend the docstring of {kind.__name__}.")
     return found
 

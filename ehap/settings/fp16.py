@@ -8,7 +8,7 @@ def check_fp16(settings: Trace, curvature: str, on_cpu: bool) -> None:
     """Raise DeviceError where traces in FP16 are to be computed on a CPU.
 
     Args:
-        settings: Of the traces.
+        settings: Settings of the traces.
         curvature: Their name.
         on_cpu: Whether there is no GPU for them.
     """

@@ -12,7 +12,7 @@ class Latency:
 
     batches: Numbers of images of a call.
     rounds: Calls of each network, in turns; the median counts.
-    threads: Of one call.
+    threads: Number of threads of one call.
     """
 
     batches: tuple[int, ...] = (1, 64)

@@ -1,4 +1,4 @@
-"""Where a run computes. Nothing here changes what is computed, so a change here reruns nothing."""
+"""Where a run computes. Nothing here changes a result, so a change here reruns nothing."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,12 +15,13 @@ class Machine:
     """The device, and where the datasets are.
 
     device: auto takes a GPU when there is one; cuda insists on it.
-    cells_per_gpu: ResNet trainings side by side on one GPU. Of wide networks at most two; traces and repairs always
-        run alone, since their time and memory are results.
+    cells_per_gpu: ResNet trainings side by side on one GPU. Wide networks train at most two at a time. Traces and
+        repairs always run alone, since their time and memory are results.
     step: How a training step is launched: eager; compile (torch.compile); graphs (CUDA graphs, on a GPU only).
     threads: CPU threads of one job. Sums differ in their last bits between thread counts.
     data_folder: Holds cifar10/cifar-10-batches-py and cifar100/cifar-100-python (or those two folders directly).
-    seconds_between_states: A job keeps its state so often, and after every epoch, to go on from if it is cut off.
+    seconds_between_states: Seconds between two kept states of a job. An interrupted job goes on from the last state;
+        trainings keep one after every epoch, too.
     tensorboard: Whether trainings write event files, under ``logs/<run>/tensorboard``; needs the package tensorboard.
     download: Whether a missing dataset may be downloaded into data_folder.
     """

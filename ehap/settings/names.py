@@ -14,11 +14,11 @@ from ehap.settings.stages import CATALOG, SETTINGS
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What is known of a model without building it.
+    """Facts about a model, known without building it.
 
-    title: In tables and on pages.
-    gflops: Of one image, for 10 classes: a model without records has estimates of time from those of another. None: it
-        has estimates from records of its own only.
+    title: Name in tables and on pages.
+    gflops: GFLOPs of one image, for 10 classes. With it, a model without records gets estimates of time from another
+        model's records. None: estimates come from its own records only.
     wide: Whether a GPU holds fewer of its trainings side by side, see ``WIDE_PER_GPU``.
     """
 
@@ -47,7 +47,7 @@ class Grid:
 
     datasets: Images to train and test on.
     models: Networks to prune.
-    seeds: Of weights, batches and random vectors, from 0 on.
+    seeds: Seeds of weights, batches and random vectors, from 0 on.
     methods: Names of blocks under ``methods``.
     schemes: Names of blocks under ``schemes``; an empty list: nothing is quantized.
     """
@@ -63,8 +63,8 @@ class Grid:
 class Order:
     """The order in which a picture shows networks.
 
-    methods: As the grid names them.
-    schemes: Likewise.
+    methods: Methods by their names in the grid.
+    schemes: Schemes by their names in the grid.
     """
 
     methods: tuple[str, ...]
@@ -72,7 +72,7 @@ class Order:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {"datasets": tuple(DATASETS), "models": tuple(MODELS)}
-"""What the entries of a list of the grid can be, where the code says it and not the configuration."""
+"""Values of the grid's lists that the code fixes, not the configuration."""
 
 
 def check_names(config: Mapping[str, Any], grid: Grid) -> None:
@@ -138,7 +138,7 @@ def _check_all(where: str, names: Any, allowed: Any, noun: str) -> None:
 
 
 def _check_blocks(stage: str, config: Mapping[str, Any], key: str) -> None:
-    """Check the keys of every named block, also of those that this grid does not use."""
+    """Check the keys of every named block, including blocks that this grid does not use."""
     for name, block in mapping_at(config, key).items():
         _check_block(stage, {} if block is None else block, f"{key}.{name}")
 
@@ -150,5 +150,5 @@ def _check_block(stage: str, block: Any, where: str) -> None:
 
 
 def selectors() -> tuple[str, ...]:
-    """Return what the block of a stage can hold settings for."""
+    """Return the selectors for which the block of a stage can hold settings."""
     return ("all", *DATASETS, *MODELS, *(f"{dataset}/{model}" for dataset, model in product(DATASETS, MODELS)))

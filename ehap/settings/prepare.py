@@ -9,8 +9,8 @@ from ehap.settings.checks import at_least
 class Prepare:
     """Which images of a dataset a run uses.
 
-    train_images: The first so many training images; null: all.
-    test_images: The first so many test images; null: all.
+    train_images: Number of training images, from the first on; null: all.
+    test_images: Number of test images, from the first on; null: all.
     """
 
     train_images: int | None = None

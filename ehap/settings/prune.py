@@ -28,10 +28,10 @@ class Prune:
     params, flops: Budgets: share of the dense network's parameters or FLOPs that is kept. Give prune_ratio, one budget,
         or both budgets.
     fill: For two budgets. first = channels are removed in the order of the ranking until both budgets are met; one of
-        them is then usually not used up. both = scores of a layer are divided by a power, between -1 and 1, of the
-        number of positions of its feature map, so that both budgets are nearly used up. A positive power removes more
-        channels of large maps, and so FLOPs rather than parameters. A block with a budget of its own also needs a fill
-        of its own.
+        them is then usually not used up. both = both budgets are nearly used up: scores of a layer are divided by a
+        power of the number of positions of its feature map. The power lies between -1 and 1. A positive power removes
+        more channels of large maps, and so FLOPs rather than parameters. A block with a budget of its own also needs a
+        fill of its own.
     prune_ratio_limit: Largest share of its channels that a layer loses.
     min_channels: Smallest number of channels that a layer keeps; a layer with fewer keeps all.
     round_to: Widths of layers are rounded up to multiples of this number, up to the dense width. With residual union a

@@ -10,17 +10,19 @@ from ehap.settings.checks import Precision, at_least, positive, share
 class Reconstruct:
     """How a pruned network is brought near to the dense one on some images, without labels.
 
-    images: So many training images, drawn without replacement; 0 leaves the whole stage out.
-    draw: Which draw of them: 0, 1, …; other numbers give other images of the same cell, other seeds do, too.
-    held_out: Share of the images, at least one and at most 128, that the repair does not learn from. The record has the
-        error of the outputs on them before and after, and the log says if it grew. 0 learns from all.
-    ridge: Of the least squares that fit each layer, see ``ehap.pruning.reconstruct``; null leaves them out.
-    positions: Of each feature map that give equations; 0 takes all.
-    distill_steps: Of training towards the dense network's answers on the same images, rounded to whole passes over
-        them; 0 leaves it out.
-    learning_rate, momentum, weight_decay, batch_size, precision: Of those steps, as in ``pretrain``.
-    warmup: Share of the passes over which the learning rate grows; of a single pass, none.
-    temperature: Of the softmax in distillation.
+    images: Number of training images, drawn without replacement; 0 leaves the whole stage out.
+    draw: Number of the draw: 0, 1, …; another number gives other images of the same cell, and so does another seed.
+    held_out: Share of the images that the repair does not learn from: at least one image, at most 128. The record has
+        the error of the outputs on them before and after, and the log says if it grew. 0 learns from all.
+    ridge: Ridge of the least squares that fit each layer, see ``ehap.repair.reconstruction``; null leaves out the
+        least squares.
+    positions: Number of positions of each feature map that give equations; 0 takes all.
+    distill_steps: Number of distillation steps towards the dense network's outputs on the same images, rounded to whole
+        passes over them; 0 leaves distillation out.
+    learning_rate, momentum, weight_decay, batch_size, precision: Settings of the distillation steps, as in
+        ``pretrain``.
+    warmup: Share of the passes over which the learning rate grows; a single pass has no warm-up.
+    temperature: Temperature of the softmax in distillation.
     """
 
     images: int = 0

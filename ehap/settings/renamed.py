@@ -36,8 +36,8 @@ def current_settings(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a record under the names of today.
 
     Args:
-        stage: Of the record.
-        settings: As the record holds them, by old or new names.
+        stage: Stage of the record.
+        settings: Settings in the record, by old or new names.
     """
     known = {old: new for (of, old), new in RENAMED.items() if of == stage}
     return {

@@ -61,12 +61,12 @@ class Run:
     def settings(self, stage: str, names: Mapping[str, str]) -> Any:
         """Return the settings of a stage for one cell.
 
-        A stage with rules of its own has a method of its name here; for any other one the selectors count, and what a
-        method overrides, where the catalog says so.
+        A stage with rules of its own has a method of its name here. For any other stage the selectors count, and the
+        overrides of the method where the catalog allows them.
 
         Args:
             stage: A key of ``ehap.settings.stages.SETTINGS``, or ``tables``.
-            names: Of the cell: dataset, model, method, scheme and curvature, as far as the stage has them.
+            names: Names of the cell: dataset, model, method, scheme and curvature, as far as the stage has them.
         """
         if stage in OWN_RULES:
             own = getattr(self, stage)

@@ -29,7 +29,7 @@ BY_TYPE: dict[Any, Schema] = {
 def as_schema() -> Schema:
     """Return the schema of a whole configuration.
 
-    Ranges, and what settings mean together, are checked when the configuration is read.
+    Ranges and combinations of settings are checked later, when the configuration is read.
     """
     stages = {stage: _object(kind, partial=True) for stage, kind in SETTINGS.items()}
     grid = _object(Grid)
@@ -93,7 +93,7 @@ def _closed(properties: Mapping[str, Schema]) -> Schema:
 
 
 def _object(kind: type, partial: bool = False) -> Schema:
-    """Return the schema of one settings dataclass; ``partial`` says that other blocks may give what is required."""
+    """Return the schema of one settings dataclass; ``partial`` allows required settings to come from other blocks."""
     hints, texts = typing.get_type_hints(kind), meanings(kind)
     found: Schema = {}
     required = []

@@ -16,21 +16,21 @@ from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain
 
 Level = Literal["dataset", "cell", "dense", "curvature", "method", "scheme", "picture", "run"]
-"""What a job of a stage is about. dense is the network before pruning; picture shows a cell and has no record."""
+"""The subject of a job. dense is the network before pruning; picture shows a cell and has no record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of a run.
 
-    name: In records, and in a configuration where the stage has settings.
-    levels: What its jobs are about. The order of the catalog is the order of the work.
-    folder: Below ``results/<run>``, where it is not the name.
+    name: Name in records, and in a configuration where the stage has settings.
+    levels: Subjects of its jobs. The order of the catalog is the order of the work.
+    folder: Folder below ``results/<run>``, where it is not the name.
     beside: A file beside the record, which ``keep`` copies with it.
     shown: Whether the page shows that file.
     network: The file of weights beside the record.
     gpu: The share of a GPU. whole: Its time and memory are results.
-    work: What its time grows with. network: One unit for each network.
+    work: Quantity with which its time grows. network: One unit for each network.
     only: The field of ``Tables`` that lists the networks of this stage; empty: the stage has all of them.
     optional: Whether a run can lack the stage for another reason than its level or ``only``.
     of_methods: Whether a method of the configuration overrides its settings.
@@ -148,4 +148,4 @@ SETTINGS: dict[str, type] = {
     "deploy": Deploy,
     "latency": Latency,
 }
-"""The settings of a stage, by its name. They stand apart from the catalog, so that what reads that is free of them."""
+"""The settings of a stage, by its name. They stand apart, so that readers of the catalog do not depend on them."""

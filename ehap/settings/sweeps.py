@@ -24,7 +24,7 @@ def with_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
     ``gate-images64`` and ``gate-draw1``.
 
     Raises:
-        SettingsError: A list is empty, is one of several of its kind, or holds what makes no name or a second one.
+        SettingsError: A list is empty, is one of several of its kind, or gives an invalid or duplicate name.
     """
     for stage, keys, noun in SWEPT:
         config = _swept(dict(config), stage, keys, noun)
@@ -35,9 +35,9 @@ def suffix(key: str, value: Any, where: str = "") -> str:
     """Return the end of a method's name that stands for one value of a swept setting, e.g. ``-30`` or ``-draw1``.
 
     Args:
-        key: Of the setting: a budget, ``images`` or ``draw``.
-        value: Of the setting.
-        where: Of the setting, for messages.
+        key: Name of the setting: a budget, ``images`` or ``draw``.
+        value: Value of the setting.
+        where: Path of the setting in the configuration, for messages.
 
     Raises:
         SettingsError: The value makes no name.
@@ -73,7 +73,7 @@ def _swept(config: dict[str, Any], stage: str, keys: tuple[str, ...], noun: str)
 
 
 def _whole(noun: str, where: str, value: Any) -> str:
-    """Return a whole number as it stands in a name."""
+    """Return a whole number in the form used in names."""
     text = isinstance(value, str) and value.isdecimal()  # as nested values of --config may come
     if not text and (not isinstance(value, int) or isinstance(value, bool)):
         raise SettingsError(f"{where}: expected whole numbers, got {value!r}.")
@@ -81,7 +81,7 @@ def _whole(noun: str, where: str, value: Any) -> str:
 
 
 def _percent(where: str, value: Any) -> str:
-    """Return a share as it stands in a name: 0.125 as 12_5."""
+    """Return a share in the form used in names: 0.125 as 12_5."""
     try:
         return f"{100 * float(value):g}".replace(".", "_")
     except (TypeError, ValueError):

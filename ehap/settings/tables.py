@@ -9,10 +9,10 @@ from ehap.settings.names import Grid
 class Tables(Grid):
     """Whose records the tables show; a run puts it together.
 
-    curvatures: That the methods of the grid name.
+    curvatures: Curvatures that the methods of the grid name.
     reconstructed: Cells that are repaired without labels, dataset/model/method.
     deployed: Networks that become files for an engine, dataset/model/method/scheme.
-    timed: Of these, those whose latency is measured.
+    timed: Deployed networks whose latency is measured.
     also_read: Folders of records made elsewhere.
     """
 

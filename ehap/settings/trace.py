@@ -46,9 +46,9 @@ class Trace:
     criteria: Scores that exact computes in one pass, from the table [criteria](#criteria); hutchinson has trace only.
     samples: Number of random vectors of hutchinson. The standard error falls as 1/√samples. With ``until`` this is the
         largest number.
-    scale: The gradients are multiplied by this factor before the second backward pass, and each sample is divided by
-        it (the paper's 2⁸), so that FP16 neither underflows nor overflows. dynamic = the factor follows the samples; a
-        sample that is not finite is repeated with the same vectors at a lower factor (the paper's future work).
+    scale: Factor on the gradients before the second backward pass (the paper's 2⁸); each sample is divided by it. It
+        keeps FP16 from underflow and overflow. dynamic = the factor follows the samples. A sample that is not finite
+        is repeated with the same vectors at a lower factor (the paper's future work).
     micro_batch: Images per pass; null leaves the choice to the estimator. Each micro-batch draws its own vectors.
     eigen_tolerance: For exact: share of the eigenvalues of the loss's Hessian in the logits that one random sketch per
         image may stand for; 0 leaves nothing to it. This saves time with many classes.

@@ -12,8 +12,8 @@ class Training:
     """SGD with a cosine schedule to zero, stepped once an epoch.
 
     epochs: Passes over the training images.
-    learning_rate: At the first epoch.
-    warmup_epochs: The first so many epochs have a linearly growing part of the schedule's learning rate.
+    learning_rate: Learning rate at the first epoch.
+    warmup_epochs: Number of first epochs with a linearly growing share of the schedule's learning rate.
     momentum, weight_decay, nesterov: As in torch.optim.SGD; weight decay applies to all parameters.
     batch_size: Images a step; the last, smaller batch of an epoch is kept.
     precision: fp32, or autocast to fp16 (with loss scaling) or bf16. Tests of accuracy run in fp32 always.
@@ -45,7 +45,7 @@ class Training:
 class Pretrain(Training):
     """How the dense network is trained (the paper's Table VII).
 
-    epochs: Passes over the training images; 0, with ``weights``, takes the network as it is.
+    epochs: Passes over the training images; 0, with ``weights``, takes the network without training.
     weights: A file of weights to start from, of safetensors or of torch.save; {dataset}, {model} and {seed} in its name
         stand for those of a cell. Empty: new weights.
     """
@@ -75,12 +75,12 @@ class Pretrain(Training):
 class Finetune(Training):
     """How the pruned network is trained on (the paper's Table VIII).
 
-    epochs: Passes over the training images; 0 leaves the network as it is, for methods that do without training.
+    epochs: Passes over the training images; 0 leaves the network unchanged, for methods without training.
     recalibrate: Training images that BatchNorm takes its statistics from before the first epoch; 0 keeps the old ones.
-        It changes networks of no epochs, or of few batches, only: training computes with the statistics of each batch,
-        and the running ones forget where they began.
-    distill: Weight in the loss of what the dense network says of the same images; 0 trains on labels alone.
-    temperature: Of the softmax in distillation.
+        It matters only with no epochs or few batches: training uses the statistics of each batch, and the running
+        statistics forget their start.
+    distill: Weight of the dense network's outputs on the same images in the loss; 0 trains on labels alone.
+    temperature: Temperature of the softmax in distillation.
     """
 
     recalibrate: int = 0

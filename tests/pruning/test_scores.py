@@ -16,7 +16,7 @@ def test_lamp_divides_by_what_is_no_smaller_and_balances_layers() -> None:
     assert lamp([-5, 0, 4]) == [0, 0, 1]
     assert lamp([0, 0]) == [0, 0]
     for bad in (float("nan"), float("inf")):
-        with pytest.raises(NumericsError, match="scores to be balanced that are finite, got NaN or Inf"):
+        with pytest.raises(NumericsError, match="finite scores to balance, got NaN or Inf"):
             lamp([1, bad])
     # Layer 2 has tiny scores: without lamp it loses all that it may, with it the shares within the layers decide.
     scores = scores_of_three([10, 20, 30, 40], [0.1, 0.2, 0.3], [1, 1])

@@ -67,7 +67,7 @@ def test_a_table_has_the_type_the_default_and_the_meaning_of_each_setting() -> N
 @pytest.mark.parametrize(
     ("docstring", "message"),
     [
-        ("A kind.\n\nfirst: A width.", "Kind.second: no line in the docstring says what it means"),
+        ("A kind.\n\nfirst: A width.", "Kind.second: the docstring has no line for it"),
         ("A kind.\n\nfirst, second, third: Widths.", "Kind.third: there is no such setting"),
     ],
 )

@@ -24,7 +24,7 @@ def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], exampl
     ONNX Runtime executes it once; its outputs are compared with those of the network.
 
     Args:
-        network: As ``unpack`` or ``deployable`` returns it, on the CPU, without unions. It is used up.
+        network: Result of ``unpack`` or ``deployable``, on the CPU, without unions. It is used up.
         input_shape: (C, H, W) of one image.
         example: Normalised images (N, C, H, W) for the comparison; random ones where left out.
 

@@ -64,7 +64,7 @@ def check_declared(in_float: Mapping[str, int], declared: Sequence[str]) -> None
     """Check that the operators in floating point are exactly the declared ones.
 
     Args:
-        in_float: As ``left_in_float`` returns them.
+        in_float: Result of ``left_in_float``.
         declared: Their names.
 
     Raises:

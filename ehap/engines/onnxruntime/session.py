@@ -17,8 +17,8 @@ class OnnxNetwork(nn.Module):
     """A network that ONNX Runtime executes on the CPU; it maps images to logits.
 
     Args:
-        content: Of an ONNX file.
-        threads: Of one call.
+        content: Bytes of an ONNX file.
+        threads: Number of threads of one call.
         option: Whether ``exact_sums.OPTION`` is set; None: where this processor needs it.
 
     Raises:
@@ -50,8 +50,8 @@ def opened(
     """Return a session whose 8-bit sums are exact and whose threads rest after a call.
 
     Args:
-        content: Of an ONNX file.
-        options: Of the session; two are set here.
+        content: Bytes of an ONNX file.
+        options: Options of the session; two are set here.
         option: Whether ``exact_sums.OPTION`` is set; None: where this processor needs it.
 
     Raises:
