@@ -42,7 +42,7 @@ def deployed(values: pandas.DataFrame) -> pandas.DataFrame:
 
           - simulated_accuracy, deployed_accuracy: percent, the latter in ONNX Runtime
           - mismatches: test images
-          - ``<engine>_accuracy``, ``<engine>_mismatches``: for each further engine; NaN where the run does not ask for it
+          - ``<engine>_accuracy``, ``<engine>_mismatches``: for each further engine; NaN if not asked for
           - integer_operators, float_operators: in ONNX Runtime
           - bytes_per_parameter, packed_size, onnx_size: bytes
     """
