@@ -20,12 +20,12 @@ def test_what_the_published_code_computes_has_eight_numbers(gather: Gather, benc
     assert [finding.figure.replace("\u00a0", " ") for finding in found] == [
         *("99.6 %", "336 of 512", "372,600", "2 of 2", "3.7×", "+0.42 points", "959 against 958", "3 of 6"),
     ]
-    assert "from sample 4 on" in found[0].said
-    assert "from sample 20 on" in found[0].said
+    assert "From sample 4 on" in found[0].said
+    assert "From sample 20 on" in found[0].said
     assert "3 samples share 40 %, 30 samples share 60 %" in found[0].ours
     assert found[1].table is not None
     assert texts(found[1].table.rows[0])[2:] == ["50,000", "512", "336", "512"]
-    assert "2.00 times what it takes without, and 5.0 times ours" in found[2].ours
+    assert "2.00 times as long as the same estimate without it, and 5.0 times as long as ours" in found[2].ours
     assert "differ in 3 to 4 channels" in found[6].ours
     assert "HAP in 6 of 6 rows, of EHAP in 0" in found[7].ours
     assert sum(sample_weights(300)) == pytest.approx(1)
@@ -65,10 +65,10 @@ def test_the_limit_of_a_layer_is_run_by_both_rules(gather: Gather) -> None:
 
 def test_untrained_networks_do_not_count_as_trainings(gather: Gather, results: Path) -> None:
     before = findings_of(gather())[5].ours
-    assert "the mean of 6 trainings of several epochs" in before
+    assert "a mean over 6 trainings of several epochs" in before
     accuracy = {"accuracy": (88.0, "percent"), "best_accuracy": (88.0, "percent")}
     write(results, "finetune", accuracy, seed=0, method="hap")
-    assert "the mean of 5 trainings of several epochs" in findings_of(gather())[5].ours
+    assert "a mean over 5 trainings of several epochs" in findings_of(gather())[5].ours
 
 
 def test_what_computes_as_the_published_code_does_is_never_taken_for_ehap(gather: Gather, results: Path) -> None:

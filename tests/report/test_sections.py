@@ -141,7 +141,7 @@ def test_of_a_single_epoch_training_and_test_are_told_apart(gather: Gather, resu
     for path in results.glob(f"quantize/{CELL}/*/hap/qat8/record.json"):
         path.write_text(path.read_text().replace('"epochs": 30', '"epochs": 1'))
     best = findings_of(gather())[5]
-    assert "the mean of 4 trainings of several epochs" in best.ours  # of one epoch there is nothing to choose
+    assert "a mean over 4 trainings of several epochs" in best.ours  # of one epoch there is nothing to choose
 
 
 def test_schemes_of_one_size_are_no_picture_and_their_words_stay_apart(gather: Gather, results: Path) -> None:
