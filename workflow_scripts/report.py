@@ -1,23 +1,14 @@
 """Make the page of results of a run."""
 
-from pathlib import Path
-
-from ehap.artifacts.job import Job
 from ehap.settings import Tables
-from ehap.workflow.cells import page_files, page_records
+from ehap.workflow.cells import TablesJob, inputs_of_page
 from ehap.workflow.runner import execute
 
 
-def _work(job: Job[Tables]) -> None:
+def _work(job: TablesJob) -> None:
     from ehap.stages.report import run  # only now: torchao starts CUDA, which settles what GPU it sees
 
     run(job)
-
-
-def files(job: Job[Tables]) -> dict[str, list[Path]]:
-    """Return what the page is made from; the page names the files that are missing."""
-    results = Path(job.option("results"))
-    return {"records": page_records(results, job.settings), "beside": page_files(results, job.settings)}
 
 
 execute(
@@ -26,6 +17,6 @@ execute(
     inputs="paper paper_settings benchmarks* assets*",
     outputs="page sources",
     options="results measurements options",
-    derived=files,
+    derived=inputs_of_page,
     incomplete=True,
 )
