@@ -1,15 +1,17 @@
 """Make every table of a run from its records."""
 
-from pathlib import Path
-
-from ehap.artifacts.job import Job
 from ehap.settings import Tables
-from ehap.workflow.cells import record_paths
+from ehap.workflow.cells import TablesJob, inputs_of_tables
 from ehap.workflow.runner import execute
 
 
+<<<<<<< HEAD
 def _work(job: Job[Tables]) -> None:
     from ehap.stages.tables import run  # only now: torchao starts CUDA, which fixes the visible GPUs
+=======
+def _work(job: TablesJob) -> None:
+    from ehap.stages.tables import run  # only now: torchao starts CUDA, which settles what GPU it sees
+>>>>>>> wt-tst
 
     run(job)
 
@@ -20,5 +22,5 @@ execute(
     inputs="paper paper_settings",
     outputs="csv* markdown* picture further* further_markdown* further_pictures* summary sources",
     options="results",
-    derived=lambda job: {"records": record_paths(Path(job.option("results")), job.settings)},
+    derived=inputs_of_tables,
 )

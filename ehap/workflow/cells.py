@@ -1,4 +1,4 @@
-"""The settings and the records of each cell, for rules.
+"""The settings and the records of each cell, for rules and for the scripts of tables and page.
 
 Settings are one canonical JSON string: Snakemake stores the values of params as a set without names, so several could
 swap their values unnoticed.
@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ehap.results.former import in_order
 from ehap.settings import Run, Tables
 from ehap.settings.names import DENSE
 from ehap.settings.stages import CATALOG, Level
+
+if TYPE_CHECKING:
+    from ehap.artifacts.job import Job  # it imports torch, which rules need not wait for
+
+TablesJob: TypeAlias = "Job[Tables]"
+"""A job that makes the tables or the page of a run."""
 
 
 def cell_settings(run: Run, stage: str) -> Callable[[Any], str]:
@@ -70,6 +76,17 @@ def page_files(results: Path, settings: Tables) -> list[Path]:
     shown = {stage.place: stage.beside for stage in CATALOG if stage.shown}
     beside = [(path, shown.get(path.relative_to(results).parts[0])) for path in own]
     return records + [path.with_name(name) for path, name in beside if name]
+
+
+def inputs_of_tables(job: TablesJob) -> dict[str, list[Path]]:
+    """Return what the tables are made from, by name, beside the files of the command line."""
+    return {"records": record_paths(Path(job.option("results")), job.settings)}
+
+
+def inputs_of_page(job: TablesJob) -> dict[str, list[Path]]:
+    """Return what the page is made from, by name; the page names the files that are missing."""
+    results = Path(job.option("results"))
+    return {"records": page_records(results, job.settings), "beside": page_files(results, job.settings)}
 
 
 def canonical(values: dict[str, Any]) -> str:

@@ -1,63 +1,101 @@
 """The protocol of engines, and the places that a new engine touches."""
 
 import ast
+import json
 import re
+import shutil
+import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, make_dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ehap.artifacts.datasets import Data
-from ehap.artifacts.quantized import Quantized
-from ehap.data import DATASETS, plain_batches
-from ehap.engines.base import Audit, Session
 from ehap.engines.registry import ENGINES, engine
 from ehap.errors import DeviceError, SettingsError
-from ehap.models import INPUT_SHAPE, build_model
-from ehap.quantization import SimulatedNetwork, pack_on_noise, unpack
-from ehap.settings import Deploy
-from ehap.settings.deploy import FURTHER_ENGINES
-from ehap.stages.deploy import _Trial
-from tests.conftest import enliven_
+from ehap.quantization import unpack
+from tests.additions import MOST, ROOT, edited, insert, said
 from tests.quantization.images import SETTINGS, SHAPE, packed_on_images, random_inputs
 
-ROOT = Path(__file__).parents[2]
+OWN = '''"""A dummy engine: the simulation itself, in place of an engine's form of it."""
+
+from dataclasses import dataclass
+
+from ehap.engines.base import Audit, Engine
+from ehap.models import INPUT_SHAPE
+from ehap.quantization.simulation import SimulatedNetwork
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """The simulation itself, in place of an engine's form of it."""
-
+class DummyNetwork:
     network: SimulatedNetwork
     content: bytes = b"dummy"
     tolerance: float = 0.0
 
-    def run(self, images: Tensor) -> Tensor:
+    def run(self, images):
         return self.network(images)
 
-    def audit(self) -> Audit:
+    def audit(self):
         return Audit({"DummyConv": 3, "DummyLinear": 1}, {"DummyPool": 1}, others={"threads": 2})
 
-    def session(self, threads: int = 1) -> Session:
-        del threads
+    def session(self, threads=1):
         return self.network
 
 
-class _Dummy:
-    name: ClassVar[str] = "dummy"
-    package: ClassVar[str] = "torch"
-    likes_wide: ClassVar[bool] = True
+class Dummy(Engine):
+    name = "dummy"
+    package = "sympy"
+    likes_wide = True
 
-    def version(self) -> str:
-        return "1"
-
-    def export(self, network: SimulatedNetwork, images: Tensor) -> _Loaded:
+    def export(self, network, images):
         assert images.shape[1:] == INPUT_SHAPE
-        return _Loaded(network)
+        return DummyNetwork(network)
+'''
+ENTRY = """def _dummy() -> Engine:
+    from ehap.engines.dummy import Dummy
+
+    return Dummy()
+
+
+"""
+USE = """
+import json
+
+import torch
+
+from ehap.artifacts.datasets import Data
+from ehap.artifacts.quantized import Quantized
+from ehap.data import DATASETS, plain_batches
+from ehap.engines.registry import engine
+from ehap.models import INPUT_SHAPE, build_model
+from ehap.quantization import pack_on_noise
+from ehap.results.deployment import VALUES
+from ehap.settings import Deploy
+from ehap.stages.deploy import _Trial
+from tests.conftest import enliven_
+
+settings = Deploy(dummy=True)
+assert Deploy().further_engines == ()
+dense = build_model("resnet20", 10, seed=0).eval()
+enliven_(dense)
+packed, scheme = pack_on_noise(dense, INPUT_SHAPE, DATASETS["digits"])
+images = torch.randint(256, (8, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+split = images, torch.zeros(8, dtype=torch.int64)
+data = Data(split, split, DATASETS["digits"])
+bits = {name.removesuffix(".weight"): 8 for name in packed if name.endswith(".weight")}
+quantized = Quantized(packed, dense, None, scheme, bits, "sorted")
+with torch.no_grad():
+    simulated = torch.cat([quantized.simulated()(inputs) for inputs, _ in plain_batches(*split, data.info)])
+trial = _Trial(quantized, dense, data, simulated, 1)
+shown = {}
+for name in settings.further_engines:
+    values, proof = trial.further(engine(name), settings)
+    shown[name] = {key: value.value for key, value in values.items()}, proof, engine(name).version()
+wanted = 100 * (simulated.argmax(1) == 0).double().mean().item()
+print(json.dumps([wanted, shown, VALUES["dummy_accuracy"]]))
+"""
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -93,34 +131,44 @@ def test_an_unknown_engine_and_a_missing_package_are_named(monkeypatch: pytest.M
         engine("onnxruntime")
 
 
-def test_a_new_engine_is_an_entry_of_the_registry_and_one_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, "dummy", _Dummy)
-    monkeypatch.setitem(FURTHER_ENGINES, "dummy", "Dummy")
-    extended = make_dataclass(
-        "Extended", [("dummy", bool, False)], bases=(Deploy,), frozen=True, kw_only=True
-    )  # a field in the class itself, outside of a test
-    settings: Any = extended(dummy=True)
-    assert settings.further_engines == ("dummy",)
-    dense = build_model("resnet20", 10, seed=0).eval()
-    enliven_(dense)
-    packed, scheme = pack_on_noise(dense, INPUT_SHAPE, DATASETS["digits"])
-    images = torch.randint(256, (8, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    split = images, torch.zeros(8, dtype=torch.int64)
-    data = Data(split, split, DATASETS["digits"])
-    bits = {name.removesuffix(".weight"): 8 for name in packed if name.endswith(".weight")}
-    quantized = Quantized(packed, dense, None, scheme, bits, "sorted")
-    with torch.no_grad():
-        simulated = torch.cat([quantized.simulated()(inputs) for inputs, _ in plain_batches(*split, data.info)])
-    values, shown = _Trial(quantized, dense, data, simulated, 1).further(engine("dummy"), settings)
-    assert {name: value.value for name, value in values.items()} == {
-        "dummy_accuracy": pytest.approx(100 * (simulated.argmax(1) == 0).double().mean().item()),
+def _declared(folder: Path) -> set[str]:
+    """Return the packages that pyproject.toml names, those of its extras included."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return {re.split(r"[^\w.-]", package)[0] for packages in lists for package in packages}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_pyproject_names_the_package_of_every_engine(name: str) -> None:
+    assert engine(name).package in _declared(ROOT)
+
+
+def test_a_new_engine_touches_three_files_at_most_and_deploys(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "ehap", tmp_path / "ehap", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "ehap/engines/dummy.py").write_text(OWN)
+    insert(tmp_path, "ehap/engines/registry.py", "ENGINES: dict[", ENTRY)
+    insert(tmp_path, "ehap/engines/registry.py", '"inductor": _inductor', '"dummy": _dummy, ')
+    insert(tmp_path, "ehap/settings/deploy.py", '"inductor": "Inductor"', '"dummy": "Dummy", ')
+    insert(tmp_path, "ehap/settings/deploy.py", "    inductor: bool", "    dummy: bool = False\n")
+    insert(tmp_path, "ehap/settings/deploy.py", "    inductor: Test", "    dummy: Test the network in a dummy, too.\n")
+    insert(tmp_path, "pyproject.toml", '    "scipy', '    "sympy>=1", # the dummy engine\n')
+    assert len(edited(tmp_path)) <= MOST
+    assert "sympy" in _declared(tmp_path) - _declared(ROOT)
+    accuracy, shown, column = json.loads(said(tmp_path, USE))
+    assert column == ["in Dummy", "percent"]
+    assert list(shown) == ["dummy"]
+    values, proof, found = shown["dummy"]
+    assert values == {
+        "dummy_accuracy": pytest.approx(accuracy),
         "dummy_mismatches": 0,
         "dummy_difference": 0,
         "dummy_integer_operators": 4,
         "dummy_float_operators.DummyPool": 1,
         "dummy_threads": 2,
     }
-    assert shown == {"difference": 0.0, "mismatches": 0, "images": 8}
+    assert proof == {"difference": 0.0, "mismatches": 0, "images": 8}
+    assert found == version("sympy")
 
 
 def _words(path: Path) -> Iterator[str]:

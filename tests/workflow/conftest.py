@@ -1,5 +1,6 @@
 """A copy of the project in a temporary folder, and Snakemake run there for real."""
 
+import ast
 import functools
 import json
 import os
@@ -46,6 +47,17 @@ SMALL: dict[str, Any] = {
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
 DVC = [sys.executable, "-m", "dvc"]
 SERVERS: list["subprocess.Popen[str]"] = []
+
+
+def scripts_of_jobs() -> dict[str, dict[str, Any]]:
+    """Return the name of each script that runs a job to the constants among the keywords of its ``execute``."""
+    found = {}
+    for path in sorted((ROOT / "workflow_scripts").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "execute":
+                constants = [each for each in node.keywords if isinstance(each.value, ast.Constant)]
+                found[path.stem] = {str(each.arg): ast.literal_eval(each.value) for each in constants}
+    return found
 
 
 def copy_project(folder: Path) -> Path:

@@ -5,10 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.workflow.conftest import PARTS, ROOT, SMALL, planned, read_record, run_in, snakemake_in, write_config
+from tests.additions import MOST, edited, insert
+from tests.workflow.conftest import SMALL, planned, read_record, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL
 
-MOST = 3
 DATASET = '''"""Images of noise."""
 
 from pathlib import Path
@@ -59,26 +59,10 @@ RULE = """use rule evaluate_pruned as count with:
 """
 
 
-def _insert(folder: Path, name: str, before: str, text: str) -> None:
-    """Add lines to a file before the one place where it has ``before``."""
-    path = folder / name
-    assert path.read_text().count(before) == 1, (name, before)
-    path.write_text(path.read_text().replace(before, text + before))
-
-
-def _places(folder: Path) -> set[str]:
-    """Return the files of the project that are other ones in a copy, new files left out."""
-    files = [
-        path for part in PARTS for path in ([ROOT / part] if (ROOT / part).is_file() else (ROOT / part).rglob("*"))
-    ]
-    names = [str(path.relative_to(ROOT)) for path in files if path.is_file() and "__pycache__" not in path.parts]
-    return {name for name in names if (folder / name).read_bytes() != (ROOT / name).read_bytes()}
-
-
 def test_a_model(project: Path) -> None:
-    _insert(project, "ehap/models/registry.py", '    "resnet20": ', '    "resnet8": partial(ResNet, 1),\n')
-    _insert(project, "ehap/settings/names.py", '    "resnet20": ', '    "resnet8": Model(title="ResNet-8"),\n')
-    assert len(_places(project)) <= MOST
+    insert(project, "ehap/models/registry.py", '    "resnet20": ', '    "resnet8": partial(ResNet, 1),\n')
+    insert(project, "ehap/settings/names.py", '    "resnet20": ', '    "resnet8": Model(title="ResNet-8"),\n')
+    assert len(edited(project)) <= MOST
     config = copy.deepcopy(SMALL)
     config["grid"]["models"] = ["resnet8"]
     write_config(project, config)
@@ -91,11 +75,11 @@ def test_a_model(project: Path) -> None:
 
 def test_a_dataset(project: Path) -> None:
     (project / "ehap/data/noise.py").write_text(DATASET)
-    _insert(project, "ehap/data/datasets.py", "from ehap.errors", "from ehap.data.noise import read as read_noise\n")
+    insert(project, "ehap/data/datasets.py", "from ehap.errors", "from ehap.data.noise import read as read_noise\n")
     entry = '    "noise": DatasetInfo(2, (0.5, 0.5, 0.5), (1, 1, 1), flip=True, read=read_noise),\n'
-    _insert(project, "ehap/data/datasets.py", '    "cifar10": DatasetInfo', entry)
-    _insert(project, "ehap/settings/names.py", '"digits": "digits"', '"noise": "noise", ')
-    assert len(_places(project)) <= MOST
+    insert(project, "ehap/data/datasets.py", '    "cifar10": DatasetInfo', entry)
+    insert(project, "ehap/settings/names.py", '"digits": "digits"', '"noise": "noise", ')
+    assert len(edited(project)) <= MOST
     config = copy.deepcopy(SMALL)
     config["grid"]["datasets"] = ["noise"]
     write_config(project, config | {"prepare": {"noise": {}}})
@@ -112,13 +96,13 @@ def test_a_stage_and_it_reruns_nothing_but_tables_and_page(project: Path) -> Non
     (project / "workflow_scripts/count.py").write_text(script.replace("evaluate", "count"))
     entry = '    Stage(name="count", levels=("method",)),\n'
     catalog = "ehap/settings/stages.py"
-    _insert(project, catalog, '    Stage(name="deploy"', entry)
-    _insert(project, catalog, '    "deploy": Deploy', '    "count": Count,\n')
-    _insert(project, catalog, "from ehap.settings.deploy", "from ehap.settings.count import Count\n")
-    _insert(project, "Snakefile", 'include: "rules/deploy.smk"', 'include: "rules/count.smk"\n')
+    insert(project, catalog, '    Stage(name="deploy"', entry)
+    insert(project, catalog, '    "deploy": Deploy', '    "count": Count,\n')
+    insert(project, catalog, "from ehap.settings.deploy", "from ehap.settings.count import Count\n")
+    insert(project, "Snakefile", 'include: "rules/deploy.smk"', 'include: "rules/count.smk"\n')
     line = "        - results/${key}/deploy: {persist: true}"
-    _insert(project, "dvc.yaml", line, line.replace("deploy", "count") + "\n")
-    assert len(_places(project)) <= MOST
+    insert(project, "dvc.yaml", line, line.replace("deploy", "count") + "\n")
+    assert len(edited(project)) <= MOST
     assert planned(project) == {"count": 2, "tables": 1, "report": 1, "all": 1}
     done = snakemake_in(project, f"results/small/count/{CELL}/hap/record.json")
     assert done.returncode == 0, done.stdout + done.stderr

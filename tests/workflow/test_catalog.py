@@ -1,6 +1,6 @@
 """The catalog says each thing once: what is written elsewhere for others to read must agree with it."""
 
-import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,17 @@ import yaml
 
 from ehap.settings import Machine
 from ehap.settings.stages import CATALOG, SETTINGS
-from ehap.workflow import internals
-from ehap.workflow.catalog import FOLDERS, gpu_percent, groups
-from tests.workflow.conftest import ROOT
+from ehap.workflow import command, command_line, internals
+from ehap.workflow.catalog import FOLDERS, gpu_percent, groups, stage_of
+from tests.workflow.conftest import ROOT, scripts_of_jobs
 
 SCRIPTS = ROOT / "workflow_scripts"
+OF_STAGE = {"trace_part": "trace", "deploy_dense": "deploy", "shapes": "curves"}
+"""Scripts that write no record, and the stages that they belong to."""
+KEPT_OTHERWISE = {"prune_rounds"}
+"""Pruning takes seconds, and the catalog says so; in rounds it computes traces anew, which takes long."""
+GPU_OTHERWISE = {"prune": "whole"}
+"""Pruning takes no GPU, and the catalog says so; in rounds it computes traces, and takes what a trace does."""
 
 
 def test_dvc_takes_the_folder_of_every_stage() -> None:
@@ -34,12 +40,44 @@ def test_every_stage_with_settings_is_in_the_catalog() -> None:
     assert len({*names, *(stage.place for stage in CATALOG)}) == len(names) + 1  # qat lies in quantize
 
 
+def _stage_of(script: str) -> str:
+    """Return the name of the stage that a script belongs to."""
+    return OF_STAGE.get(script) or str(scripts_of_jobs()[script].get("stage", script))
+
+
+def test_every_script_of_a_job_belongs_to_a_stage_and_every_stage_has_one() -> None:
+    without = {"further"}  # a folder of the tables' script
+    assert {_stage_of(script) for script in scripts_of_jobs()} == {stage.name for stage in CATALOG} - without
+
+
 def test_scripts_keep_what_the_catalog_says_is_kept() -> None:
-    for stage in CATALOG:
-        script = SCRIPTS / f"{stage.name}.py"
-        if script.exists():
-            keywords = [node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.keyword)]
-            assert any(each.arg == "keep" for each in keywords) == stage.kept, stage.name
+    keeping = {script for script, keywords in scripts_of_jobs().items() if keywords.get("keep")}
+    kept = {script for script in scripts_of_jobs() if stage_of(_stage_of(script)).kept}
+    assert keeping ^ kept == KEPT_OTHERWISE
+
+
+def _rules() -> dict[str, str]:
+    """Return every rule with its text; one that uses another has that one's text behind its own."""
+    texts = [path.read_text() for path in (ROOT / "rules").glob("*.smk")]
+    heads = re.compile(r"^(?:use rule (\w+) as|rule) (\w+)(?: with)?:\n((?:(?:[ ].*)?\n)+)", re.MULTILINE)
+    found = {name: (used, body) for text in texts for used, name, body in heads.findall(text)}
+    return {name: body + (found[used][1] if used else "") for name, (used, body) in found.items()}
+
+
+def test_rules_take_the_share_of_a_gpu_that_the_catalog_says() -> None:
+    rules = _rules()
+    assert len(rules) == sum(path.read_text().count("\n    benchmark:\n") for path in (ROOT / "rules").glob("*.smk"))
+    for rule, text in rules.items():
+        of_stage, script = re.findall(r"script=(?:(\w+)_script|\"(\w+)\.py\"),", text)[0]
+        gpu, percent = re.findall(r"\n +gpu=(.*),\n +gpu_percent=([^=]*),\n", text)[0]
+        shares = {stage_of(name).gpu for name in re.findall(r'gpu_percent\("(\w+)"\)', percent)} or {"none"}
+        stage = of_stage or _stage_of(script)
+        assert shares == {GPU_OTHERWISE.get(stage) or stage_of(stage).gpu}, rule
+        assert ("GPU" in gpu) == (shares != {"none"}), rule
+
+
+def test_rules_name_the_parts_of_a_cell_that_scripts_take() -> None:
+    assert [*command.CELL, "code"] == command_line.CELL  # rules give the digest of the code with an option of its own
 
 
 def test_no_script_but_those_of_tables_and_page_reads_the_catalog() -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.workflow.conftest import DVC, GIT, ROOT, copy_project, run_in
+from tests.workflow.conftest import DVC, GIT, ROOT, copy_project, run_in, scripts_of_jobs
 
 STUB = '''"""What stands for every stage: it reads all of its inputs, and writes their hash to all of its outputs."""
 
@@ -88,11 +88,6 @@ if workflow.is_main_process:
 
     Path("snakemake.pid").write_text(str(os.getpid()))
 """
-STAGES = (
-    *("prepare", "pretrain", "trace_part", "trace", "prune", "evaluate_unrecovered", "finetune", "evaluate"),
-    *("curves", "shapes", "tables", "report"),
-    *("prune_rounds", "trace_until", "reconstruct", "qat", "deploy", "latency"),  # are planned with, but do not run
-)
 
 
 def without_torch(text: str) -> str:
@@ -107,7 +102,7 @@ def make_template(folder: Path) -> None:
     """Make the project with stubs in ``folder``, in a repository of git and DVC with a remote beside it."""
     folder.mkdir(parents=True)
     copy_project(folder)
-    for stage in STAGES:
+    for stage in scripts_of_jobs():  # also of stages that these runs plan with, but do not run
         (folder / f"ehap/stages/{stage}.py").write_text(STAGE)
     (folder / "ehap/stages/stub.py").write_text(STUB)
     records = folder / "ehap/records.py"
