@@ -5,13 +5,8 @@ from ehap.workflow.cells import TablesJob, inputs_of_tables
 from ehap.workflow.runner import execute
 
 
-<<<<<<< HEAD
-def _work(job: Job[Tables]) -> None:
-    from ehap.stages.tables import run  # only now: torchao starts CUDA, which fixes the visible GPUs
-=======
 def _work(job: TablesJob) -> None:
-    from ehap.stages.tables import run  # only now: torchao starts CUDA, which settles what GPU it sees
->>>>>>> wt-tst
+    from ehap.stages.tables import run  # only now: torchao starts CUDA, which fixes the visible GPUs
 
     run(job)
 
