@@ -47,7 +47,7 @@ def test_what_is_damaged_is_not_used(outputs: list[Path], caplog: pytest.LogCapt
         file.write("XX")
     with caplog.at_level(logging.WARNING):
         assert not take(Path("states"), outputs, KEY)
-    assert "is damaged; it is not used" in caplog.text
+    assert "are damaged; they are not used" in caplog.text
 
 
 def test_what_snakemake_has_taken_over_is_forgotten(outputs: list[Path]) -> None:
