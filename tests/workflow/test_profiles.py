@@ -82,9 +82,8 @@ def test_a_grid_on_kubernetes_is_planned_with_every_file_in_the_shared_volume(tm
 
 @pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
 def test_the_groups_of_a_cluster_are_of_rules_there_are(profile: str) -> None:
-    rules = set(
-        re.findall(r"^rule (\w+):", "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")), re.M)
-    )
+    text = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    rules = set(re.findall(r"^(?:rule|use rule \w+ as) (\w+)", text, re.M))
     settings = _yaml(f"profiles/{profile}/config.yaml")
     assert set(settings.get("groups", {})) < rules
     assert ("groups" in settings) == (profile == "slurm")  # a pod's disk, with what was kept, goes with the pod
