@@ -65,7 +65,7 @@ def test_a_library_that_is_not_installed_is_named(
 
 def test_the_benchmark_and_this_test_prune_with_the_same_version() -> None:
     (beside,), (here,) = (
-        re.findall(r"^torch-pruning==(\S+)$", (ENVS / name).read_text(), re.MULTILINE)
+        re.findall(r"^torch-pruning==(\S+)", (ENVS / name).read_text(), re.MULTILINE)
         for name in ("pruning_peers.txt", "dev.txt")
     )
     assert beside == here
