@@ -118,7 +118,7 @@ def test_a_job_whose_input_is_replaced_meanwhile_fails(project: Path) -> None:
         write_tensors(pruned, tensors, metadata)
         said, _ = run.communicate()
     assert run.returncode != 0
-    assert f"prune/{CELL}/random/model.safetensors changed while this job was at work" in said
+    assert f"prune/{CELL}/random/model.safetensors changed while this job ran" in said
     jobs = planned(project)
     assert (jobs["prune"], jobs["finetune"]) == (1, 1)
 
