@@ -93,6 +93,7 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
         "--config config/cifar_runners.yaml --parts trainings"
     ),
     ".venv/bin/snakemake -n": Planned("pretrain"),
+    ".venv/bin/snakemake --cores all --forcerun prune": Planned("prune"),
     ".venv/bin/snakemake --cores 8 results/paper/evaluate/cifar10/resnet32/seed0/hap/qat8/record.json": Planned("qat"),
     ".venv/bin/snakemake --cores all --until evaluate_dense evaluate_pruned": Planned("evaluate_pruned"),
     ".venv/bin/snakemake --cores all --until trace": Planned("trace"),
