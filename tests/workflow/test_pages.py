@@ -22,9 +22,7 @@ def test_the_python_of_the_readme_prunes_a_network_to_its_budget_and_brings_it_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    pruning, integers = (
-        text for language, text in _blocks("README.md") if language == "python" and "chosen" in text
-    )
+    pruning, integers = (text for language, text in _blocks("README.md") if language == "python" and "chosen" in text)
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     names: dict[str, Any] = {
         "model": build_model("resnet20", 10, seed=0),
