@@ -6,6 +6,7 @@ the audit of its executed graph, and the bytes a parameter of its packed file.
 
 import argparse
 import warnings
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 
@@ -66,9 +67,9 @@ class OnProcessor(Benchmark):
             dense = network_of(model, 10, args.checkpoint)
             return self.measure(model, batch, contenders(dense, args.params, args.flops, args.networks))
 
+    @abstractmethod
     def measure(self, model: str, batch: int, found: Mapping[str, Contender]) -> list[Row]:
         """Return the rows of a model's networks, on batches of one size."""
-        raise NotImplementedError
 
     def title(self) -> str:
         """Return the heading of the page."""
