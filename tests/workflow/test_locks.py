@@ -39,7 +39,7 @@ def test_a_second_job_waits_for_the_first_and_another_output_does_not(
             return True
 
         with caplog.at_level(logging.INFO):
-            caplog.handler.addFilter(lets_go)
+            monkeypatch.setattr(caplog.handler, "filters", [lets_go])  # all tests share the handler
             with alone(tmp_path / "states", Path("made/model")):
                 assert Path("log").read_text() == "first\n"
     assert "another job is at work on made/model; waiting until it has ended" in caplog.text
