@@ -2,6 +2,7 @@
 
 EhapError
 ├── SettingsError       a configuration key, type or range is wrong
+├── ArgumentError       an argument of a public function is of another kind, or in another state
 ├── DataError           a dataset is absent, damaged or of another shape
 ├── CheckpointError     a weights file is damaged, or belongs to another model
 ├── ArchitectureError   a network has a part that cannot be pruned or quantized
@@ -27,6 +28,10 @@ class EhapError(Exception):
 
 class SettingsError(EhapError):
     """A configuration key, type or range is wrong."""
+
+
+class ArgumentError(EhapError, ValueError):
+    """An argument of a public function is of another kind, or in another state."""
 
 
 class DataError(EhapError):

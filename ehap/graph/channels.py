@@ -13,27 +13,37 @@ from ehap.graph.forward import (
     trace_forward,
 )
 from ehap.graph.operations import kind_of
+from ehap.graph.union import UnionAdd
 
 Kept = Mapping[str, Sequence[int]]
 """Layer name (module path, e.g. ``layer1.0.conv1``) to the sorted output channels that stay."""
 
 LAYERS = ("conv", "depthwise", "linear")
 """Kinds of steps with weights that map channels to channels."""
+SUMS = ("add", "union")
+"""Kinds of steps that add two feature maps."""
 
 
 @dataclass(frozen=True)
 class Step:
     """One operation of the forward pass.
 
-    kind: input, conv, depthwise (a convolution of each channel by itself), linear, norm, add, flatten, keep or output.
+    kind: input, conv, depthwise (a convolution of each channel by itself), linear, norm, add, union (the add of a network
+        that is pruned already), flatten, keep or output.
     name: Name of the fx node. module: Path of the module; empty for functions.
     sources: Names of the steps whose results it reads.
+    places: Of a union, where the channels of each source lie in the sum; else empty.
     """
 
     kind: str
     name: str
     module: str
     sources: tuple[str, ...]
+    places: tuple[tuple[int, ...], ...] = ()
+
+    def arriving(self, number: int, channels: Sequence[int]) -> set[int]:
+        """Return where channels of a source, by its number, lie in the sum of an add or a union."""
+        return {self.places[number][channel] for channel in channels} if self.places else set(channels)
 
 
 @dataclass(frozen=True)
@@ -61,8 +71,8 @@ class ChannelGraph:
                 result[step.name] = tuple(kept[step.module])
             elif step.kind == "input":
                 result[step.name] = tuple(range(self.dense[step.name]))
-            elif step.kind == "add":
-                result[step.name] = tuple(sorted(set(incoming[0]) | set(incoming[1])))
+            elif step.kind in SUMS:
+                result[step.name] = tuple(sorted(step.arriving(0, incoming[0]) | step.arriving(1, incoming[1])))
             else:
                 result[step.name] = incoming[0]
         return result
@@ -83,7 +93,7 @@ class ChannelGraph:
                 writers[step.name] = {step.module}
                 continue
             writers[step.name] = {writer for source in step.sources for writer in writers[source]}
-            if step.kind == "add":
+            if step.kind in SUMS:
                 together = set().union(*(group[writer] for writer in writers[step.name]))
                 group |= dict.fromkeys(together, together)
         return list(dict.fromkeys(tuple(layer for layer in self.widths() if layer in each) for each in group.values()))
@@ -130,7 +140,8 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
     flat: set[str] = set()  # the names of the steps that give vectors, not maps
     for node in traced.graph.nodes:
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
-        step = Step(kind_of(node, module), node.name, str(node.target) if module is not None else "", _sources(node))
+        path = str(node.target) if module is not None else ""
+        step = Step(kind_of(node, module), node.name, path, _sources(node), _places(module))
         _check(step, module, dense, steps, flat)
         if step.kind in (*LAYERS, "norm") and module is not None:
             _check_parameters(step, module, owners)
@@ -142,6 +153,10 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
             flat.add(step.name)
     check_no_hooks(model, {step.module for step in steps})
     return ChannelGraph(tuple(steps), dense, frozenset(grouped))
+
+
+def _places(module: nn.Module | None) -> tuple[tuple[int, ...], ...]:
+    return (tuple(module.left.tolist()), tuple(module.right.tolist())) if isinstance(module, UnionAdd) else ()
 
 
 def _sources(node: fx.Node) -> tuple[str, ...]:
@@ -160,9 +175,14 @@ def _check(
             "whose forward takes images alone."
         )
     _check_width(step, module, dense, seen, flat)
-    if step.kind != "add":
+    if step.kind not in SUMS:
         return
-    if len({dense[source] for source in step.sources}) != 1:
+    widths = [len(each) for each in step.places]
+    if step.kind == "union" and widths != [dense[source] for source in step.sources]:
+        raise ArchitectureError(
+            f"{step.module}: expected inputs of {widths} channels, got {[dense[source] for source in step.sources]}."
+        )
+    if step.kind == "add" and len({dense[source] for source in step.sources}) != 1:
         raise ArchitectureError(
             f"{step.name}: expected an add of equal widths, got {[dense[s] for s in step.sources]}."
         )
@@ -226,6 +246,8 @@ def _dense_width(step: Step, module: nn.Module | None, dense: Mapping[str, int],
         return module.out_channels
     if isinstance(module, nn.Linear):
         return module.out_features
+    if isinstance(module, UnionAdd):
+        return module.width
     if step.kind != "input":
         return dense[step.sources[0]]
     called = (traced.get_submodule(str(node.target)) for node in traced.graph.nodes if node.op == "call_module")

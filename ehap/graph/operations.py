@@ -81,7 +81,7 @@ def kind_of(node: fx.Node, module: nn.Module | None) -> str:
 
 def _kind_of_module(node: fx.Node, module: nn.Module) -> str | None:
     if isinstance(module, UnionAdd):
-        raise ArchitectureError(f"{node.target}: the network is pruned already; plan on the dense one, or in rounds.")
+        return "union"
     for kind, types in (("conv", nn.Conv2d), ("linear", nn.Linear), ("norm", nn.BatchNorm2d)):
         if isinstance(module, types):
             alone = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels

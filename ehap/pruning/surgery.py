@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from ehap.errors import PlanError
 from ehap.graph import example_images
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept, channel_graph
+from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, Step, channel_graph
 from ehap.graph.forward import trace_forward
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
@@ -71,10 +71,10 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
         if step.kind in (*LAYERS, "norm") and step.name not in graph.grouped:
             module = pruned.get_submodule(step.module)
             _shrink_(module, inputs[0], carried[step.name], graph.dense[step.sources[0]])
-        elif step.kind == "add" and inputs[0] != inputs[1]:
-            union = tuple(set(inputs[0] + inputs[1])) if order == "set" else carried[step.name]
-            _replace_add_(pruned, nodes[step.name], inputs[0], inputs[1], union)
+        elif step.kind in SUMS:
+            _replace_sum_(pruned, nodes[step.name], step, inputs, carried[step.name], order)
     pruned.graph.lint()
+    pruned.delete_all_unused_submodules()
     pruned.recompile()
     same_modes_(pruned, model)
     return pruned
@@ -176,16 +176,30 @@ def _select_(module: nn.Module, name: str, axis: int, indices: list[int]) -> Non
     setattr(module, name, nn.Parameter(selected, tensor.requires_grad) if is_parameter else selected)
 
 
-def _replace_add_(
-    model: fx.GraphModule, node: fx.Node, left: tuple[int, ...], right: tuple[int, ...], union: tuple[int, ...]
+def _replace_sum_(
+    model: fx.GraphModule,
+    node: fx.Node,
+    step: Step,
+    inputs: Sequence[Sequence[int]],
+    union: tuple[int, ...],
+    order: Order,
 ) -> None:
-    name = f"union_{node.name}"
-    of_left, of_right = (
-        [index for index, channel in enumerate(union) if channel in side] for side in (set(left), set(right))
-    )
-    add = UnionAdd(of_left, of_right, len(union)).to(next(model.parameters()).device)
-    model.add_submodule(name, add)
+    """Let an add or a union sum what its inputs carry now: a plain add where they carry the same channels."""
+    left, right = (step.arriving(number, channels) for number, channels in enumerate(inputs))
+    if step.kind == "add" and left == right:
+        return
+    if order == "set":
+        union = tuple(set(tuple(inputs[0]) + tuple(inputs[1])))
     with model.graph.inserting_after(node):
-        call = model.graph.call_module(name, args=tuple(node.args[:2]))
+        if left == right:
+            call = model.graph.call_function(operator.add, tuple(node.args[:2]))
+        else:
+            of_left, of_right = (
+                [place for place, channel in enumerate(union) if channel in each] for each in (left, right)
+            )
+            name = step.module or f"union_{node.name}"
+            add = UnionAdd(of_left, of_right, len(union)).to(next(model.parameters()).device)
+            model.add_submodule(name, add)
+            call = model.graph.call_module(name, args=tuple(node.args[:2]))
     node.replace_all_uses_with(call)
     model.graph.erase_node(node)

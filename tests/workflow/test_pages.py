@@ -8,50 +8,48 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
 
+import ehap
 from ehap.engines.onnxruntime import OnnxNetwork
 from ehap.models import build_model
-from ehap.records import read_tensors
 from tests.workflow.conftest import ROOT
 from tests.workflow.test_readme import PAGES, _blocks
 from tests.workflow.test_run import CELL
 
 
-def test_the_python_of_the_readme_prunes_a_network_to_its_budget_and_brings_it_to_integers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_eight_lines_of_the_readme_prune_repair_quantize_export_and_save_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    pruning, integers = (text for language, text in _blocks("README.md") if language == "python" and "chosen" in text)
-    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    names: dict[str, Any] = {
-        "model": build_model("resnet20", 10, seed=0),
-        "images": images,
-        "labels": torch.tensor([0, 1, 2, 3]),
-    }
-    exec(pruning, names)
-    smaller, chosen, repaired = names["smaller"], names["chosen"], names["repaired"]
-    assert smaller(images).shape == repaired(images).shape == (4, 10)
-    dense, pruned, fitted = (each.eval()(images) for each in (names["model"], smaller, repaired))
+    (lines,) = (text for language, text in _blocks("README.md") if language == "python")
+    images = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    model = build_model("resnet20", 10, seed=0).eval()
+    names: dict[str, Any] = {"model": model, "images": images}
+    exec(lines, names)
+    plan, small = names["plan"], names["small"]
+    assert 0.4 < plan.flops / plan.dense_flops <= 0.5
+    dense, pruned, fitted = (each(images) for each in (model, ehap.prune(model, plan), small))
     assert (fitted - dense).norm() < 0.5 * (pruned - dense).norm()
-    assert 0.4 < chosen.flops / chosen.dense_flops <= 0.5
-    exec(integers, names)
+    by_itself = ehap.load(tmp_path / "small.safetensors")(images)
+    assert torch.allclose(by_itself, fitted, rtol=0, atol=1e-4 * float(fitted.detach().abs().max()))
     deployed = OnnxNetwork((tmp_path / "model.onnx").read_bytes())(images)
     assert (deployed - fitted).norm() < 0.1 * fitted.norm()
+    assert not names["report"].in_float
+    assert "layer1.0.conv1" in capsys.readouterr().out
 
 
-def test_the_python_of_the_readme_takes_weights_of_ones_own(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    block = next(text for language, text in _blocks("README.md") if language == "python" and "load_file" in text)
-    tensors, _ = read_tensors(finished / f"results/small/pretrain/{CELL}/model.safetensors")
-    save_file(tensors, tmp_path / "mine.safetensors")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(block, names)
-    loaded = names["model"].state_dict()
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
-    assert loaded.keys() == tensors.keys()
+def test_networks_of_a_run_are_opened_by_python_as_the_readme_says(finished: Path) -> None:
+    assert (
+        'ehap.load("results/demo/finetune/digits/resnet20/seed0/hap/model.safetensors")'
+        in (ROOT / "README.md").read_text()
+    )
+    dense = ehap.load(finished / f"results/small/pretrain/{CELL}/model.safetensors")
+    files = sorted((finished / f"results/small/finetune/{CELL}").glob("*/model.safetensors"))
+    files += sorted((finished / f"results/small/quantize/{CELL}").glob("*/*/weights.safetensors"))
+    assert len(files) > 2
+    images = torch.randn(2, 3, 32, 32)
+    for file in files:
+        assert ehap.load(file)(images).shape == dense(images).shape == (2, 10)
 
 
 @pytest.mark.parametrize("page", [*PAGES, "config/SETTINGS.md", "CHANGELOG.md"])

@@ -1,0 +1,30 @@
+"""The public names for type checkers; ``__init__.py`` imports them when they are used."""
+
+from ehap.errors import ArchitectureError as ArchitectureError
+from ehap.errors import ArgumentError as ArgumentError
+from ehap.errors import CheckpointError as CheckpointError
+from ehap.errors import DataError as DataError
+from ehap.errors import DeviceError as DeviceError
+from ehap.errors import EhapError as EhapError
+from ehap.errors import MismatchError as MismatchError
+from ehap.errors import MissingPackageError as MissingPackageError
+from ehap.errors import NumericsError as NumericsError
+from ehap.errors import PlanError as PlanError
+from ehap.errors import ReadError as ReadError
+from ehap.errors import SettingsError as SettingsError
+from ehap.errors import WriteError as WriteError
+from ehap.interface.distillation import distill as distill
+from ehap.interface.exporting import export as export
+from ehap.interface.files import load as load
+from ehap.interface.files import save as save
+from ehap.interface.planning import plan as plan
+from ehap.interface.quantization import prepare_qat as prepare_qat
+from ehap.interface.quantization import quantize as quantize
+from ehap.interface.repair import reconstruct as reconstruct
+from ehap.interface.scores import channel_scores as channel_scores
+from ehap.interface.surgery import prune as prune
+from ehap.interface.verification import verify as verify
+from ehap.pruning.plan import PruningPlan as PruningPlan
+from ehap.settings.budget import Budget as Budget
+from ehap.settings.budget import Limits as Limits
+from ehap.settings.scheme import Scheme as Scheme

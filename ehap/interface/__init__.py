@@ -1,0 +1,1 @@
+"""The public functions: they check arguments, then call the packages below. ``import ehap`` names them."""
