@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from ehap.data import DATASETS, normalise
 from ehap.quantization import Packed, calibrate_, pack, prepare_qat
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
 SHAPE = (3, 8, 8)
 INFO = DATASETS["digits"]
 IMAGES = 64
-SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=IMAGES)
+SETTINGS = Scheme()
 
 
 def random_images(count: int) -> Tensor:
@@ -23,7 +23,7 @@ def random_inputs(count: int) -> Tensor:
     return normalise(random_images(count), INFO)
 
 
-def packed_on_images(model: nn.Module, settings: Qat = SETTINGS) -> Packed:
+def packed_on_images(model: nn.Module, settings: Scheme = SETTINGS) -> Packed:
     """Return a network as integers, calibrated on the random images."""
     simulated = prepare_qat(model, settings, SHAPE)
     calibrate_(simulated, random_images(IMAGES), INFO, IMAGES, seed=0)

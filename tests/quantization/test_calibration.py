@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ehap.data import normalise
 from ehap.errors import DataError
 from ehap.quantization import SimulatedNetwork, calibrate_, pack, prepare_qat, unpack
-from ehap.settings import Qat
+from ehap.settings import Scheme
 from tests.quantization.images import INFO, SHAPE, random_images
 
-SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
+SETTINGS = Scheme()
 
 
 def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> None:
@@ -37,7 +37,7 @@ def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
 
 
 def test_calibration_leaves_live_norms_alone(tiny: nn.Module) -> None:
-    settings = (Qat(epochs=1, learning_rate=0.01, norms="live"), Qat(epochs=1, learning_rate=0.01, norms="frozen"))
+    settings = (Scheme(norms="live"), Scheme(norms="frozen"))
     networks = [prepare_qat(tiny, each, SHAPE) for each in settings]
     for network in networks:
         calibrate_(network, random_images(64), INFO, 64, seed=0)
@@ -64,7 +64,7 @@ def test_calibration_by_a_loader_gives_the_ranges_of_all_images(
     images[:32] /= 30  # dark ones first
     found, statistics = [], []
     for parts in ([images], images.split(32), images.flip(0).split(32), images[torch.randperm(96)].split(17)):
-        network = prepare_qat(tiny, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
+        network = prepare_qat(tiny, Scheme(norms=norms), SHAPE)
         with torch.no_grad():
             for part in parts:
                 network(part)

@@ -8,9 +8,9 @@ from ehap.engines.onnxruntime import OnnxNetwork, audit, left_in_float, to_onnx
 from ehap.errors import ArchitectureError
 from ehap.quantization import pack, prepare_qat, unpack
 from ehap.quantization.canonical import canonical_, options
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
-SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
+SETTINGS = Scheme()
 SHAPE = (3, 9, 9)
 
 

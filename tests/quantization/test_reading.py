@@ -13,11 +13,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from ehap.errors import ArchitectureError, CheckpointError, DataError, EhapError, MismatchError
 from ehap.quantization import SimulatedNetwork, pack, prepare_qat, unpack
-from ehap.settings import Qat
+from ehap.settings import Scheme
 from tests.conftest import TinyResNet, enliven_
 from tests.quantization.images import SHAPE
 
-SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=64)
+SETTINGS = Scheme()
 
 
 def _images(count: int = 32) -> Tensor:

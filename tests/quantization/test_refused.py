@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, SettingsError
 from ehap.quantization import prepare_qat
-from ehap.settings import Qat
+from ehap.settings import Qat, Scheme
 from tests.quantization.images import SHAPE
 
-SETTINGS = Qat(epochs=1, learning_rate=0.01)
+SETTINGS = Scheme()
 
 
 class _OverChannels(nn.Module):
@@ -75,7 +75,7 @@ def test_norms_without_statistics_cannot_go_on_living() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
     for norms in ("live", "frozen"):
         with pytest.raises(ArchitectureError, match="expected BatchNorm2d with running statistics"):
-            prepare_qat(model, Qat(epochs=1, learning_rate=0.01, norms=norms), SHAPE)
+            prepare_qat(model, Scheme(norms=norms), SHAPE)
     with pytest.raises(SettingsError, match="norms must be frozen where epochs is 0: only a training moves statistics"):
         Qat(epochs=0, learning_rate=0.01, calibration_images=64, norms="live")
 
