@@ -13,6 +13,7 @@ from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, Step, channel_
 from ehap.graph.forward import trace_forward
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
+from ehap.pruning.network import PrunedNetwork
 from ehap.pruning.plan import Order, PruningPlan
 from ehap.pruning.proof import check_pruned
 
@@ -76,8 +77,9 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
     pruned.graph.lint()
     pruned.delete_all_unused_submodules()
     pruned.recompile()
-    same_modes_(pruned, model)
-    return pruned
+    network = PrunedNetwork.like(pruned, model)
+    same_modes_(network, model)
+    return network
 
 
 def same_modes_(network: nn.Module, model: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """Quantization: simulated training, bits for each layer, and packed integer weights."""
 
-from ehap.quantization.calibration import calibrate_
+from ehap.quantization.calibration import calibrate_, set_ranges_
 from ehap.quantization.layers import called_layers, layer_weight
 from ehap.quantization.mixed import choose_bits, layer_costs
 from ehap.quantization.noise import pack_on_noise
@@ -21,6 +21,7 @@ __all__ = [
     "pack",
     "pack_on_noise",
     "prepare_qat",
+    "set_ranges_",
     "to_tensors",
     "unpack",
 ]

@@ -1,7 +1,7 @@
 """Pack a simulated network into integers and scales, and unpack these."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,7 +15,7 @@ from ehap.quantization.preparation import simulate_shape
 from ehap.quantization.pt2e import FakeQuantize
 from ehap.quantization.quantizer import EPSILON
 from ehap.quantization.simulation import SimulatedNetwork
-from ehap.settings import Qat
+from ehap.settings.scheme import Scheme
 
 BIAS_LIMIT = 2**30
 """Engines add bias and products in 32 bits; the other half of the range holds 8-bit products of 33,000 inputs."""
@@ -98,7 +98,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
 def unpack(
     packed: Mapping[str, Tensor],
     model: nn.Module,
-    settings: Qat,
+    scheme: Scheme,
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None = None,
 ) -> SimulatedNetwork:
@@ -109,14 +109,15 @@ def unpack(
     Args:
         packed: Result of ``pack``.
         model: A network of the packed one's architecture, on the wanted device; its weights do not matter.
-        settings: The settings of the packed network.
+        scheme: The scheme of the packed network.
         input_shape: (C, H, W) of one image.
         layer_bits: See ``prepare_qat``.
 
     Raises:
         CheckpointError: A tensor is missing or has another shape or range: the file belongs to another network.
     """
-    network = simulate_shape(fuse_norms(model), settings, input_shape, layer_bits)
+    network = simulate_shape(fuse_norms(model), scheme, input_shape, layer_bits)
+    network.origin = replace(network.origin, network=model)
     network.eval()
     graph = network.graph_module
     activations = network.activation_quantizers()

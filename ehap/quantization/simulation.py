@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
@@ -10,10 +11,26 @@ from ehap.errors import DataError
 from ehap.graph import Agreement
 from ehap.quantization.pt2e import FakeQuantize
 from ehap.runtime.device import precision_context
+from ehap.settings.scheme import Scheme
 
 _NO_RANGES = (
     "no activation ranges yet: before eval, train, call calibrate_, or give images in train mode under torch.no_grad."
 )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a simulated network was made of.
+
+    network: The network in floating point; its weights stay those from before any training of the simulated one, or are
+        not set. scheme: How it is quantized. input_shape: (C, H, W) of one image. layer_bits: Layer name to bits of its
+        weights; None: those of the scheme.
+    """
+
+    network: nn.Module
+    scheme: Scheme
+    input_shape: tuple[int, int, int]
+    layer_bits: dict[str, int] | None
 
 
 class SimulatedNetwork(nn.Module):
@@ -32,13 +49,15 @@ class SimulatedNetwork(nn.Module):
       training moves the ranges by the momentum alone.
 
     reading: Agreement with the original network before rounding; None where it was not checked.
+    origin: The network in floating point and how it was quantized.
     """
 
     reading: Agreement | None = None
     _ready = False
 
-    def __init__(self, graph: fx.GraphModule) -> None:
+    def __init__(self, graph: fx.GraphModule, origin: Origin) -> None:
         super().__init__()
+        self.origin = origin
         self.graph_module = graph
         self.train()
 

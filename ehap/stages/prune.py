@@ -1,8 +1,7 @@
 """Stage prune: from a dense network and its traces to a smaller network."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -57,11 +56,9 @@ def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
     found = planning.scores(network) if planning.scores else _of_criterion(network, job)
     scores = combined(found, network, settings)
     planner = Planner(network, INPUT_SHAPE)
-    chosen = (
-        planning.plan(network, scores) if planning.plan else planner(scores, replace(settings, with_magnitude=False))
-    )
+    chosen = planning.plan(network, scores) if planning.plan else planner(scores, *settings.parts)
     smaller, pruning = _pruned(network, chosen, settings, job.identity.seed)
-    write_atomically(job.output("plan"), (json.dumps(asdict(chosen)) + "\n").encode())
+    write_atomically(job.output("plan"), f"{chosen.to_json()}\n".encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
     save_model(job.output("pruned"), smaller, {**architecture(job.identity, chosen.kept), **order})
     values = {
@@ -96,7 +93,7 @@ def _published_rule(planner: Planner, scores: Scores, settings: Prune, chosen: P
         others = replace(settings, rule=rule)  # type: ignore[arg-type]  # a literal
     except SettingsError:  # budgets, balanced layers and the like
         return {}
-    other = planner(scores, others)
+    other = planner(scores, *others.parts)
     differing = sum(len(set(kept) ^ set(other.kept[layer])) for layer, kept in chosen.kept.items())
     return {"published_rule_differs": Value(differing, "channels")}
 

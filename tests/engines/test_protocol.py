@@ -88,7 +88,7 @@ bits = {name.removesuffix(".weight"): 8 for name in packed if name.endswith(".we
 quantized = Quantized(packed, dense, None, scheme, bits, "sorted")
 with torch.no_grad():
     simulated = torch.cat([quantized.simulated()(inputs) for inputs, _ in plain_batches(*split, data.info)])
-trial = _Trial(quantized, dense, data, simulated, 1)
+trial = _Trial(quantized, data, simulated, 1)
 shown = {}
 for name in settings.further_engines:
     values, proof = trial.further(engine(name), settings)

@@ -51,12 +51,14 @@ def test_each_round_leaves_the_same_share_of_what_the_one_before_has_left(
     (name,) = budget
     each = [rounds.part(settings, number) for number in (1, 2)]
     assert [getattr(one, name) for one in each] == pytest.approx(shares)
-    assert all((one.rounds, one.with_magnitude) == (1, False) for one in each)
+    assert all(one.rounds == 1 for one in each)
 
 
 def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_zero(job: Job[Rounds]) -> None:
     network, images = build_model("resnet20", 10, seed=0), load_data(job, CPU)
-    chosen = plan(network, random_scores(layer_weights(network), 0), Prune(criterion="random", params=0.4), INPUT_SHAPE)
+    chosen = plan(
+        network, random_scores(layer_weights(network), 0), INPUT_SHAPE, *Prune(criterion="random", params=0.4).parts
+    )
     found = rounds.scored(network, chosen, images, job, CPU)
     smaller = prune(network, chosen)
     recalibrate_(smaller, images.train[0], images.info, 2048, CELL.seed)

@@ -10,7 +10,10 @@ from ehap.engines.conversion import converted
 from ehap.engines.onnxruntime.rewriting import biases_as_integers_, own_zero_points_, strip_
 from ehap.engines.onnxruntime.session import INPUT, OUTPUT, OnnxNetwork
 from ehap.engines.proof import check_engine, spread_images
+from ehap.errors import ArchitectureError
 from ehap.graph import FLOAT, check_agreement, evaluating, example_images, output_of
+from ehap.graph.folding import fuse_norms
+from ehap.pruning.widening import widened
 from ehap.quantization.simulation import SimulatedNetwork
 from ehap.runtime.device import precision_context
 
@@ -45,7 +48,12 @@ def to_onnx(network: SimulatedNetwork, input_shape: tuple[int, int, int], exampl
     return content
 
 
-def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands_for: nn.Module | None = None) -> bytes:
+def floats_to_onnx(
+    network: nn.Module,
+    input_shape: tuple[int, int, int],
+    stands_for: nn.Module | None = None,
+    example: Tensor | None = None,
+) -> bytes:
     """Return a network in floating point as ONNX.
 
     ONNX Runtime executes it once; its outputs are compared with those of ``stands_for``.
@@ -54,16 +62,43 @@ def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands
         network: The network to write, e.g. with BatchNorm folded; on the CPU, in eval mode.
         input_shape: (C, H, W) of one image.
         stands_for: The original, e.g. before folding; ``network`` itself where left out.
+        example: Images (N, C, H, W) for the comparison; random ones where left out.
 
     Raises:
         MismatchError: ONNX Runtime gives other outputs.
     """
     content = bytes(exported(network, input_shape).SerializeToString())
-    images = example_images(network, input_shape)
+    images = example_images(network, input_shape) if example is None else example
     with evaluating(stands_for or network) as original, torch.no_grad():
         wanted = output_of(original, images)
     check_agreement(OnnxNetwork(content)(images), wanted, FLOAT, "the ONNX file and the network", _ADVICE)
     return content
+
+
+def plain_floats_to_onnx(
+    network: nn.Module, input_shape: tuple[int, int, int], round_to: int = 1, example: Tensor | None = None
+) -> bytes:
+    """Return a dense or pruned network in floating point as ONNX, with plain sums in place of unions.
+
+    BatchNorm is folded into the convolutions where it stands directly behind them. ONNX Runtime executes the file once;
+    its outputs are compared with those of the network.
+
+    Args:
+        network: On the CPU, in eval mode; not changed.
+        input_shape: (C, H, W) of one image.
+        round_to: Widths are raised to multiples of it; see ``widened``.
+        example: Images (N, C, H, W) for the comparison; random ones where left out.
+
+    Raises:
+        ArchitectureError: The network has an operation that pruning does not know.
+        MismatchError: ONNX Runtime gives other outputs.
+    """
+    wide = widened(network, round_to).eval()
+    try:
+        whole = fuse_norms(wide)
+    except ArchitectureError:  # a BatchNorm elsewhere stays one
+        whole = wide
+    return floats_to_onnx(whole, input_shape, stands_for=network, example=example)
 
 
 def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.ModelProto:
