@@ -66,7 +66,7 @@ class PruningPlan:
         """
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise PlanError(f"expected a plan in JSON, as to_json writes it, got other text ({error}).") from None
         return cls.from_fields(found)
 
@@ -79,16 +79,20 @@ class PruningPlan:
         """
         known = {each.name: each for each in fields(cls)}
         if not isinstance(found, dict) or not set(found) <= set(known) or not set(list(known)[:6]) <= set(found):
-            what = f"one of {sorted(found)[:8]}" if isinstance(found, dict) else type(found).__name__
+            odd = sorted(set(found) ^ (set(known) & {*found, *list(known)[:6]})) if isinstance(found, dict) else []
+            what = f"one that differs in {', '.join(odd)[:80]!r}" if odd else type(found).__name__
             raise PlanError(f"expected a plan, an object with the fields {', '.join(list(known)[:6])}, got {what}.")
         for name, value in found.items():
             if not _FITS[name](value):
-                raise PlanError(f"a plan's {name}: expected {_EXPECTED[name]}, got {str(value)[:60]}.")
+                raise PlanError(f"a plan's {name}: expected {_EXPECTED[name]}, got {repr(value)[:60]}.")
+        if found["kept"].keys() != found["widths"].keys():
+            odd = sorted(found["kept"].keys() ^ found["widths"].keys())
+            raise PlanError(f"a plan's kept and widths name other layers: {', '.join(odd)[:80]!r}.")
         return cls(**found)
 
     def __str__(self) -> str:
         """Return a table of the layers, and the sums."""
-        rows = [("layer", "channels", "kept", "params %", "FLOPs %", "why whole")]
+        rows: list[tuple[str, ...]] = [("layer", "channels", "kept", "params %", "FLOPs %", "why whole")]
         rows += [self._row(layer) for layer in self.sizes or self.kept]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [
@@ -100,19 +104,20 @@ class PruningPlan:
         )
         lines += ["", f"kept: {whole}"]
         if self.padded_to:
-            parameters, flops = self.padded_parameters / self.dense_parameters, self.padded_flops / self.dense_flops
+            parameters = _percent(self.padded_parameters, self.dense_parameters)
+            flops = _percent(self.padded_flops, self.dense_flops)
             lines.append(
-                f"padded to multiples of {self.padded_to} for an engine: {100 * parameters:.2f} % of the parameters, "
-                f"{100 * flops:.2f} % of the FLOPs"
+                f"padded to multiples of {self.padded_to} for an engine: {parameters} % of the parameters, "
+                f"{flops} % of the FLOPs"
             )
         return "\n".join(lines)
 
     def _row(self, layer: str) -> tuple[str, ...]:
         name = layer if len(layer) <= NAMES_WIDTH else f"…{layer[1 - NAMES_WIDTH :]}"
-        sizes = [f"{100 * part / whole:.2f}" for part, whole in self._shares(layer)] or ["", ""]
+        sizes = [_percent(part, whole) for part, whole in self._shares(layer)] or ["", ""]
         if layer not in self.kept:
             return (name, "", "", *sizes, "keeps what it reads")
-        return (name, str(self.widths[layer]), str(len(self.kept[layer])), *sizes, self.reasons.get(layer, ""))
+        return (name, str(self.widths.get(layer, "")), str(len(self.kept[layer])), *sizes, self.reasons.get(layer, ""))
 
     def _shares(self, layer: str) -> list[tuple[int, int]]:
         """Return each size of a layer with that of the pruned network."""
@@ -120,7 +125,11 @@ class PruningPlan:
 
 
 def _part(kept: int, dense: int) -> str:
-    return f"{kept:,} of {dense:,} ({100 * kept / dense:.2f} %)"
+    return f"{kept:,} of {dense:,} ({_percent(kept, dense)} %)"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}" if whole else "?"
 
 
 def _is_count(value: Any) -> bool:

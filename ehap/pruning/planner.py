@@ -8,10 +8,11 @@ from statistics import median_low
 import numpy
 from torch import Tensor, nn
 
-from ehap.errors import PlanError
+from ehap.errors import ArchitectureError, PlanError
 from ehap.graph import check_reading, example_images
 from ehap.graph.channels import Kept, channel_graph
 from ehap.graph.counting import Counter, Size
+from ehap.pruning.limits import least, reasons, rounded, whole_part
 from ehap.pruning.padding import layout
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.published import as_published
@@ -22,7 +23,6 @@ MOST_TILT, TILT_STEP = 1.0, 2.0**-8  # a score by parameters and one by FLOPs di
 LIMITS, RANKING = Limits(), Ranking()
 PADDED = 16
 """Multiple of widths that engines' integer kernels like."""
-TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Planner:
         """
         kept = self.kept(scores, budget, limits, ranking, before)
         size, widths = self._count(kept), self._graph.widths()
-        padded = self._count.of_widths(layout(self._graph, kept, PADDED).widths)
+        padded = self._padded(kept)
         return PruningPlan(
             kept=kept,
             widths=widths,
@@ -105,12 +105,19 @@ class Planner:
             dense_flops=self._dense.flops,
             input_shape=self._shape,
             order="set" if ranking.rule == "as_published" else "sorted",
-            reasons=self._reasons(kept, limits),
+            reasons=reasons(self._graph, kept, limits),
             sizes={layer: [each.parameters, each.flops] for layer, each in self._count.by_layer(kept).items()},
-            padded_to=PADDED,
-            padded_parameters=padded.parameters,
-            padded_flops=padded.flops,
+            padded_to=PADDED if padded else 0,
+            padded_parameters=padded.parameters if padded else 0,
+            padded_flops=padded.flops if padded else 0,
         )
+
+    def _padded(self, kept: Kept) -> Size | None:
+        """Return the size in an engine without unions; None where the network has no form without them."""
+        try:
+            return self._count.of_widths(layout(self._graph, kept, PADDED).widths)
+        except ArchitectureError:
+            return None
 
     def kept(
         self,
@@ -133,15 +140,6 @@ class Planner:
         units = self._units(values, settings, before)
         return (self._filled if budget.fill == "both" else self._planned)(units, settings)
 
-    def _reasons(self, kept: Kept, limits: Limits) -> dict[str, str]:
-        """Return why layers stay whole that do."""
-        whole = {layer: width for layer, width in self._graph.widths().items() if len(kept[layer]) == width}
-        fixed = self._graph.unpruned()
-        return {
-            layer: fixed.get(layer) or ("limit of channels" if _least(width, limits) >= width else "all rank high")
-            for layer, width in whole.items()
-        }
-
     def _units(self, values: Mapping[str, Sequence[float]], settings: _Settings, before: Kept | None) -> list[_Unit]:
         final = self._graph.unpruned()
         groups = self._graph.tied() if settings.ranking.residual == "tied" else [(layer,) for layer in values]
@@ -153,9 +151,9 @@ class Planner:
             if settings.ranking.balance == "lamp":
                 sums = lamp(sums)
             best_first = [index for _, index in sorted(zip(sums, range(len(sums)), strict=True), reverse=True)]
-            least = _least(len(sums), settings.limits)
+            fewest = least(len(sums), settings.limits)
             most = len(sums) - len(gone)
-            floor = len(sums) if set(group) & set(final) else min(least, most)
+            floor = len(sums) if set(group) & set(final) else min(fewest, most)
             units.append(_Unit(group, sums, best_first, floor, most))
         return units
 
@@ -206,12 +204,12 @@ class Planner:
             found: dict[str, list[int]] = {}
             for unit, loss in zip(units, losses, strict=True):
                 count = max(unit.floor, len(unit.values) - int(loss))
-                count = min(unit.most, -(-count // settings.limits.round_to) * settings.limits.round_to)
+                count = min(unit.most, rounded(count, settings.limits))
                 found |= dict.fromkeys(unit.layers, sorted(unit.best_first[:count]))
             return {layer: found[layer] for layer in self._graph.widths()}
 
         if settings.budget.prune_ratio is not None:
-            return kept(_floor(settings.budget.prune_ratio * len(ranked)))
+            return kept(whole_part(settings.budget.prune_ratio * len(ranked)))
         self._check_reachable(self._count(kept(len(ranked))), settings)
         low, high = 0, len(ranked)  # both sizes fall with the number removed
         while low < high:
@@ -224,7 +222,7 @@ class Planner:
 
     def _within(self, size: Size, settings: _Settings) -> bool:
         return all(
-            share is None or found <= _floor(share * dense)
+            share is None or found <= whole_part(share * dense)
             for share, found, dense in (
                 (settings.budget.params, size.parameters, self._dense.parameters),
                 (settings.budget.flops, size.flops, self._dense.flops),
@@ -235,13 +233,13 @@ class Planner:
         if self._within(smallest, settings):
             return
         found = {
-            name: f"{name} {share:g} asks for at most {_floor(share * dense)} of {dense}, but the limits of each layer "
-            f"leave at least {least} ({math.ceil(1e4 * least / dense) / 1e4:.4f})"
-            for share, name, least, dense in (
+            name: f"{name} {share:g} asks for at most {whole_part(share * dense)} of {dense}, but the limits of "
+            f"each layer leave at least {found} ({math.ceil(1e4 * found / dense) / 1e4:.4f})"
+            for share, name, found, dense in (
                 (settings.budget.params, "params", smallest.parameters, self._dense.parameters),
                 (settings.budget.flops, "flops", smallest.flops, self._dense.flops),
             )
-            if share is not None and least > _floor(share * dense)
+            if share is not None and found > whole_part(share * dense)
         }
         whole = list(self._graph.unpruned()) if self._graph.grouped else []
         raise PlanError(
@@ -286,13 +284,3 @@ def plan(
         ArchitectureError, MismatchError, DataError: As Planner.
     """
     return Planner(model, input_shape, example)(scores, budget, limits, ranking)
-
-
-def _least(width: int, limits: Limits) -> int:
-    """Return the smallest number of channels that a layer keeps; it may be above its width."""
-    return max(limits.min_channels, width - _floor(limits.prune_ratio_limit * width))
-
-
-def _floor(product: float) -> int:
-    """Return the whole part of share · count: 0.29 · 100 is 29, though not in binary."""
-    return math.floor(product + TOLERANCE)

@@ -70,6 +70,8 @@ class Limits:
     round_to: int = 1
 
     def __post_init__(self) -> None:
+        if self.prune_ratio_limit is None:
+            raise SettingsError("prune_ratio_limit must be a number, got None; 1 is no limit.")
         share("prune_ratio_limit", self.prune_ratio_limit, zero=True, one=True)
         count("min_channels", self.min_channels, 1)
         count("round_to", self.round_to, 1)

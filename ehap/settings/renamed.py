@@ -18,7 +18,7 @@ class Renamed:
 RENAMED = {
     ("trace", "slow"): Renamed("allow_cpu_fp16", {"refuse": False, "accept": True}),
     ("prune", "weights"): Renamed("reinitialize", {"kept": False, "new": True}),
-    ("prune", "normalise"): Renamed("balance", {}),
+    ("prune", "normalise"): Renamed("balance", {"none": "none", "lamp": "lamp"}),
 }
 """Stage and old name of each."""
 
@@ -34,10 +34,9 @@ def refuse_renamed(stage: str, settings: Mapping[str, Any], where: str) -> None:
 
 def _value(renamed: Renamed, value: Any) -> str:
     """Return the value to write under the new name."""
-    if not renamed.values:
-        return str(value)
-    new = renamed.values.get(value) if isinstance(value, str) else None
-    return "true or false" if new is None else str(new).lower()
+    known = isinstance(value, str) and value in renamed.values
+    new = [renamed.values[value]] if known else renamed.values.values()
+    return " or ".join(sorted((each if isinstance(each, str) else str(each).lower() for each in new), reverse=True))
 
 
 def current_settings(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:

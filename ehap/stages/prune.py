@@ -41,7 +41,15 @@ class Planning:
 
 
 def run(job: Job[Prune]) -> None:
-    """Rank the channels, plan to the budget, write the plan and the pruned weights."""
+    """Rank the channels, plan to the budget, write the plan and the pruned weights.
+
+    Raises:
+        SettingsError: Several rounds are asked for; ``prune_rounds`` has them.
+    """
+    if job.settings.rounds > 1:
+        raise SettingsError(
+            f"rounds must be 1 in stage prune, got {job.settings.rounds}: it scores once; run stage prune_rounds."
+        )
     prune_by_plan(job)
 
 
