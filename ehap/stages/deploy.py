@@ -41,7 +41,7 @@ def run(job: Job[Deploy]) -> None:
     Raises:
         ArchitectureError: The operators in floating point are not those that the settings declare; they are named.
         MismatchError: An engine gives other logits than the simulated network.
-        DeviceError: The package of a further engine is not installed.
+        MissingPackageError: The package of a further engine is not installed.
     """
     settings, threads, weights = job.settings, job.machine.threads, job.input("weights")
     device = job.device("cpu")
