@@ -1,0 +1,88 @@
+"""Networks of any file: of ``ehap.save``, or of a stage of the workflow."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ehap.artifacts.dense import load_weights_
+from ehap.artifacts.foreign import network_file
+from ehap.artifacts.pruned import blank_model
+from ehap.artifacts.saved import FORMAT, filled, like, read_metadata
+from ehap.data import DATASETS
+from ehap.errors import CheckpointError, EhapError
+from ehap.graph.serialization import described
+from ehap.models import MODELS
+from ehap.records import Identity
+from ehap.settings.qat import FLOAT
+
+CELL = ("model", "dataset", "seed", "kept")
+"""What metadata of every network of a stage say."""
+
+
+def load_network(path: Path, model: nn.Module | None = None) -> nn.Module:
+    """Return the network of a file in eval mode, on the CPU, in the type in which it was saved.
+
+    Args:
+        path: A file of ``ehap.save``, or the weights that a stage has written: pretrain, prune, reconstruct, finetune
+            or quantize. Integers of quantize need the record beside them.
+        model: The dense network. Where given, its modules, pruned by the plan in the file, are filled with the tensors
+            of the file. It is not changed.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or something else; or ``model`` is another network.
+        ReadError: It cannot be read now.
+    """
+    tensors, metadata = network_file(path)
+    try:
+        if metadata.get("format") == FORMAT:
+            return _own(tensors, metadata, model)
+        return _of_stage(path, tensors, metadata, model)
+    except CheckpointError as error:
+        text = str(error).removeprefix(f"{path}: ").rstrip(".")
+        raise CheckpointError(f"{path}: {text}.") from None
+
+
+def _own(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], model: nn.Module | None) -> nn.Module:
+    found = read_metadata(metadata)
+    network = (
+        found.blank
+        if model is None
+        else like(model, found.plan, "sorted" if found.plan is None else found.plan.order, found.graph)
+    )
+    if found.quantization is not None:
+        raise CheckpointError("it holds a quantized network")
+    return filled(network, found.blank, tensors)
+
+
+def _of_stage(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], model: nn.Module | None
+) -> nn.Module:
+    if not set(CELL) <= set(metadata):
+        raise CheckpointError(
+            f"it holds no network (its metadata say {', '.join(sorted(metadata)) or 'nothing'}); give a file of "
+            "ehap.save, or the weights of pretrain, prune, reconstruct, finetune or quantize"
+        )
+    identity = _identity(metadata)
+    try:
+        network = blank_model(path, metadata, identity)
+    except EhapError as error:
+        raise CheckpointError(f"its plan does not fit {identity.model} ({error})") from None
+    if model is not None:
+        network = like(model, metadata["kept"], metadata.get("order", "sorted"), described(network))
+    if metadata.get("bits", FLOAT) != FLOAT:
+        raise CheckpointError("it holds a quantized network")
+    load_weights_(path, network, tensors, identity)
+    return network.eval()
+
+
+def _identity(metadata: Mapping[str, Any]) -> Identity:
+    model, dataset, seed = (metadata[name] for name in CELL[:3])
+    if model not in MODELS or dataset not in DATASETS:
+        raise CheckpointError(
+            f"expected a network of {', '.join(MODELS)} on {', '.join(DATASETS)}, got {model!r:.40} on {dataset!r:.40}"
+            "; read it with the code that wrote it"
+        )
+    method, scheme = (str(metadata.get(name, "")) for name in ("method", "scheme"))
+    return Identity(stage="load", dataset=dataset, model=model, seed=seed, method=method, scheme=scheme)
