@@ -1,6 +1,7 @@
 """Networks of any file: of ``ehap.save``, or of a stage of the workflow."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from ehap.artifacts.foreign import network_file
 from ehap.artifacts.pruned import blank_model
 from ehap.artifacts.saved import FORMAT, filled, like, read_metadata
 from ehap.data import DATASETS
-from ehap.errors import CheckpointError, EhapError
+from ehap.errors import CheckpointError, DataError, EhapError, SettingsError
 from ehap.graph.serialization import described
 from ehap.models import MODELS
-from ehap.records import Identity
+from ehap.records import Identity, read_record
 from ehap.settings.qat import FLOAT
 
 CELL = ("model", "dataset", "seed", "kept")
 """What metadata of every network of a stage say."""
+RECORD, SCHEME = "record.json", ("model", "dataset", "seed", "method", "scheme")
+"""The record beside the integers of quantize, and what it says of them."""
 
 
 def load_network(path: Path, model: nn.Module | None = None) -> nn.Module:
@@ -72,9 +75,28 @@ def _of_stage(
     if model is not None:
         network = like(model, metadata["kept"], metadata.get("order", "sorted"), described(network))
     if metadata.get("bits", FLOAT) != FLOAT:
-        raise CheckpointError("it holds a quantized network")
+        return _integers_of_stage(path, metadata, identity, network)
     load_weights_(path, network, tensors, identity)
     return network.eval()
+
+
+def _integers_of_stage(path: Path, metadata: Mapping[str, Any], identity: Identity, network: nn.Module) -> nn.Module:
+    """Return the simulated network of packed integers, whose settings stand in the record beside the file."""
+    from ehap.artifacts.quantized import load_quantized  # imports torchao; networks in floating point need none
+
+    training = path.with_name(RECORD)
+    try:
+        record = read_record(training)
+        found = load_quantized(path, training, identity)
+    except (DataError, SettingsError) as error:
+        raise CheckpointError(f"its scheme stands in the record beside it, which cannot be used: {error}") from None
+    other = next((name for name in SCHEME if record.get(name) != metadata.get(name)), None)
+    if other is not None:
+        raise CheckpointError(
+            f"{training} is the record of another network: its {other} is {record.get(other)!r:.40}, the file's "
+            f"{metadata.get(other)!r:.40}"
+        )
+    return replace(found, compact=network).simulated()
 
 
 def _identity(metadata: Mapping[str, Any]) -> Identity:

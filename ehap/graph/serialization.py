@@ -16,7 +16,7 @@ from ehap.graph.tracing import copied
 
 Description = dict[str, Any]
 """``name`` of the network's class; ``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
-each with op, name, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
+each with op, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
 
 PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 OPS = ("placeholder", "call_module", "call_function", "output")
@@ -119,13 +119,12 @@ def fill_(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def difference(found: Description, wanted: Description) -> str:
-    """Return where two networks differ, as a few words; empty where they are the same but for names of operations."""
+    """Return where two networks differ, as a few words; empty where they are the same."""
     pairs = zip(found["modules"], wanted["modules"], strict=False)
     for one, other in pairs:
         if one != other:
             return f"{one['path']} ({one['class']} {one['arguments']}) beside {other['path']} ({other['arguments']})"
-    unnamed = [[{**node, "name": ""} for node in each["nodes"]] for each in (found, wanted)]
-    for ours, theirs in zip(*unnamed, strict=False):
+    for ours, theirs in zip(found["nodes"], wanted["nodes"], strict=False):
         if ours != theirs:
             return f"the operation {ours['target']} beside {theirs['target']}"
     counts = [len(each["nodes"]) for each in (found, wanted)]
@@ -137,13 +136,14 @@ def _node_as_data(node: fx.Node, numbers: Mapping[fx.Node, int]) -> dict[str, An
         return {"node": numbers[value]} if isinstance(value, fx.Node) else as_data(value, node.name)
 
     target = name_of_function(node.target, node.name) if node.op == "call_function" else str(node.target)
+    if node.op == "placeholder" and not _identifier(target):
+        raise ArchitectureError(f"{target}: expected a network of one input that has a name; wrap it in a module.")
     if node.op == "output" and not isinstance(node.args[0], fx.Node):
         raise ArchitectureError(
             "expected a network that gives one tensor, got a tuple, list or mapping; wrap it in one that gives one."
         )
     return {
         "op": node.op,
-        "name": node.name,
         "target": target,
         "args": [] if node.op == "placeholder" else [plain(each) for each in node.args],
         "kwargs": {key: plain(value) for key, value in node.kwargs.items()},
@@ -156,7 +156,7 @@ def _built(description: Mapping[str, Any]) -> fx.GraphModule:
     graph = fx.Graph()
     made: list[fx.Node] = []
     for item in description["nodes"]:
-        made.append(_node(graph, _mapping(item, "op", "name", "target", "args", "kwargs"), made))
+        made.append(_node(graph, _mapping(item, "op", "target", "args", "kwargs"), made))
     ops = [node.op for node in made]
     if ops.count("placeholder") != 1 or ops.count("output") != 1 or (ops[0], ops[-1]) != ("placeholder", "output"):
         raise ValueError("expected one input first and one output last")
@@ -193,9 +193,10 @@ def _tree(modules: Sequence[object]) -> nn.Module:
 
 def _node(graph: fx.Graph, item: Mapping[str, Any], made: Sequence[fx.Node]) -> fx.Node:
     """Add one operation to a graph; it reads earlier ones only."""
-    op, name, target = item["op"], item["name"], item["target"]
-    if op not in OPS or not _identifier(name) or not isinstance(target, str):
-        raise ValueError(f"expected an operation, got {name!r:.40} ({op!r:.40})")
+    op, target = item["op"], item["target"]
+    if op not in OPS or not isinstance(target, str):
+        raise ValueError(f"expected an operation, got {target!r:.40} ({op!r:.40})")
+    name = f"operation {len(made)}"
     if not all(_identifier(key) for key in item["kwargs"]) or (op == "placeholder" and not _identifier(target)):
         raise ValueError(f"{name}: expected names of arguments")
 
@@ -204,18 +205,18 @@ def _node(graph: fx.Graph, item: Mapping[str, Any], made: Sequence[fx.Node]) -> 
             return from_data(data)
         number = data["node"]
         if type(number) is not int or not 0 <= number < len(made):
-            raise ValueError(f"{name} reads the operation {number!r:.20}, which is not before it")
+            raise ValueError(f"{name} reads operation {number!r:.20}, which is not before it")
         return made[number]
 
+    if op == "placeholder" and (item["args"] or item["kwargs"]):
+        raise ValueError(f"{name}: expected an input without arguments")
     args, kwargs = [value(each) for each in item["args"]], {key: value(each) for key, each in item["kwargs"].items()}
     inputs = sum(isinstance(each, fx.Node) for each in args)
-    if op == "placeholder" and (args or kwargs):
-        raise ValueError(f"{name}: expected an input without arguments")
     if op == "output" and (inputs != len(args) or inputs != 1 or kwargs):
         raise ValueError(f"{name}: expected one result as the output")
     if op == "call_function" and target not in FUNCTIONS:
         raise ValueError(f"{name}: {target!r:.80} is no known operation")
-    return graph.create_node(op, FUNCTIONS[target] if op == "call_function" else target, tuple(args), kwargs, name=name)
+    return graph.create_node(op, FUNCTIONS[target] if op == "call_function" else target, tuple(args), kwargs)
 
 
 def _identifier(name: object) -> bool:
