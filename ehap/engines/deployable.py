@@ -12,7 +12,7 @@ from ehap.pruning import prune
 from ehap.pruning.padding import Placement, expanded, placements
 from ehap.quantization.packing import Packed, unpack
 from ehap.quantization.simulation import SimulatedNetwork
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def widening(dense: nn.Module, kept: Kept | None, round_to: int = 1) -> Widening
 def deployable(
     packed: Packed,
     widened: Widening,
-    settings: Qat,
+    scheme: Scheme,
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None = None,
 ) -> SimulatedNetwork:
@@ -74,7 +74,7 @@ def deployable(
     Args:
         packed: Result of ``pack`` for the pruned network.
         widened: Result of ``widening``.
-        settings: The settings of the packed network.
+        scheme: The scheme of the packed network.
         input_shape: (C, H, W) of one image.
         layer_bits: See ``prepare_qat``.
 
@@ -83,7 +83,7 @@ def deployable(
         PlanError: The plan belongs to another network.
     """
     whole = widen(packed, widened.places())
-    return unpack(whole, widened.architecture(), settings, input_shape, layer_bits)
+    return unpack(whole, widened.architecture(), scheme, input_shape, layer_bits)
 
 
 def widen(packed: Packed, places: Mapping[str, Placement]) -> Packed:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ehap.errors import NumericsError
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.layers import called_layers, layer_weight
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,24 @@ def layer_costs(
     return costs
 
 
-def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]:
-    """Return layer → bits of its weights: the smallest sum of damages within the budget of ``settings``.
+def choose_bits(costs: Mapping[str, LayerCost], scheme: Scheme) -> dict[str, int]:
+    """Return layer → bits of its weights: the smallest sum of damages within the budget of ``scheme``.
 
     It is smallest to within the solver's 1e-6 of the largest damage of a layer. The solver is HiGHS, branch and cut for
     integer linear programs, in scipy. PuLP would add a package and a second solver.
     """
-    by_size = settings.size is not None
+    by_size = scheme.size is not None
     amounts = {name: cost.weights if by_size else cost.operations for name, cost in costs.items()}
-    columns = list(product(costs, settings.mix))  # one 0/1 variable each: this layer has these bits
+    columns = list(product(costs, scheme.mix))  # one 0/1 variable each: this layer has these bits
     damage = numpy.array([costs[name].damage[bits] for name, bits in columns])
     shares = {name: amount / sum(amounts.values()) for name, amount in amounts.items()}
-    spent = numpy.array([settings.cost_of(bits) * shares[name] for name, bits in columns])
+    spent = numpy.array([scheme.cost_of(bits) * shares[name] for name, bits in columns])
     one_each = numpy.array([[float(name == layer) for name, _ in columns] for layer in costs])
     found = milp(
         damage / (damage.max() or 1.0),  # the solver treats 1e-7 as zero
         integrality=numpy.ones(len(columns)),
         bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(spent, ub=settings.budget), LinearConstraint(one_each, 1, 1)],
+        constraints=[LinearConstraint(spent, ub=scheme.budget), LinearConstraint(one_each, 1, 1)],
         options={"mip_rel_gap": 0},
     )
     assert found.success, found.message

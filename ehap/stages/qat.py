@@ -28,7 +28,7 @@ from ehap.quantization import (
 from ehap.records import Proof, Value, proof, write_tensors
 from ehap.runtime.progress import logger
 from ehap.settings import Qat
-from ehap.settings.qat import FLOAT
+from ehap.settings.scheme import FLOAT
 from ehap.training import FrozenNorms
 
 
@@ -53,7 +53,7 @@ def run(job: Job[Qat]) -> None:
             metadata["layer_bits"] = bits = _layer_bits(network, images, job)
             further = _bits_as_values(network, bits)
         example = normalise(images.train[0][:EXAMPLES], images.info)
-        trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example)
+        trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example, settings.range_momentum)
         proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, identity.seed)
