@@ -1,5 +1,6 @@
 """Networks of any file: of ``ehap.save``, or of a stage of the workflow."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from torch import Tensor, nn
 from ehap.artifacts.dense import load_weights_
 from ehap.artifacts.foreign import network_file
 from ehap.artifacts.pruned import blank_model
-from ehap.artifacts.saved import FORMAT, filled, like, read_metadata
+from ehap.artifacts.saved import FORMAT, filled, like, read_metadata, save_network
 from ehap.data import DATASETS
 from ehap.errors import CheckpointError, DataError, EhapError, SettingsError
+from ehap.graph import Agreement
 from ehap.graph.serialization import described
 from ehap.models import MODELS
+from ehap.pruning.plan import PruningPlan
 from ehap.records import Identity, read_record
-from ehap.settings.qat import FLOAT
+from ehap.settings.scheme import FLOAT
 
 CELL = ("model", "dataset", "seed", "kept")
 """What metadata of every network of a stage say."""
@@ -47,6 +50,18 @@ def load_network(path: Path, model: nn.Module | None = None) -> nn.Module:
         raise CheckpointError(f"{path}: {text}.") from None
 
 
+def save_any(
+    path: Path, network: nn.Module, plan: PruningPlan | None = None, example: Tensor | None = None
+) -> Agreement:
+    """Write a network in floating point or a quantized one; see ``save_network`` and ``save_integers``."""
+    simulation = sys.modules.get("ehap.quantization.simulation")  # imports torchao; who has such a network has it
+    if simulation is None or not isinstance(network, simulation.SimulatedNetwork):
+        return save_network(path, network, plan, example)
+    from ehap.artifacts.integers import save_integers
+
+    return save_integers(path, network, plan, example)
+
+
 def _own(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], model: nn.Module | None) -> nn.Module:
     found = read_metadata(metadata)
     network = (
@@ -55,7 +70,9 @@ def _own(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], model: nn.M
         else like(model, found.plan, "sorted" if found.plan is None else found.plan.order, found.graph)
     )
     if found.quantization is not None:
-        raise CheckpointError("it holds a quantized network")
+        from ehap.artifacts.integers import simulated  # imports torchao; networks in floating point need none
+
+        return simulated(found, tensors, network)
     return filled(network, found.blank, tensors)
 
 

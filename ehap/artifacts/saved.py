@@ -61,12 +61,9 @@ def save_network(
     """
     images = _images(network, plan, example)
     graph = described(network)
-    misfit = misfit_of(plan, network)
-    if misfit:
-        raise PlanError(f"{misfit}; give the plan by which it was pruned, or None.")
     tensors = weights_of(network, graph)
     check_finite(tensors)
-    metadata = own_metadata(graph, plan, images)
+    metadata = own_metadata(graph, checked_plan(plan, network), images)
     twin = read_metadata(json.loads(json.dumps(metadata))).blank
     fill_(twin, tensors)
     agreement = check_twin(network, twin.to(images.device), images)
@@ -142,6 +139,18 @@ def misfit_of(plan: PruningPlan | None, network: nn.Module) -> str:
     layer = next(name for name in [*widths, *left] if left.get(name) != widths.get(name))
     have, want = widths.get(layer, "no"), left.get(layer, "none")
     return f"the plan is for another network: {layer} has {have} channels, and the plan leaves {want}"
+
+
+def checked_plan(plan: PruningPlan | None, network: nn.Module) -> PruningPlan | None:
+    """Return a plan that leaves the widths of a network, or None.
+
+    Raises:
+        PlanError: It leaves others.
+    """
+    misfit = misfit_of(plan, network)
+    if misfit:
+        raise PlanError(f"{misfit}; give the plan by which the network was pruned, or None.")
+    return plan
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ from ehap.graph.forward import trace_forward
 from ehap.graph.tracing import copied
 
 Description = dict[str, Any]
-"""``name`` of the network's class; ``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
+"""``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
 each with op, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
 
 PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -40,7 +40,6 @@ def described(network: nn.Module) -> Description:
     if odd is not None:
         raise ArchitectureError(f"{odd!r}: cannot be saved under this name; expected letters, digits, _, - and points.")
     return {
-        "name": type(network).__name__,
         "modules": [module_as_data(graph_module.get_submodule(path), path) for path in paths],
         "nodes": [_node_as_data(node, numbers) for node in numbers],
     }
@@ -62,7 +61,7 @@ def blank(description: object) -> fx.GraphModule:
         CheckpointError: It is no description of a network.
     """
     try:
-        network = _built(_mapping(description, "name", "modules", "nodes"))
+        network = _built(_mapping(description, "modules", "nodes"))
         channel_graph(network)
     except CheckpointError:
         raise
@@ -151,7 +150,6 @@ def _node_as_data(node: fx.Node, numbers: Mapping[fx.Node, int]) -> dict[str, An
 
 
 def _built(description: Mapping[str, Any]) -> fx.GraphModule:
-    name = description["name"]
     root = _tree(description["modules"])
     graph = fx.Graph()
     made: list[fx.Node] = []
@@ -165,7 +163,7 @@ def _built(description: Mapping[str, Any]) -> fx.GraphModule:
     if idle is not None:
         raise ValueError(f"{idle} is never called")
     graph.lint()
-    return fx.GraphModule(root, graph, name if _identifier(name) else "Network").eval()
+    return fx.GraphModule(root, graph, "Network").eval()
 
 
 def _tree(modules: Sequence[object]) -> nn.Module:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ehap.artifacts.networks import load_network
-from ehap.artifacts.saved import save_network
+from ehap.artifacts.networks import load_network, save_any
 from ehap.errors import ArgumentError
 from ehap.graph.reading import EXAMPLES
 from ehap.interface.arguments import Images, checked_network, gathered
@@ -49,7 +48,7 @@ def save(network: nn.Module, plan: PruningPlan | None, path: str | Path, *, exam
     if found.is_dir():
         raise ArgumentError(f"save: expected the name of a file, but {found} is a folder.")
     images = None if example is None else gathered(example, network, "save")[:EXAMPLES]
-    save_network(found, network, plan, images)
+    save_any(found, network, plan, images)
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -70,6 +69,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     Raises:
         ArgumentError: An argument is of another kind.
         CheckpointError: The file is missing, damaged or something else, or ``model`` is another network.
+        ArchitectureError: ``model`` has no values, on the meta device, or is in half precision.
         ReadError: The file cannot be read now.
 
     >>> import torch, ehap
@@ -81,8 +81,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     >>> torch.equal(ehap.load("small.safetensors")(images), small(images))
     True
     """
-    if model is not None and not isinstance(model, nn.Module):
-        raise ArgumentError(f"load: expected a torch.nn.Module or None as model, got {type(model).__name__}.")
+    if model is not None:
+        checked_network(model, "model", "load", evaluated=False)
     return load_network(_path(path, "load"), model)
 
 

@@ -243,9 +243,9 @@ DAMAGED: dict[str, tuple[Callable[[Any], None], str]] = {
     "infinite argument": (_set("modules", 0, "arguments", "stride", float("inf")), "expected an argument"),
     "negative": (_set("modules", 0, "arguments", "out_channels", -4), "describes no network"),
     "other widths": (_set("modules", 0, "arguments", "out_channels", 5), "5"),
-    "keys": (lambda data: data.pop("nodes"), "expected name, modules, nodes"),
+    "keys": (lambda data: data.pop("nodes"), "expected modules, nodes"),
     "no list": (_set("nodes", 7), "describes no network"),
-    "nothing": (lambda data: data.clear(), "expected name, modules, nodes"),
+    "nothing": (lambda data: data.clear(), "expected modules, nodes"),
 }
 
 
@@ -259,7 +259,7 @@ def test_damaged_graphs_are_refused(name: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("data", [None, 1, "text", [], {}, {"name": 1, "modules": 2, "nodes": 3}])
+@pytest.mark.parametrize("data", [None, 1, "text", [], {}, {"modules": 2, "nodes": 3}])
 def test_other_data_is_no_graph(data: object) -> None:
     with pytest.raises(CheckpointError, match="describes no network"):
         blank(data)
