@@ -94,8 +94,9 @@ def simulated(found: Saved, tensors: Mapping[str, Tensor], network: nn.Module | 
             return unpack(packed, original, scheme, found.input_shape, layer_bits)
     except CheckpointError:
         raise
-    except EhapError as error:
-        raise CheckpointError(f"its network cannot be quantized by its scheme ({error})") from None
+    except Exception as error:  # torchao and torch.export raise many kinds for networks that they do not cover
+        text = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"its network cannot be quantized by its scheme ({text})") from None
 
 
 def without_values(network: nn.Module, found: Saved) -> nn.Module:

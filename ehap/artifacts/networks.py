@@ -84,13 +84,16 @@ def _of_stage(
             f"it holds no network (its metadata say {', '.join(sorted(metadata)) or 'nothing'}); give a file of "
             "ehap.save, or the weights of pretrain, prune, reconstruct, finetune or quantize"
         )
-    identity = _identity(metadata)
+    identity, kept = _identity(metadata), metadata["kept"]
+    plain = isinstance(kept, dict) and all(isinstance(each, list) for each in kept.values())
+    if kept is not None and not plain:
+        raise CheckpointError(f"expected a plan, channels by layer, got {kept!r:.80}")
     try:
         network = blank_model(path, metadata, identity)
     except EhapError as error:
         raise CheckpointError(f"its plan does not fit {identity.model} ({error})") from None
     if model is not None:
-        network = like(model, metadata["kept"], metadata.get("order", "sorted"), described(network))
+        network = like(model, kept, metadata.get("order", "sorted"), described(network))
     if metadata.get("bits", FLOAT) != FLOAT:
         return _integers_of_stage(path, metadata, identity, network)
     load_weights_(path, network, tensors, identity)

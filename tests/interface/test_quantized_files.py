@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ehap.errors import CheckpointError, DataError, PlanError
 from ehap.graph.channels import channel_graph
 from ehap.interface.files import load, save
+from ehap.interface.quantization import quantize
 from ehap.pruning import PruningPlan, prune
 from ehap.quantization import SimulatedNetwork, calibrate_, called_layers, pack, prepare_qat, unpack
 from ehap.settings import Scheme
@@ -54,16 +55,16 @@ def test_a_quantized_network_comes_back(scheme: Scheme, tiny: nn.Module, plan: P
     before = copy.deepcopy(network.state_dict())
     save(network, plan, path)
     assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
-    random = torch.random.get_rng_state()
     images = random_inputs(16)
     for model in (None, tiny):
+        random = torch.random.get_rng_state()
         found = load(path, model)
+        assert torch.equal(torch.random.get_rng_state(), random)
         assert isinstance(found, SimulatedNetwork)
         assert not found.training
         assert (found.scheme, found.input_shape) == (scheme, SHAPE)
         assert same_integers(found, network)
         assert torch.equal(found(images), as_engines_round(network)(images))
-    assert torch.equal(torch.random.get_rng_state(), random)
 
 
 @torch.no_grad()
@@ -74,6 +75,18 @@ def test_the_answers_of_a_loaded_network_stay_bit_for_bit(tiny: nn.Module, path:
     assert path.read_bytes() == content
     assert torch.equal(load(path)(random_inputs(16)), first(random_inputs(16)))
     assert torch.equal(load(path, tiny)(random_inputs(16)), first(random_inputs(16)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_network_of_quantize_gives_the_same_answers_bit_for_bit(
+    bits: int, tiny: nn.Module, plan: PruningPlan, path: Path
+) -> None:
+    images = random_inputs(IMAGES)
+    network = quantize(prune(tiny, plan), Scheme(bits=bits), images)
+    save(network, plan, path)
+    for model in (None, tiny):
+        assert torch.equal(load(path, model)(images), network(images))
 
 
 @torch.no_grad()
