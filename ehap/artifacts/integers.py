@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ehap.artifacts.saved import Saved, check_finite, checked_plan, filled, own_metadata, read_metadata
+from ehap.artifacts.saved import Saved, check_finite, checked_plan, own_metadata, read_metadata
 from ehap.engines.proof import spread_images
 from ehap.errors import CheckpointError, EhapError, NumericsError
 from ehap.graph import FLOAT, Agreement, check_agreement, output_of
@@ -89,7 +89,7 @@ def simulated(found: Saved, tensors: Mapping[str, Tensor], network: nn.Module | 
     try:
         bits = layer_bits or dict.fromkeys(called_layers(found.blank), scheme.bits)
         packed = from_tensors(tensors, found.blank, bits)  # before memory is taken: its sizes come from the file
-        original = without_values(network or found.blank, found)
+        original = without_values(network or found.blank)
         with torch.random.fork_rng(devices=[]):  # torchao draws
             return unpack(packed, original, scheme, found.input_shape, layer_bits)
     except CheckpointError:
@@ -99,16 +99,16 @@ def simulated(found: Saved, tensors: Mapping[str, Tensor], network: nn.Module | 
         raise CheckpointError(f"its network cannot be quantized by its scheme ({text})") from None
 
 
-def without_values(network: nn.Module, found: Saved) -> nn.Module:
-    """Return a network whose parameters and statistics are NaN, so that nobody takes them for a network's."""
-    wanted = found.blank.state_dict()
+def without_values(network: nn.Module) -> nn.Module:
+    """Return a network, in eval mode, after its numbers became NaN, so that nobody takes them for trained weights."""
     empty = {
         name: torch.full(each.shape, torch.nan)
         if each.is_floating_point()
         else torch.zeros(each.shape, dtype=each.dtype)
-        for name, each in wanted.items()
+        for name, each in network.state_dict().items()
     }
-    return filled(network, found.blank, empty)
+    network.load_state_dict(empty, assign=True)
+    return network.eval()
 
 
 _WHAT = "the quantized network and its reading from the file"

@@ -8,14 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ehap.artifacts.dense import load_weights_
 from ehap.artifacts.foreign import network_file
 from ehap.artifacts.pruned import blank_model
 from ehap.artifacts.saved import FORMAT, filled, like, read_metadata, save_network
 from ehap.data import DATASETS
 from ehap.errors import CheckpointError, DataError, EhapError, SettingsError
 from ehap.graph import Agreement
-from ehap.graph.serialization import described
+from ehap.graph.serialization import described, fill_
 from ehap.models import MODELS
 from ehap.pruning.plan import PruningPlan
 from ehap.records import Identity, read_record
@@ -96,17 +95,20 @@ def _of_stage(
         network = like(model, kept, metadata.get("order", "sorted"), described(network))
     if metadata.get("bits", FLOAT) != FLOAT:
         return _integers_of_stage(path, metadata, identity, network)
-    load_weights_(path, network, tensors, identity)
+    fill_(network, tensors)
     return network.eval()
 
 
 def _integers_of_stage(path: Path, metadata: Mapping[str, Any], identity: Identity, network: nn.Module) -> nn.Module:
     """Return the simulated network of packed integers, whose settings stand in the record beside the file."""
-    from ehap.artifacts.quantized import load_quantized  # imports torchao; networks in floating point need none
+    from ehap.artifacts.integers import without_values  # imports torchao; networks in floating point need none
+    from ehap.artifacts.quantized import load_quantized
 
     training = path.with_name(RECORD)
     try:
-        record = read_record(training)
+        record: object = read_record(training)
+        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+            raise DataError(f"{training}: expected a record with settings")
         found = load_quantized(path, training, identity)
     except (DataError, SettingsError) as error:
         raise CheckpointError(f"its scheme stands in the record beside it, which cannot be used: {error}") from None
@@ -116,7 +118,7 @@ def _integers_of_stage(path: Path, metadata: Mapping[str, Any], identity: Identi
             f"{training} is the record of another network: its {other} is {record.get(other)!r:.40}, the file's "
             f"{metadata.get(other)!r:.40}"
         )
-    return replace(found, compact=network).simulated()
+    return replace(found, compact=without_values(network)).simulated()
 
 
 def _identity(metadata: Mapping[str, Any]) -> Identity:
