@@ -106,9 +106,7 @@ def _integers_of_stage(path: Path, metadata: Mapping[str, Any], identity: Identi
 
     training = path.with_name(RECORD)
     try:
-        record: object = read_record(training)
-        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
-            raise DataError(f"{training}: expected a record with settings")
+        record = _record(training)
         found = load_quantized(path, training, identity)
     except (DataError, SettingsError) as error:
         raise CheckpointError(f"its scheme stands in the record beside it, which cannot be used: {error}") from None
@@ -119,6 +117,13 @@ def _integers_of_stage(path: Path, metadata: Mapping[str, Any], identity: Identi
             f"{metadata.get(other)!r:.40}"
         )
     return replace(found, compact=without_values(network)).simulated()
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record: object = read_record(path)
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        raise DataError(f"{path}: expected a record with settings")
+    return record
 
 
 def _identity(metadata: Mapping[str, Any]) -> Identity:

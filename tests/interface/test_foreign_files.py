@@ -113,7 +113,7 @@ def test_foreign_files_are_refused_and_the_message_says_what_to_do(name: str, tm
 
 def test_truncated_files_are_refused(path: Path) -> None:
     content = path.read_bytes()
-    for length in [*range(0, 40), *range(100, len(content), 997), len(content) - 1]:
+    for length in [*range(0, 40, 3), *range(100, len(content), 997), len(content) - 1]:
         path.write_bytes(content[:length])
         refused(path, "no whole safetensors file|another kind of file")
     path.write_bytes(content + b"more")
@@ -228,7 +228,7 @@ def test_a_byte_that_changed_gives_the_same_network_or_one_clear_error(
     wanted, content, draw = load(path)(batch[0]), path.read_bytes(), random.Random(0)
     header = 8 + struct.unpack("<Q", content[:8])[0]
     messages = []
-    for number in range(600):
+    for number in range(300):
         changed = bytearray(content)
         changed[number % 8 if number < 40 else draw.randrange(header)] ^= 1 << draw.randrange(8)
         path.write_bytes(changed)
@@ -236,7 +236,7 @@ def test_a_byte_that_changed_gives_the_same_network_or_one_clear_error(
             assert torch.equal(load(path)(batch[0]), wanted)
         except CheckpointError as error:
             messages.append(str(error))
-    assert len(messages) > 500
+    assert len(messages) > 250
     assert not any("\n" in text for text in messages)
 
 
@@ -255,8 +255,8 @@ def test_a_graph_that_changed_with_its_checksum_is_a_network_or_one_clear_error(
 ) -> None:
     """Values anywhere in the graph, plan and scheme become others; another exception, or much memory, is a fault."""
     draw, messages = random.Random(1), []
-    for number in range(500):
-        target = integers if number % 10 == 0 else path
+    for number in range(200):
+        target = integers if number % 20 == 0 else path
         content = target.read_bytes()
 
         def change(_: Tensors, metadata: dict[str, Any]) -> None:
@@ -269,5 +269,5 @@ def test_a_graph_that_changed_with_its_checksum_is_a_network_or_one_clear_error(
         except CheckpointError as error:
             messages.append(str(error))
         target.write_bytes(content)
-    assert 300 < len(messages) < 500
+    assert 100 < len(messages) < 200
     assert not any("\n" in text for text in messages)
