@@ -15,11 +15,13 @@ from ehap.graph.forward import trace_forward
 from ehap.graph.tracing import copied
 
 Description = dict[str, Any]
-"""``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
+"""``containers``, path to kind; ``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
 each with op, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
 
 PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 OPS = ("placeholder", "call_module", "call_function", "output")
+CONTAINERS = {"Sequential": nn.Sequential, "ModuleList": nn.ModuleList, "ModuleDict": nn.ModuleDict}
+"""Modules that hold others, so that ``network.layer1[0]`` is one of them."""
 IMAGES = 2
 
 
@@ -40,6 +42,7 @@ def described(network: nn.Module) -> Description:
     if odd is not None:
         raise ArchitectureError(f"{odd!r}: cannot be saved under this name; expected letters, digits, _, - and points.")
     return {
+        "containers": _containers(network, paths),
         "modules": [module_as_data(graph_module.get_submodule(path), path) for path in paths],
         "nodes": [_node_as_data(node, numbers) for node in numbers],
     }
@@ -61,7 +64,7 @@ def blank(description: object) -> fx.GraphModule:
         CheckpointError: It is no description of a network.
     """
     try:
-        network = _built(_mapping(description, "modules", "nodes"))
+        network = _built(_mapping(description, "containers", "modules", "nodes"))
         channel_graph(network)
     except CheckpointError:
         raise
@@ -163,7 +166,42 @@ def _built(description: Mapping[str, Any]) -> fx.GraphModule:
     if idle is not None:
         raise ValueError(f"{idle} is never called")
     graph.lint()
-    return fx.GraphModule(root, graph, "Network").eval()
+    network = fx.GraphModule(root, graph, "Network")
+    _restore_(network, description["containers"])
+    return network.eval()
+
+
+def _containers(network: nn.Module, paths: Sequence[str]) -> dict[str, str]:
+    """Return path to kind of the containers that hold modules of these paths.
+
+    A Sequential of modules that have no forward pass of their own in the graph becomes a list: it cannot be called.
+    """
+    found: dict[str, str] = {}
+    holding = {path[: each.start()] for path in paths for each in re.finditer(r"\.", path)}
+    for path in sorted(holding, reverse=True):  # inner ones first
+        held = network.get_submodule(path)
+        kind = next((name for name, each in CONTAINERS.items() if isinstance(held, each)), "")
+        children = [f"{path}.{name}" for name in held._modules]
+        if kind == "Sequential" and not all(child in paths or found.get(child) == kind for child in children):
+            kind = "ModuleList"
+        whole = all(child in paths or child in holding for child in children)
+        numbered = list(held._modules) == [str(number) for number in range(len(children))]
+        if kind and whole and (numbered or kind != "ModuleList"):
+            found[path] = kind
+    return found
+
+
+def _restore_(network: nn.Module, containers: Mapping[str, str]) -> None:
+    """Give a network's plain modules that hold others the kinds that they had."""
+    for path, kind in sorted(containers.items()):
+        parent, _, name = path.rpartition(".")
+        held = network.get_submodule(path)
+        if type(held) is not nn.Module:
+            raise ValueError(f"{path} holds no modules")
+        container = CONTAINERS[kind]()
+        for key, module in held._modules.items():
+            container.add_module(key, module)
+        network.get_submodule(parent)._modules[name] = container
 
 
 def _tree(modules: Sequence[object]) -> nn.Module:
