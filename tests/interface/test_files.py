@@ -123,6 +123,14 @@ def test_a_loaded_network_can_be_trained_on(loaded: nn.Module, images: Tensor, p
 
 
 @torch.no_grad()
+def test_a_loaded_network_does_not_depend_on_its_file_any_more(loaded: nn.Module, images: Tensor, path: Path) -> None:
+    wanted = loaded(images)
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(loaded(images), wanted)
+
+
+@torch.no_grad()
 @pytest.mark.filterwarnings("ignore:The TorchScript type system")  # torch says so of its own GraphModule
 def test_a_loaded_network_can_be_compiled_scripted_and_exported(loaded: nn.Module, images: Tensor) -> None:
     wanted = loaded(images)
