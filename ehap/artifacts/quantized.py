@@ -11,7 +11,7 @@ from ehap.models import INPUT_SHAPE
 from ehap.quantization import Packed, SimulatedNetwork, called_layers, from_tensors, unpack
 from ehap.records import Identity, read_record, read_tensors
 from ehap.settings import Qat, build
-from ehap.settings.scheme import FLOAT, Scheme
+from ehap.settings.scheme import FLOAT
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Quantized:
     """A packed network with its plan and scheme.
 
     compact: Architecture in floating point, with uninitialised weights. kept: Plan; None where nothing is pruned.
-    scheme: How it is quantized. bits: Layer name to bits of its weights. order: Order of unions.
+    scheme: Settings of the quantization. bits: Layer name to bits of its weights. order: Order of unions.
     """
 
     packed: Packed
     compact: nn.Module
     kept: dict[str, list[int]] | None
-    scheme: Scheme
+    scheme: Qat
     bits: dict[str, int]
     order: str
 
@@ -42,7 +42,7 @@ def load_quantized(path: Path, training: Path, identity: Identity) -> Quantized:
     """
     tensors, metadata = read_tensors(path)
     compact = blank_model(path, metadata, identity)
-    scheme = build(Qat, read_record(training)["settings"], str(training)).scheme
+    scheme = build(Qat, read_record(training)["settings"], str(training))
     found, wanted = (metadata.get("scheme"), metadata.get("bits")), (identity.scheme, scheme.bits)
     if found != wanted or scheme.bits == FLOAT:
         raise CheckpointError(

@@ -1,154 +1,195 @@
-"""Networks of users in files: safetensors with the graph, the plan and the scheme as JSON; no pickle, no code."""
+"""Networks with their graph and plan in one file, which needs no code of the network's to be read."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, fx, nn
 
-from ehap.errors import CheckpointError, EhapError, NumericsError, PlanError
-from ehap.graph.channels import channel_graph
-from ehap.graph.containers import Containers, containers
-from ehap.graph.serialization import graph_as_data, graph_from_data
+from ehap.errors import ArgumentError, CheckpointError, EhapError, NumericsError, PlanError
+from ehap.graph import Agreement, example_images
+from ehap.graph.channels import Kept, channel_graph
+from ehap.graph.reading import check_twin
+from ehap.graph.serialization import Description, blank, check_shape, described, difference, fill_, weights_of
 from ehap.graph.tracing import copied
-from ehap.pruning.network import PrunedNetwork
-from ehap.pruning.plan import PruningPlan
-from ehap.pruning.surgery import prune
-from ehap.records import read_tensors, write_tensors
-from ehap.settings.build import build
-from ehap.settings.scheme import Scheme
+from ehap.pruning.plan import Order, PruningPlan
+from ehap.pruning.surgery import checked_kept, cut
+from ehap.records import write_tensors
 
 FORMAT, VERSION = "ehap network", 1
-ADVICE = "get the file anew, or save the network again"
-MOST_FOR_EACH_BYTE = 4  # parameters of a network for a byte of its file: of integers two in a byte, and BatchNorm
-LEAST = 2**20
+KEYS = {"format", "version", "plan", "graph", "input_shape", "quantization"}
 
 
-def content_of(network: nn.Module, plan: PruningPlan | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the metadata of a file with this network.
+@dataclass(frozen=True)
+class Saved:
+    """A network as the metadata of a file describe it.
+
+    graph: Its forward pass in floating point. blank: That network in eval mode, without values.
+    plan: The plan by which it was pruned; None where it is dense, or nobody said.
+    input_shape: (C, H, W) of an image.
+    quantization: Scheme and bits of a quantized network; None in floating point.
+    """
+
+    graph: Description
+    blank: fx.GraphModule
+    plan: PruningPlan | None
+    input_shape: tuple[int, int, int]
+    quantization: Mapping[str, Any] | None = None
+
+
+def save_network(
+    path: Path, network: nn.Module, plan: PruningPlan | None = None, example: Tensor | None = None
+) -> Agreement:
+    """Write a network in floating point with its graph and its plan, and return how its reading agrees with it.
 
     Args:
-        network: Dense, pruned, or quantized; in eval mode.
-        plan: The plan by which it was pruned, if it was.
+        path: The file to write.
+        network: Dense or pruned, in any mode; it is not changed.
+        plan: The plan by which it was pruned, or None.
+        example: Images (N, C, H, W) on which the network is compared with its reading from the file, in its type and
+            on its device. Where left out, random ones of the plan's input_shape.
 
     Raises:
-        ArchitectureError: It has an operation that the format does not know.
+        ArchitectureError: It has an operation that pruning does not know, or that a file cannot name.
+        ArgumentError: There is neither an example nor a plan that says the shape of an image.
+        PlanError: The plan is for another network.
         NumericsError: A weight is NaN or infinite.
-        PlanError: The plan leaves another network.
+        MismatchError: The reading gives other outputs: the network was misread. Nothing is written.
+        WriteError: The file cannot be written.
     """
-    floating, quantized = network, None
-    tensors: dict[str, Tensor] | None = None
-    if is_quantized(network):
-        from ehap.artifacts.saved_integers import integers_of
+    images = _images(network, plan, example)
+    graph = described(network)
+    tensors = weights_of(network, graph)
+    check_finite(tensors)
+    metadata = own_metadata(graph, checked_plan(plan, network), images)
+    twin = read_metadata(json.loads(json.dumps(metadata))).blank
+    fill_(twin, tensors)
+    agreement = check_twin(network, twin.to(images.device), images)
+    write_tensors(path, tensors, metadata)
+    return agreement
 
-        tensors, quantized, floating = integers_of(network)
-    _check_plan(floating, plan)
-    graph, state = graph_as_data(floating)
-    for name, tensor in state.items() if tensors is None else ():
-        if not tensor.isfinite().all():
-            raise NumericsError(f"{name} holds NaN or Inf; expected finite weights to save.")
-    held = floating._containers if isinstance(floating, PrunedNetwork) else containers(floating)
-    metadata = {
+
+def own_metadata(
+    graph: Description, plan: PruningPlan | None, images: Tensor, quantization: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the metadata of a file."""
+    return {
         "format": FORMAT,
         "version": VERSION,
-        "name": type(floating).__name__,
-        "plan": None if plan is None else asdict(plan),
+        "plan": None if plan is None else plan.to_json(),
         "graph": graph,
-        "containers": {path: [kind, list(children)] for path, (kind, children) in held.items()},
-        "quantized": quantized,
+        "input_shape": list(images.shape[1:]),
+        "quantization": quantization,
     }
-    return state if tensors is None else tensors, metadata
 
 
-def write_network(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write what ``content_of`` returned, atomically."""
-    write_tensors(path, tensors, metadata)
-
-
-def read_network(path: Path, model: nn.Module | None = None) -> nn.Module:
-    """Return the network of a file in eval mode, on the CPU.
-
-    Args:
-        path: The file.
-        model: The dense network, for the structure; left out, the structure is the file's.
+def read_metadata(metadata: Mapping[str, Any]) -> Saved:
+    """Return the network that the metadata of a file describes.
 
     Raises:
-        CheckpointError: The file is missing, damaged or foreign, or the model is another one.
+        CheckpointError: They are of another version, or are no such metadata.
     """
-    tensors, metadata = read_tensors(path, ADVICE)
-    return network_of(str(path), tensors, metadata, model)
-
-
-def network_of(
-    where: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], model: nn.Module | None = None
-) -> nn.Module:
-    """Return the network of these tensors and metadata; ``where`` they come from goes into messages."""
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-        found = f"{metadata.get('format', 'another form')!r:.40}, version {metadata.get('version')!r:.10}"
-        raise CheckpointError(f"{where}: expected a file of ehap.save, version {VERSION}, got {found}.")
-    try:
-        plan = None if metadata["plan"] is None else PruningPlan.from_fields(metadata["plan"])
-        quantized = metadata["quantized"]
-        weights = None if quantized else tensors
-        network = _by_itself(tensors, weights, metadata) if model is None else _of_model(model, plan, weights)
-        if not quantized:
-            return network.eval()
-        from ehap.artifacts.saved_integers import from_integers
-
-        return from_integers(network, tensors, build(Scheme, quantized["scheme"], where), quantized)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    if metadata.get("version") != VERSION:
         raise CheckpointError(
-            f"{where}: damaged, or of another network ({type(error).__name__}: {error!s:.160})."
-        ) from None
-    except CheckpointError as error:
-        raise CheckpointError(f"{where}: {error}") from None
-    except (PlanError, EhapError) as error:
-        raise CheckpointError(f"{where}: it does not fit ({error})") from None
-
-
-def _by_itself(
-    tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None, metadata: Mapping[str, Any]
-) -> nn.Module:
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    traced = graph_from_data(metadata["graph"], weights, MOST_FOR_EACH_BYTE * size + LEAST)
-    named = fx.GraphModule(traced, traced.graph, str(metadata["name"]))
-    held: Containers = {path: (kind, children) for path, (kind, children) in metadata["containers"].items()}
-    network = PrunedNetwork.of(named.eval(), held)
-    channel_graph(network)  # refuses what pruning would not have written
-    return network
-
-
-def _of_model(model: nn.Module, plan: PruningPlan | None, weights: Mapping[str, Tensor] | None) -> nn.Module:
-    if plan is not None:
-        network: nn.Module = prune(model, plan.kept, plan.order)
-    else:
-        network = copied(model)
-    if weights is None:
-        return network
-    state = network.state_dict()
-    odd = sorted(weights.keys() - state.keys() if plan is None else weights.keys() ^ state.keys())
-    odd += [name for name in weights if name in state and weights[name].shape != state[name].shape]
-    if odd:
-        raise CheckpointError(f"the model is another one: {', '.join(odd[:3])} differ; give the file's own, or none.")
-    network.to(next(iter(weights.values())).dtype)
-    network.load_state_dict(dict(weights), strict=False)
-    return network.cpu()
-
-
-def _check_plan(network: nn.Module, plan: PruningPlan | None) -> None:
-    if plan is None:
-        return
-    widths = channel_graph(network).widths()
-    left = {layer: len(channels) for layer, channels in plan.kept.items()}
-    if widths != left:
-        odd = sorted(name for name in widths.keys() | left.keys() if widths.get(name) != left.get(name))
-        raise PlanError(
-            f"the plan leaves another network: {odd[0]} has {widths.get(odd[0], 'no')} channels, by the plan "
-            f"{left.get(odd[0], 'none')}; give the plan by which this network was pruned."
+            f"expected version {VERSION} of the format, got {metadata.get('version')!r:.20}; read it with the version "
+            "of ehap that wrote it"
         )
+    if set(metadata) != KEYS:
+        raise CheckpointError(f"expected metadata {', '.join(sorted(KEYS))}, got {', '.join(sorted(metadata)):.200}")
+    network, plan = blank(metadata["graph"]), metadata["plan"]
+    shape = check_shape(network, metadata["input_shape"])
+    found = None if plan is None else _plan_from_text(plan)
+    misfit = misfit_of(found, network)
+    if misfit:
+        raise CheckpointError(misfit)
+    quantization = metadata["quantization"]
+    if not isinstance(quantization, (dict, type(None))):
+        raise CheckpointError(f"expected scheme and bits of a quantized network, got {quantization!r:.80}")
+    return Saved(metadata["graph"], network, found, shape, quantization)
 
 
-def is_quantized(network: nn.Module) -> bool:
-    """Return whether a network is simulated, without an import of what quantization needs."""
-    return any(each.__name__ == "SimulatedNetwork" for each in type(network).__mro__)
+def like(model: nn.Module, plan: PruningPlan | Kept | None, order: Order, graph: Description) -> nn.Module:
+    """Return the architecture that a plan makes of a network, on the CPU, if it has this graph.
+
+    Raises:
+        CheckpointError: The model is another one.
+    """
+    try:
+        if plan is None:
+            found = copied(model)
+        else:
+            channels = channel_graph(model)
+            found = cut(model, channels, checked_kept(channels, plan), order)
+        other = difference(described(found), graph)
+    except EhapError as error:
+        raise CheckpointError(f"the given model is another network than the saved one: {error}") from None
+    if other:
+        raise CheckpointError(f"the given model is another network than the saved one: {other:.300}")
+    return found.to("cpu").eval()
+
+
+def misfit_of(plan: PruningPlan | None, network: nn.Module) -> str:
+    """Return where a network has other widths than a plan leaves; empty where it has the same."""
+    widths = channel_graph(network).widths()
+    left = widths if plan is None else {layer: len(kept) for layer, kept in plan.kept.items()}
+    if left == widths:
+        return ""
+    layer = next(name for name in [*widths, *left] if left.get(name) != widths.get(name))
+    have, want = widths.get(layer, "no"), left.get(layer, "none")
+    return f"the plan is for another network: {layer} has {have} channels, and the plan leaves {want}"
+
+
+def checked_plan(plan: PruningPlan | None, network: nn.Module) -> PruningPlan | None:
+    """Return a plan that leaves the widths of a network, or None.
+
+    Raises:
+        PlanError: It leaves others.
+    """
+    misfit = misfit_of(plan, network)
+    if misfit:
+        raise PlanError(f"{misfit}; give the plan by which the network was pruned, or None.")
+    return plan
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise NumericsError if a tensor holds NaN or Inf."""
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise NumericsError(f"{name}: expected finite weights to save, got NaN or Inf; train the network anew.")
+
+
+def filled(network: nn.Module, blank_network: fx.GraphModule, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return a network with the tensors of a file; modules that its forward pass does not use keep their own.
+
+    Raises:
+        CheckpointError: They do not fit the blank network, read from the same file.
+    """
+    fill_(blank_network, tensors)
+    if network is not blank_network:
+        network.load_state_dict(blank_network.state_dict(), strict=False, assign=True)
+    return network.eval()
+
+
+def _images(network: nn.Module, plan: PruningPlan | None, example: Tensor | None) -> Tensor:
+    if example is not None:
+        return example
+    if plan is None or not plan.input_shape:
+        raise ArgumentError(
+            "the shape of an image is unknown, so the file cannot be checked; give example=images[:1], or a plan with "
+            "input_shape."
+        )
+    return example_images(network, plan.input_shape)
+
+
+def _plan_from_text(text: object) -> PruningPlan:
+    """Return the plan of a file.
+
+    Raises:
+        CheckpointError: It is none.
+    """
+    try:
+        return PruningPlan.from_json(str(text))
+    except PlanError as error:
+        raise CheckpointError(f"its plan cannot be read ({error})") from None

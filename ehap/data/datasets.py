@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy
 import torch
@@ -34,6 +34,24 @@ class DatasetInfo:
     std: tuple[float, float, float]
     flip: bool
     read: Callable[[Path, bool], tuple[Split, Split]]
+
+    crop: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What stands in the place of a dataset's constants for images in floating point that are normalised already.
+
+    padding: Value of each channel around an image that is cropped, usually that of black.
+    crop, flip: Whether training images are cropped at random places, and half of them mirrored.
+    """
+
+    padding: tuple[float, ...]
+    crop: bool
+    flip: bool
+
+
+ImageInfo = DatasetInfo | Normalised
 
 
 def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:

@@ -21,7 +21,7 @@ class Sequential(nn.Sequential):
     @torch.jit.unused
     def forward(self, input: Tensor) -> Tensor:
         """Call one child after the other."""
-        found: Tensor = nn.Sequential.forward(self, input)
+        found: Tensor = nn.Sequential.forward(self, input)  # type: ignore[no-untyped-call]
         return found
 
 

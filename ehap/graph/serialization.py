@@ -1,231 +1,263 @@
-"""The graph of a network as plain data: its operations, its modules and their arguments, without any code.
+"""A network's forward pass as plain data for JSON, and back; nothing in the data is imported or executed as code."""
 
-Names lead to classes and functions through closed tables only, so that a file can run nothing but these.
-"""
-
-import operator
-from collections.abc import Callable, Iterable, Mapping
+import keyword
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
-from ehap.errors import ArchitectureError, CheckpointError
+from ehap.errors import ArchitectureError, CheckpointError, EhapError
+from ehap.graph.catalog import FUNCTIONS, as_data, from_data, module_as_data, module_of, name_of_function
+from ehap.graph.channels import channel_graph
+from ehap.graph.containers import Containers
 from ehap.graph.forward import trace_forward
-from ehap.graph.operations import ADDS, KEEPING_FUNCTIONS
-from ehap.graph.tracing import PLAIN
-from ehap.graph.union import UnionAdd
+from ehap.graph.network import PrunedNetwork
+from ehap.graph.tracing import copied
 
-Plain = dict[str, Any]
-"""What JSON can hold."""
-OPERATIONS = ("placeholder", "call_module", "call_function", "output")
-_POOL = ("kernel_size", "stride", "padding", "ceil_mode")
-ARGUMENTS: Mapping[type[nn.Module], tuple[str, ...]] = {
-    nn.Conv2d: (
-        *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
-        "padding_mode",
-    ),
-    nn.Linear: ("in_features", "out_features", "bias"),
-    nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
-    nn.ReLU: ("inplace",),
-    nn.ReLU6: ("inplace",),
-    nn.Hardtanh: ("min_val", "max_val", "inplace"),
-    nn.LeakyReLU: ("negative_slope", "inplace"),
-    nn.ELU: ("alpha", "inplace"),
-    nn.GELU: ("approximate",),
-    nn.SiLU: ("inplace",),
-    nn.Hardswish: ("inplace",),
-    nn.Tanh: (),
-    nn.Identity: (),
-    nn.Dropout: ("p", "inplace"),
-    nn.Dropout2d: ("p", "inplace"),
-    nn.MaxPool2d: (*_POOL, "dilation", "return_indices"),
-    nn.AvgPool2d: (*_POOL, "count_include_pad", "divisor_override"),
-    nn.AdaptiveAvgPool2d: ("output_size",),
-    nn.Flatten: ("start_dim", "end_dim"),
-    UnionAdd: ("left", "right", "width"),
-}
-"""The modules that a graph can have, with the arguments that make one."""
-CLASSES: Mapping[str, type[nn.Module]] = {kind.__name__: kind for kind in ARGUMENTS}
+Description = dict[str, Any]
+"""``containers``, path to kind; ``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
+each with op, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
+
+PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+OPS = ("placeholder", "call_module", "call_function", "output")
+CONTAINERS = {"Sequential": "sequential", "ModuleList": "list", "ModuleDict": "dict"}
+"""Modules that hold others, so that ``network.layer1[0]`` is one of them."""
+IMAGES = 2
 
 
-def _named(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    spaces = {"operator": operator, "torch": torch, "functional": functional}
+def described(network: nn.Module) -> Description:
+    """Return a network's forward pass, without the values of its parameters.
+
+    Args:
+        network: Dense or pruned, in floating point.
+
+    Raises:
+        ArchitectureError: It has an operation that pruning does not know, or that a file cannot name.
+    """
+    channel_graph(network)
+    graph_module = trace_forward(network)
+    numbers = {node: number for number, node in enumerate(graph_module.graph.nodes)}
+    paths = list(dict.fromkeys(str(node.target) for node in numbers if node.op == "call_module"))
+    odd = next((path for path in paths if not PATH.fullmatch(path)), None)
+    if odd is not None:
+        raise ArchitectureError(f"{odd!r}: cannot be saved under this name; expected letters, digits, _, - and points.")
     return {
-        next(
-            f"{name}.{each.__name__}" for name, space in spaces.items() if vars(space).get(each.__name__) is each
-        ): each
-        for each in functions
+        "containers": _containers(network, paths),
+        "modules": [module_as_data(graph_module.get_submodule(path), path) for path in paths],
+        "nodes": [_node_as_data(node, numbers) for node in numbers],
     }
 
 
-FUNCTIONS: Mapping[str, Callable[..., Any]] = _named((*ADDS, *KEEPING_FUNCTIONS, torch.flatten, torch.mean))
-"""The functions that a graph can call, by name."""
-NAMES = {function: name for name, function in FUNCTIONS.items()}
+def weights_of(network: nn.Module, description: Description) -> dict[str, Tensor]:
+    """Return the parameters and statistics of the modules in a description, by path."""
+    modules = ((module["path"], network.get_submodule(module["path"])) for module in description["modules"])
+    return {f"{path}.{name}": each for path, module in modules for name, each in module.state_dict().items()}
 
 
-def graph_as_data(model: nn.Module) -> tuple[Plain, dict[str, Tensor]]:
-    """Return the forward pass of a network as plain data, and its parameters and buffers by path.
-
-    Args:
-        model: A network that pruning knows; see ``channel_graph``.
-
-    Raises:
-        ArchitectureError: The network has an operation that the format does not know; it is named.
-    """
-    traced = trace_forward(model)
-    nodes = [_node_as_data(node) for node in traced.graph.nodes]
-    used = {node["target"] for node in nodes if node["op"] == "call_module"}
-    modules = {path: _module_as_data(path, traced.get_submodule(path)) for path in sorted(used)}
-    return {"nodes": nodes, "modules": modules}, traced.state_dict()
-
-
-def _module_as_data(path: str, module: nn.Module) -> Plain:
-    kind = next((each for each in PLAIN if isinstance(module, each)), type(module))  # a subclass computes as its base
-    if kind not in ARGUMENTS:
-        raise ArchitectureError(f"{path}: {type(module).__name__} cannot be saved; save the state dict and your code.")
-    return {"kind": kind.__name__, "arguments": {name: _argument(module, name) for name in ARGUMENTS[kind]}}
-
-
-def _argument(module: nn.Module, name: str) -> Any:
-    value = getattr(module, name)
-    if name == "bias":
-        return value is not None
-    return value.tolist() if isinstance(value, Tensor) else value
-
-
-def _node_as_data(node: fx.Node) -> Plain:
-    target = NAMES.get(node.target) if node.op == "call_function" else str(node.target)  # type: ignore[arg-type]
-    if node.op not in OPERATIONS or target is None:
-        raise ArchitectureError(f"{node.name}: {node.target} cannot be saved; save the state dict and your code.")
-    arguments = _value_as_data(list(node.args)), _value_as_data(dict(node.kwargs))
-    return {"name": node.name, "op": node.op, "target": target, "args": arguments[0], "kwargs": arguments[1]}
-
-
-def _value_as_data(value: Any) -> Any:
-    """Return an argument as plain data: a node as {"node": name}, a tuple as {"tuple": [...]}."""
-    if isinstance(value, fx.Node):
-        return {"node": value.name}
-    if isinstance(value, tuple):
-        return {"tuple": [_value_as_data(each) for each in value]}
-    if isinstance(value, list):
-        return [_value_as_data(each) for each in value]
-    if isinstance(value, dict):
-        return {"dict": {str(key): _value_as_data(each) for key, each in value.items()}}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise ArchitectureError(f"an argument of type {type(value).__name__} cannot be saved: {value!r:.60}.")
-
-
-def graph_from_data(data: Plain, tensors: Mapping[str, Tensor] | None, most: int) -> fx.GraphModule:
-    """Return the network of ``graph_as_data`` in eval mode.
+def blank(description: object) -> fx.GraphModule:
+    """Return the network of a description, in eval mode, with parameters on the meta device.
 
     Args:
-        data: The plain data.
-        tensors: Its parameters and buffers; None leaves them without values that matter.
-        most: Largest number of elements of all parameters, for data of unknown origin.
+        description: From ``described``, by way of JSON; or anything else.
 
     Raises:
-        CheckpointError: The data is no graph, or the tensors do not fit it.
+        CheckpointError: It is no description of a network.
     """
     try:
-        root = nn.Module()
-        for path, each in data["modules"].items():
-            _put(root, path, _module_from_data(each))
-        _give_values(root, tensors, most)
-        graph = _graph_from_data(data["nodes"], data["modules"])
-        graph.lint()
-        found = fx.GraphModule(root, graph)
+        network = _built(_mapping(description, "containers", "modules", "nodes"))
+        channel_graph(network)
     except CheckpointError:
         raise
-    except Exception as error:  # whatever classes of torch raise for arguments that are none of theirs
-        raise CheckpointError(f"its graph is damaged ({type(error).__name__}: {str(error).strip()[:160]}).") from None
-    return found.eval()
+    except Exception as error:  # whatever constructors and torch.fx raise for arguments that make no sense
+        text = " ".join(str(error).split())[:200]
+        kind = "" if isinstance(error, (EhapError, ValueError)) else f"{type(error).__name__}: "
+        raise CheckpointError(f"its graph describes no network ({kind}{text})") from None
+    return network
 
 
-def _module_from_data(data: Plain) -> nn.Module:
-    kind = CLASSES.get(data["kind"])
-    if kind is None:
-        raise CheckpointError(f"its graph has a module of an unknown kind, {data['kind']!r:.40}.")
-    given = {name: tuple(each) if isinstance(each, list) else each for name, each in data["arguments"].items()}
-    if set(given) != set(ARGUMENTS[kind]):
-        raise CheckpointError(f"its graph has a {data['kind']} of other arguments: {sorted(given)}.")
-    if kind is UnionAdd:
-        left, right, width = (data["arguments"][name] for name in ARGUMENTS[UnionAdd])
-        places = {*left, *right}
-        if places != set(range(width)) or len(set(left)) != len(left) or len(set(right)) != len(right):
-            raise CheckpointError("its graph has a union whose places are no channels of the sum.")
-        return UnionAdd(list(left), list(right), width)
-    with torch.device("meta"):  # numbers of a damaged file take no memory
-        return kind(**given)
+@torch.no_grad()
+def check_shape(network: fx.GraphModule, shape: object) -> tuple[int, int, int]:
+    """Return the shape of an image if a blank network takes such images.
+
+    Args:
+        network: Result of ``blank``.
+        shape: (C, H, W).
+
+    Raises:
+        CheckpointError: It is no shape, or the network cannot take it.
+    """
+    if not isinstance(shape, Sequence) or len(shape) != 3 or not all(type(each) is int for each in shape):  # noqa: PLR2004
+        raise CheckpointError(f"expected the shape (C, H, W) of an image, got {shape!r:.80}")
+    try:
+        given = copied(network).to("meta")(torch.empty(IMAGES, *shape, device="meta"))
+        rows = given.shape[0]
+    except Exception as error:  # whatever operations raise
+        text = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"its graph takes no images {tuple(shape)} ({type(error).__name__}: {text})") from None
+    if rows != IMAGES:
+        raise CheckpointError(f"its graph gives {tuple(given.shape)} for {IMAGES} images, not a row for each")
+    return shape[0], shape[1], shape[2]
 
 
-def _put(root: nn.Module, path: str, module: nn.Module) -> None:
-    *parents, name = path.split(".")
-    for each in parents:
-        if each not in root._modules:
-            root.add_module(each, nn.Module())
-        root = root.get_submodule(each)
-    root.add_module(name, module)
+def fill_(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network, on the CPU or blank, the tensors of a file, in their own type.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown, or of another shape or type.
+    """
+    wanted = network.state_dict()
+    missing, extra = (sorted(set(one) - set(other)) for one, other in ((wanted, tensors), (tensors, wanted)))
+    if missing or extra:
+        named = f"{missing[0]} is missing" if missing else f"{extra[0]} belongs to no module"
+        raise CheckpointError(f"its tensors do not fit its graph: {named}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            found = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+            raise CheckpointError(f"its tensors do not fit its graph: {name} has the shape {found}")
+        floating = wanted[name].is_floating_point()
+        if tensor.is_floating_point() != floating or (not floating and tensor.dtype != wanted[name].dtype):
+            raise CheckpointError(f"its tensors do not fit its graph: {name} is of {tensor.dtype}")
+    network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
 
 
-def _give_values(root: nn.Module, tensors: Mapping[str, Tensor] | None, most: int) -> None:
-    expected = root.state_dict()
-    if sum(each.numel() for each in expected.values()) > most:
-        raise CheckpointError("its graph has more weights than the file can hold.")
-    if tensors is None:
-        root.apply(lambda module: module.to_empty(device="cpu", recurse=False) if _is_blank(module) else module)
-        return
-    if expected.keys() != tensors.keys():
-        odd = sorted(expected.keys() ^ tensors.keys())
-        raise CheckpointError(f"its graph and its tensors differ in {', '.join(odd[:4])}.")
-    for name, blank in expected.items():
-        tensor, floating = tensors[name], blank.is_floating_point()
-        if tensor.shape != blank.shape or tensor.is_floating_point() != floating:
-            raise CheckpointError(
-                f"{name}: expected {tuple(blank.shape)}, {'floating point' if floating else 'whole numbers'}, got "
-                f"{tuple(tensor.shape)} of {tensor.dtype}."
-            )
-    root.load_state_dict(dict(tensors), assign=True)
-    for parameter in root.parameters():
-        parameter.requires_grad_(True)
+def difference(found: Description, wanted: Description) -> str:
+    """Return where two networks differ, as a few words; empty where they are the same."""
+    pairs = zip(found["modules"], wanted["modules"], strict=False)
+    for one, other in pairs:
+        if one != other:
+            return f"{one['path']} ({one['class']} {one['arguments']}) beside {other['path']} ({other['arguments']})"
+    for ours, theirs in zip(found["nodes"], wanted["nodes"], strict=False):
+        if ours != theirs:
+            return f"the operation {ours['target']} beside {theirs['target']}"
+    counts = [len(each["nodes"]) for each in (found, wanted)]
+    return "" if counts[0] == counts[1] else f"{counts[0]} operations beside {counts[1]}"
 
 
-def _is_blank(module: nn.Module) -> bool:
-    return any(each.is_meta for each in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
+def _node_as_data(node: fx.Node, numbers: Mapping[fx.Node, int]) -> dict[str, Any]:
+    def plain(value: object) -> Any:
+        return {"node": numbers[value]} if isinstance(value, fx.Node) else as_data(value, node.name)
+
+    target = name_of_function(node.target, node.name) if node.op == "call_function" else str(node.target)
+    if node.op == "placeholder" and not _identifier(target):
+        raise ArchitectureError(f"{target}: expected a network of one input that has a name; wrap it in a module.")
+    if node.op == "output" and not isinstance(node.args[0], fx.Node):
+        raise ArchitectureError(
+            "expected a network that gives one tensor, got a tuple, list or mapping; wrap it in one that gives one."
+        )
+    return {
+        "op": node.op,
+        "target": target,
+        "args": [] if node.op == "placeholder" else [plain(each) for each in node.args],
+        "kwargs": {key: plain(value) for key, value in node.kwargs.items()},
+    }
 
 
-def _graph_from_data(nodes: list[Plain], modules: Mapping[str, Any]) -> fx.Graph:
-    graph, known = fx.Graph(), dict[str, fx.Node]()
-    for data in nodes:
-        op, target = data["op"], data["target"]
-        if op not in OPERATIONS or (op == "call_module" and target not in modules):
-            raise CheckpointError(f"its graph has an unknown operation, {op} {target!r:.40}.")
-        if op == "call_function" and target not in FUNCTIONS:
-            raise CheckpointError(f"its graph calls an unknown function, {target!r:.40}.")
-        arguments = tuple(_value_from_data(each, known) for each in data["args"])
-        named = {str(key): _value_from_data(each, known) for key, each in data["kwargs"]["dict"].items()}
-        function = FUNCTIONS[target] if op == "call_function" else target
-        known[data["name"]] = graph.create_node(op, function, arguments, named, name=data["name"])
-    counts = [sum(data["op"] == op for data in nodes) for op in ("placeholder", "output")]
-    if counts != [1, 1] or nodes[-1]["op"] != "output":
-        raise CheckpointError(f"its graph has {counts[0]} inputs and {counts[1]} outputs, expected one of each.")
-    return graph
+def _built(description: Mapping[str, Any]) -> fx.GraphModule:
+    root = _tree(description["modules"])
+    graph = fx.Graph()
+    made: list[fx.Node] = []
+    for item in description["nodes"]:
+        made.append(_node(graph, _mapping(item, "op", "target", "args", "kwargs"), made))
+    ops = [node.op for node in made]
+    if ops.count("placeholder") != 1 or ops.count("output") != 1 or (ops[0], ops[-1]) != ("placeholder", "output"):
+        raise ValueError("expected one input first and one output last")
+    called = {node.target for node in made if node.op == "call_module"}
+    idle = next((module["path"] for module in description["modules"] if module["path"] not in called), None)
+    if idle is not None:
+        raise ValueError(f"{idle} is never called")
+    graph.lint()
+    return PrunedNetwork.of(fx.GraphModule(root, graph, "Network").eval(), _held(root, description["containers"]))
 
 
-def _value_from_data(value: Any, known: Mapping[str, fx.Node]) -> Any:
-    if isinstance(value, list):
-        return [_value_from_data(each, known) for each in value]
-    if not isinstance(value, dict):
-        return value
-    (kind, inner), *others = value.items()
-    if others or kind not in ("node", "tuple", "dict"):
-        raise CheckpointError(f"its graph has an argument of an unknown form, {str(value)[:60]}.")
-    if kind == "node":
-        if inner not in known:
-            raise CheckpointError(f"its graph reads {inner!r:.40} before it is computed.")
-        return known[inner]
-    if kind == "tuple":
-        return tuple(_value_from_data(each, known) for each in inner)
-    return {key: _value_from_data(each, known) for key, each in inner.items()}
+def _containers(network: nn.Module, paths: Sequence[str]) -> dict[str, str]:
+    """Return path to kind of the containers that hold modules of these paths."""
+    found: dict[str, str] = {}
+    holding = {path[: each.start()] for path in paths for each in re.finditer(r"\.", path)}
+    for path in sorted(holding, reverse=True):  # inner ones first
+        held = network.get_submodule(path)
+        kind = next((name for name in CONTAINERS if isinstance(held, getattr(nn, name))), "")
+        children = [f"{path}.{name}" for name in held._modules]
+        whole = all(child in paths or child in holding for child in children)
+        numbered = list(held._modules) == [str(number) for number in range(len(children))]
+        if kind and whole and (numbered or kind != "ModuleList"):
+            found[path] = kind
+    return found
+
+
+def _held(root: nn.Module, kinds: Mapping[str, str]) -> Containers:
+    """Return the containers of a description as ``restore_containers_`` takes them.
+
+    Raises:
+        ValueError: One of them is a module that holds no others.
+    """
+    found: dict[str, tuple[str, list[str]]] = {"": ("module", [])}
+    for path, kind in kinds.items():
+        held = root.get_submodule(path)
+        if type(held) is not nn.Module or not held._modules:
+            raise ValueError(f"{path} holds no modules")
+        found[path] = (CONTAINERS[kind], list(held._modules))
+    return found
+
+
+def _tree(modules: Sequence[object]) -> nn.Module:
+    """Return a module that holds the modules of a description at their paths, in their order."""
+    root = nn.Module()
+    for item in modules:
+        found = _mapping(item, "path", "class", "arguments")
+        path, arguments = found["path"], found["arguments"]
+        if not isinstance(path, str) or not PATH.fullmatch(path):
+            raise ValueError(f"{path!r:.80} is no path of a module")
+        module = module_of(found["class"], {key: from_data(value) for key, value in arguments.items()})
+        parent = root
+        *containers, last = path.split(".")
+        for container in containers:
+            if container not in parent._modules:
+                parent.add_module(container, nn.Module())
+            parent = parent.get_submodule(container)
+            if type(parent) is not nn.Module:
+                raise ValueError(f"{path} lies in a module that holds no others")
+        if last in parent._modules:
+            raise ValueError(f"{path} is there twice")
+        parent.add_module(last, module)
+    return root
+
+
+def _node(graph: fx.Graph, item: Mapping[str, Any], made: Sequence[fx.Node]) -> fx.Node:
+    """Add one operation to a graph; it reads earlier ones only."""
+    op, target = item["op"], item["target"]
+    if op not in OPS or not isinstance(target, str):
+        raise ValueError(f"expected an operation, got {target!r:.40} ({op!r:.40})")
+    name = f"operation {len(made)}"
+    if not all(_identifier(key) for key in item["kwargs"]) or (op == "placeholder" and not _identifier(target)):
+        raise ValueError(f"{name}: expected names of arguments")
+
+    def value(data: object) -> Any:
+        if not isinstance(data, dict) or set(data) != {"node"}:
+            return from_data(data)
+        number = data["node"]
+        if type(number) is not int or not 0 <= number < len(made):
+            raise ValueError(f"{name} reads operation {number!r:.20}, which is not before it")
+        return made[number]
+
+    if op == "placeholder" and (item["args"] or item["kwargs"]):
+        raise ValueError(f"{name}: expected an input without arguments")
+    args, kwargs = [value(each) for each in item["args"]], {key: value(each) for key, each in item["kwargs"].items()}
+    inputs = sum(isinstance(each, fx.Node) for each in args)
+    if op == "output" and (inputs != len(args) or inputs != 1 or kwargs):
+        raise ValueError(f"{name}: expected one result as the output")
+    if op == "call_function" and target not in FUNCTIONS:
+        raise ValueError(f"{name}: {target!r:.80} is no known operation")
+    return graph.create_node(op, FUNCTIONS[target] if op == "call_function" else target, tuple(args), kwargs)
+
+
+def _identifier(name: object) -> bool:
+    return isinstance(name, str) and name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _mapping(item: object, *keys: str) -> Mapping[str, Any]:
+    """Return a part of a description that has these keys."""
+    if not isinstance(item, dict) or set(item) != set(keys):
+        raise ValueError(f"expected {', '.join(keys)}, got {item!r:.80}")
+    return item

@@ -140,9 +140,9 @@ def _content(network: nn.Module, images: Tensor, round_to: int) -> tuple[bytes, 
         return plain_floats_to_onnx(copied(network).cpu(), shape, round_to, images), network
     quiet = copied(network).cpu()
     assert isinstance(quiet, SimulatedNetwork)
-    origin = quiet.origin
-    wide = deployable(pack(quiet, origin.network), origin.network, origin.scheme, shape, origin.layer_bits, round_to)
-    return OnnxRuntime().export(wide, images).content, origin.network
+    floating = quiet.original
+    wide = deployable(pack(quiet, floating), floating, quiet.scheme, shape, quiet.layer_bits, round_to)
+    return OnnxRuntime().export(wide, images).content, floating
 
 
 def _agreement(content: bytes, network: nn.Module, images: Tensor, path: Path) -> Agreement:

@@ -11,9 +11,9 @@ from ehap.errors import PlanError
 from ehap.graph import example_images
 from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, Step, channel_graph
 from ehap.graph.forward import trace_forward
+from ehap.graph.network import PrunedNetwork
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
-from ehap.pruning.network import PrunedNetwork
 from ehap.pruning.plan import Order, PruningPlan
 from ehap.pruning.proof import check_pruned
 

@@ -13,12 +13,12 @@ BATCH = 64
 
 
 @torch.no_grad()
-def set_ranges_(network: SimulatedNetwork, batches: Iterable[Tensor]) -> None:
+def calibrate_on_batches_(network: SimulatedNetwork, batches: Iterable[Tensor]) -> None:
     """Set each activation range to the mean of the ranges of batches, in place. Leave the network in train mode.
 
     Args:
-        network: The simulated network, on the device of the images.
-        batches: Normalised images (N, C, H, W), as the network takes them.
+        network: The simulated network.
+        batches: Normalised images (N, C, H, W) each, on its device; each batch has the same share.
     """
     network.eval()
     network.observe(True)
@@ -28,8 +28,8 @@ def set_ranges_(network: SimulatedNetwork, batches: Iterable[Tensor]) -> None:
         observer.averaging_constant = 0.0  # each batch has the same share
         observer.restart()
     try:
-        for images in batches:
-            network(images)
+        for part in batches:
+            network(part)
     finally:
         for observer, constant in zip(observers, usual, strict=True):
             observer.averaging_constant = constant
@@ -37,15 +37,14 @@ def set_ranges_(network: SimulatedNetwork, batches: Iterable[Tensor]) -> None:
         network.train()
 
 
-@torch.no_grad()
 def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, count: int, seed: int) -> None:
-    """Do as ``set_ranges_`` on images of a dataset.
+    """Calibrate on some raw images of a dataset, in batches of 64, see ``calibrate_on_batches_``.
 
     Args:
         network: The simulated network, on the device of the images.
         images: (N, 3, H, W) uint8. Those used are drawn without replacement and not augmented.
         info: The dataset's normalisation.
-        count: Number of images to use, in batches of 64.
+        count: Number of images to use.
         seed: Seed of the draw.
 
     Raises:
@@ -61,4 +60,4 @@ def calibrate_(network: SimulatedNetwork, images: Tensor, info: DatasetInfo, cou
     if count > len(images):
         raise DataError(f"qat.calibration_images: expected at most the {len(images)} training images, got {count}.")
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].to(images.device)
-    set_ranges_(network, (normalise(part, info) for part in images[chosen].split(BATCH)))
+    calibrate_on_batches_(network, (normalise(part, info) for part in images[chosen].split(BATCH)))

@@ -1,7 +1,7 @@
 """Mixed precision: choose the bits of each layer by an integer linear program."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,9 +11,10 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor, nn
 
 from ehap.errors import NumericsError
+from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.layers import called_layers, layer_weight
-from ehap.settings.scheme import Scheme
+from ehap.settings import Scheme
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,28 @@ class LayerCost:
     weights: int
     operations: int
     damage: dict[int, float]
+
+
+def mixed_bits(
+    model: nn.Module,
+    scheme: Scheme,
+    input_shape: tuple[int, int, int],
+    traces_of: Callable[[nn.Module], Mapping[str, Tensor]],
+) -> dict[str, int]:
+    """Return layer → bits of its weights, chosen from scheme.mix by the damage of rounding.
+
+    Args:
+        model: The network in floating point, in eval mode.
+        scheme: mix and its budget.
+        input_shape: (C, H, W) of one image.
+        traces_of: Returns layer → (C_out,) traces of the Hessian, for the network with BatchNorm folded.
+
+    Raises:
+        ArchitectureError: BatchNorm cannot be folded.
+        NumericsError: A trace is not finite.
+    """
+    folded = fuse_norms(model)
+    return choose_bits(layer_costs(folded, traces_of(folded), scheme.mix, input_shape), scheme)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from ehap.data import DatasetInfo
 from ehap.quantization.calibration import calibrate_
 from ehap.quantization.packing import Packed, pack
 from ehap.quantization.preparation import prepare_qat
-from ehap.settings.scheme import Scheme
+from ehap.settings import Scheme
 
 IMAGES = 64
 

@@ -1,14 +1,14 @@
-"""Settings of the qat stage: quantization schemes."""
+"""Settings of the qat stage: a quantization scheme, and the training under it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ehap.errors import SettingsError
 from ehap.settings.checks import at_least, share
-from ehap.settings.scheme import BYTE, FEWEST_BITS, FLOAT, HALF_BYTE, Scheme
+from ehap.settings.scheme import FLOAT, Scheme
 from ehap.settings.training import Training
 
-__all__ = ["BYTE", "FEWEST_BITS", "FLOAT", "HALF_BYTE", "Qat"]
+RANGE_MOMENTUM = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Qat(Scheme, Training):
 
     epochs: Passes over the training images. 0 is post-training quantization: activation ranges come from a few images,
         and weights stay.
+    bits: Width of weights and activations, 2 to 8; 32 trains as many steps without quantization, for comparison.
     hessian_images: Training images, without labels, for the traces of ``mix``.
     range_momentum: Share of the old activation range that stays at each training step. The n-th step replaces at least
         the share 1/n, unless ranges start from calibration_images.
@@ -25,10 +26,11 @@ class Qat(Scheme, Training):
 
     nesterov: bool = False
     hessian_images: int = 512
-    range_momentum: float = 0.99
+    range_momentum: float = RANGE_MOMENTUM
     calibration_images: int = 0
 
     FEWEST_EPOCHS: ClassVar[int] = 0
+    MAY_BE_FLOAT: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         Training.__post_init__(self)
@@ -48,8 +50,3 @@ class Qat(Scheme, Training):
             raise SettingsError("calibration_images must be above 0 where epochs is 0: activations need ranges.")
         if not self.epochs and self.norms == "live":
             raise SettingsError("norms must be frozen where epochs is 0: only a training moves statistics.")
-
-    @property
-    def scheme(self) -> Scheme:
-        """The scheme alone, without the training."""
-        return Scheme(**{each.name: getattr(self, each.name) for each in fields(Scheme)})

@@ -1,30 +1,34 @@
-"""How a network is quantized: the bits of its weights and activations."""
+"""The scheme of a quantized network: widths of weights and activations, and BatchNorm."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ehap.errors import SettingsError
-from ehap.settings.checks import count, share
+from ehap.settings.checks import share
 
 FEWEST_BITS, HALF_BYTE, BYTE, FLOAT = 2, 4, 8, 32
+NORMS = ("frozen", "live")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """How weights and activations are rounded.
+    """Weights have a symmetric scale for each output channel, activations one for each tensor (arXiv:2011.10680).
 
-    bits: Width of weights and activations, 2 to 8; 32 trains as many steps without quantization, for comparison.
+    bits: Width of weights and activations, 2 to 8.
     activation_bits: Width of activations if it differs from ``bits``.
     mix: Widths for the weights of a layer, e.g. [4, 8]. An integer linear program chooses one for each layer by exact
         traces; ``bits`` is the width of the activations. Empty: all layers have ``bits``.
     size: A budget for ``mix``: the weights' bytes, as a share of those with 8 bits throughout.
     bit_operations: The other budget, in place of ``size``: the sum over layers of multiply-adds times bits of weights
         times bits of activations, as a share of that with 8 bits throughout.
-    norms: BatchNorm's statistics. frozen: Those of fine-tuning, folded into the convolutions from the start, as in the
-        paper's scheme. live: Those of each batch in training; the running ones are folded at the end.
+    norms: BatchNorm's statistics. frozen: Those of the given network, folded into the convolutions from the start, as
+        in the paper's scheme. live: Those of each batch in training; the running ones are folded at the end.
+
+    Raises:
+        SettingsError: A width or a budget is out of its range, or a budget is missing or cannot be met.
 
     >>> import ehap
-    >>> ehap.Scheme(bits=8, mix=(4, 8), size=0.7).width_of_activations
+    >>> ehap.Scheme(bits=4, activation_bits=8).width_of_activations
     8
     """
 
@@ -35,15 +39,18 @@ class Scheme:
     bit_operations: float | None = None
     norms: Literal["frozen", "live"] = "frozen"
 
+    MAY_BE_FLOAT: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        for name, widths in (("bits", (self.bits,)), ("activation_bits", self._activation()), ("mix", self.mix)):
+        if not isinstance(self.mix, (tuple, list)):
+            raise SettingsError(f"mix must be a list of widths, e.g. [4, 8], got {self.mix!r}.")
+        object.__setattr__(self, "mix", tuple(self.mix))
+        activation = () if self.activation_bits is None else (self.activation_bits,)
+        for name, widths in (("bits", (self.bits,)), ("activation_bits", activation), ("mix", self.mix)):
             for width in widths:
-                count(name, width, 1)
-                if not (FEWEST_BITS <= width <= BYTE or (name, width) == ("bits", FLOAT)):
-                    also = f", or {FLOAT} for none at all" if name == "bits" else ""
-                    raise SettingsError(f"{name} must be {FEWEST_BITS} to {BYTE}{also}, got {width}.")
-        if self.norms not in ("frozen", "live"):
-            raise SettingsError(f"norms: expected frozen or live, got {self.norms!r}.")
+                self._check_width(name, width)
+        if self.norms not in NORMS:
+            raise SettingsError(f"norms must be one of {', '.join(NORMS)}, got {self.norms!r}.")
         self._check_mix()
 
     @property
@@ -63,8 +70,12 @@ class Scheme:
         """Bits of every activation."""
         return self.activation_bits or self.bits
 
-    def _activation(self) -> tuple[int, ...]:
-        return () if self.activation_bits is None else (self.activation_bits,)
+    def _check_width(self, name: str, width: int) -> None:
+        float_too = name == "bits" and self.MAY_BE_FLOAT
+        whole = isinstance(width, int) and not isinstance(width, bool)
+        if not whole or not (FEWEST_BITS <= width <= BYTE or (float_too and width == FLOAT)):
+            also = f", or {FLOAT} for none at all" if float_too else ""
+            raise SettingsError(f"{name} must be {FEWEST_BITS} to {BYTE}{also}, got {width!r}.")
 
     def _check_mix(self) -> None:
         budgets = [name for name in ("size", "bit_operations") if getattr(self, name) is not None]

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from ehap.curvature import channel_scores
 from ehap.errors import EhapError
 from ehap.quantization import prepare_qat
-from ehap.settings.scheme import Scheme
+from ehap.settings import Scheme
 from tests.pruning.random_networks.checks import Verdict, answers_of, spreads, told
 from tests.pruning.random_networks.network import Network
 from tests.pruning.random_networks.strategy import Case
