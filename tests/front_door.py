@@ -1,6 +1,7 @@
-"""A user's first lines, as a script: ``core`` where nothing but the core is installed, ``all`` with quantization, too.
+"""The README's lines, as a script: ``core`` where nothing but the core is installed, ``all`` with quantization, too.
 
-``tests/test_wheel.py`` executes it in environments of their own, away from this repository.
+``tests/test_wheel.py`` executes it in environments of their own, away from this repository: FOLDER/readme.py holds the
+lines.
 """
 
 import sys
@@ -14,59 +15,67 @@ import ehap
 assert "torch" not in sys.modules, "import ehap alone imports torch"
 
 import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 from ehap.runtime.extras import EXTRAS  # noqa: E402
 
-SHAPE = (3, 32, 32)
 WITH_TORCH = {"jinja2"}
+OF_QUANTIZATION = ("int8", "report")
 MISSING = [
     f'{package} is not installed; it comes with: pip install "ehap[quantization]"'
     for package in ("torchao", "onnx", "onnxruntime")
 ]
 
 
-def core(folder: Path) -> Any:
-    """Score, plan, prune, reconstruct, save and load; return the small network and images."""
-    from ehap.models import build_model
-    from ehap.pruning import plan, prune
-    from ehap.records import read_tensors, write_tensors
-    from ehap.settings import Prune
+class Residual(nn.Module):
+    """A network of a user's own, with a residual sum."""
 
-    model = build_model("resnet20", 10, seed=0).eval()
-    images = torch.randn(8, *SHAPE, generator=torch.Generator().manual_seed(0))
-    scores = ehap.channel_scores(model, images, criterion="gate")
-    chosen = plan(model, scores, Prune(criterion="gate", flops=0.5), SHAPE)
-    small = prune(model, chosen).eval()
-    ehap.verify(small, model, images, plan=chosen)
-    small = ehap.reconstruct(small, teacher=model, plan=chosen, images=images)
-    write_tensors(folder / "small.safetensors", small.state_dict(), {"kept": chosen.kept})
-    tensors, metadata = read_tensors(folder / "small.safetensors")
-    again = prune(build_model("resnet20", 10), metadata["kept"]).eval()
-    again.load_state_dict(tensors)
-    assert torch.equal(again(images), small(images))
-    return again, images
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.first, self.second = nn.Conv2d(16, 24, 3, padding=1), nn.Conv2d(24, 16, 3, padding=1)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, 10)."""
+        x = self.norm(self.stem(x)).relu()
+        x = (x + self.second(self.first(x).relu())).relu()
+        found: Tensor = self.fc(x.mean((2, 3)))
+        return found
 
 
-def quantized(small: Any, images: torch.Tensor) -> None:
-    """Quantize, export and execute the small network."""
-    from ehap.data import DATASETS
-    from ehap.engines.registry import engine
-    from ehap.quantization import pack_on_noise, unpack
+def readme(lines: str, which: str) -> dict[str, Any]:
+    """Execute the lines, of which the core has those without integers; return the names that they give."""
+    if which == "core":
+        lines = "\n".join(
+            line for line in lines.splitlines() if not line.startswith((*OF_QUANTIZATION, "print(report"))
+        )
+    torch.manual_seed(0)
+    names: dict[str, Any] = {"model": Residual().eval(), "images": torch.randn(32, 3, 16, 16)}
+    exec(lines, names)
+    small, images = names["small"], names["images"]
+    assert torch.equal(ehap.load("small.safetensors")(images), small(images))
+    ehap.verify(ehap.prune(names["model"], names["plan"]), names["model"], images, plan=names["plan"])
+    assert names["plan"].flops <= names["plan"].dense_flops / 2
+    return names
 
-    packed, scheme = pack_on_noise(small, SHAPE, DATASETS["digits"])
-    network = unpack(packed, small, scheme, SHAPE)
-    found = engine("onnxruntime").export(network, images)
-    assert found.audit().in_integers["QLinearConv"] >= 19
-    assert (found.run(images) - network(images)).abs().max() < 0.1 * network(images).abs().max()
+
+def integers(names: dict[str, Any]) -> None:
+    """Check the file and the report of the integers."""
+    assert not names["report"].in_float
+    ehap.verify("model.onnx", names["int8"], names["images"])
+    ehap.save(names["int8"], names["plan"], "int8.safetensors")
+    again = ehap.load("int8.safetensors")
+    assert torch.equal(again(names["images"]), names["int8"](names["images"]))
 
 
-def refused(folder: Path) -> None:
+def refused(names: dict[str, Any]) -> None:
     """Ask for what quantization brings; the answer names the pip command."""
     assert not {name for name in EXTRAS if find_spec(name)} - WITH_TORCH
-    _missing(lambda: ehap.export)
-    (folder / "model.onnx").touch()
-    network, images = torch.nn.Conv2d(3, 4, 3).eval(), torch.randn(1, *SHAPE)
-    _missing(lambda: ehap.verify(folder / "model.onnx", network, images))
+    for name in ("export", "quantize", "prepare_qat"):
+        _missing(lambda name=name: getattr(ehap, name))  # type: ignore[misc]
+    Path("model.onnx").touch()
+    _missing(lambda: ehap.verify("model.onnx", names["model"], names["images"]))
 
 
 def _missing(call: Callable[[], Any]) -> None:
@@ -78,11 +87,7 @@ def _missing(call: Callable[[], Any]) -> None:
 
 
 if __name__ == "__main__":
-    which, here = sys.argv[1], Path(sys.argv[2])
     with torch.no_grad():
-        network, shown = core(here)
-        if which == "core":
-            refused(here)
-        else:
-            quantized(network, shown)
-    print(f"{which} works: {Path(ehap.__file__).parent}")
+        found = readme(Path(sys.argv[2], "readme.py").read_text(), sys.argv[1])
+        (refused if sys.argv[1] == "core" else integers)(found)
+    print(f"\n{sys.argv[1]} works: {Path(ehap.__file__).parent}")
