@@ -41,9 +41,9 @@ class Step:
     sources: tuple[str, ...]
     places: tuple[tuple[int, ...], ...] = ()
 
-    def arriving(self, number: int, channels: Sequence[int]) -> set[int]:
+    def arriving(self, number: int, channels: Sequence[int]) -> tuple[int, ...]:
         """Return where channels of a source, by its number, lie in the sum of an add or a union."""
-        return {self.places[number][channel] for channel in channels} if self.places else set(channels)
+        return tuple(self.places[number][channel] for channel in channels) if self.places else tuple(channels)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ChannelGraph:
             elif step.kind == "input":
                 result[step.name] = tuple(range(self.dense[step.name]))
             elif step.kind in SUMS:
-                result[step.name] = tuple(sorted(step.arriving(0, incoming[0]) | step.arriving(1, incoming[1])))
+                result[step.name] = tuple(sorted({*step.arriving(0, incoming[0]), *step.arriving(1, incoming[1])}))
             else:
                 result[step.name] = incoming[0]
         return result

@@ -64,6 +64,8 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
         kept: Plan, as ``checked_kept`` returns it.
         order: Order of the channels in a union.
     """
+    if order == "set" and any(step.kind == "union" for step in graph.steps):
+        raise PlanError("order set: this network is pruned already; the published code prunes dense networks only.")
     carried = graph.carried(kept)
     pruned = trace_forward(copied(model))
     nodes = {node.name: node for node in pruned.graph.nodes}
