@@ -54,7 +54,7 @@ def save_integers(
     """
     quiet = copied(network).cpu()
     assert isinstance(quiet, SimulatedNetwork)
-    original = quiet.original
+    original = quiet.original.cpu()  # of the copy; no submodule, so it did not move
     images = spread_images(quiet, quiet.input_shape) if example is None else example.cpu()
     graph = described(original)
     found = checked_plan(plan, original)

@@ -46,7 +46,7 @@ class PrunedNetwork(fx.GraphModule):
         if isinstance(model, PrunedNetwork):
             return PrunedNetwork.of(graph_module, model._containers, model._skeleton)
         own = any(type(module).train is not nn.Module.train for module in model.modules())
-        return PrunedNetwork.of(graph_module, containers(model), (copied(model).to("meta"),) if own else ())
+        return PrunedNetwork.of(graph_module, containers_of(model), (copied(model).to("meta"),) if own else ())
 
     def train(self, mode: bool = True) -> "PrunedNetwork":
         """Set the modes that the original's own ``train`` sets, and what it changes of requires_grad."""
@@ -88,6 +88,11 @@ class PrunedSequential(PrunedNetwork):
     def _children(self) -> list[nn.Module]:
         """Return the children of the original; one that the graph does not use raises when it is called."""
         return [self._modules.get(name) or nn.Module() for name in self._containers[""][1]]
+
+
+def containers_of(network: nn.Module) -> Containers:
+    """Return the containers of a network; of a pruned one, those of its original."""
+    return network._containers if isinstance(network, PrunedNetwork) else containers(network)
 
 
 def _rebuilt(

@@ -11,19 +11,17 @@ from torch import Tensor, fx, nn
 from ehap.errors import ArchitectureError, CheckpointError, EhapError
 from ehap.graph.catalog import FUNCTIONS, as_data, from_data, module_as_data, module_of, name_of_function
 from ehap.graph.channels import channel_graph
-from ehap.graph.containers import Containers
+from ehap.graph.containers import CLASSES, Containers
 from ehap.graph.forward import trace_forward
-from ehap.graph.network import PrunedNetwork
+from ehap.graph.network import PrunedNetwork, containers_of
 from ehap.graph.tracing import copied
 
 Description = dict[str, Any]
-"""``containers``, path to kind; ``modules``, each with path, class and arguments; ``nodes`` of the graph in order,
-each with op, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
+"""``containers``, path to kind and names of children; ``modules``, each with path, class and arguments; ``nodes`` of
+the graph in order, each with op, target, args and kwargs. Arguments that are results are ``{"node": number}``."""
 
 PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 OPS = ("placeholder", "call_module", "call_function", "output")
-CONTAINERS = {"Sequential": "sequential", "ModuleList": "list", "ModuleDict": "dict"}
-"""Modules that hold others, so that ``network.layer1[0]`` is one of them."""
 IMAGES = 2
 
 
@@ -119,6 +117,10 @@ def fill_(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         floating = wanted[name].is_floating_point()
         if tensor.is_floating_point() != floating or (not floating and tensor.dtype != wanted[name].dtype):
             raise CheckpointError(f"its tensors do not fit its graph: {name} is of {tensor.dtype}")
+    types = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    if len(types) > 1 or not types <= {torch.float32, torch.float64}:
+        named = " and ".join(sorted(map(str, types)))
+        raise CheckpointError(f"its tensors do not fit together: expected one of float32 and float64, got {named}")
     network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
 
 
@@ -171,34 +173,26 @@ def _built(description: Mapping[str, Any]) -> fx.GraphModule:
     return PrunedNetwork.of(fx.GraphModule(root, graph, "Network").eval(), _held(root, description["containers"]))
 
 
-def _containers(network: nn.Module, paths: Sequence[str]) -> dict[str, str]:
-    """Return path to kind of the containers that hold modules of these paths."""
-    found: dict[str, str] = {}
-    holding = {path[: each.start()] for path in paths for each in re.finditer(r"\.", path)}
-    for path in sorted(holding, reverse=True):  # inner ones first
-        held = network.get_submodule(path)
-        kind = next((name for name in CONTAINERS if isinstance(held, getattr(nn, name))), "")
-        children = [f"{path}.{name}" for name in held._modules]
-        whole = all(child in paths or child in holding for child in children)
-        numbered = list(held._modules) == [str(number) for number in range(len(children))]
-        if kind and whole and (numbered or kind != "ModuleList"):
-            found[path] = kind
-    return found
+def _containers(network: nn.Module, paths: Sequence[str]) -> dict[str, Any]:
+    """Return path to kind and children of the modules that hold modules of these paths, the network under ""."""
+    holding = {"", *(path[: each.start()] for path in paths for each in re.finditer(r"\.", path))}
+    found = containers_of(network)
+    return {path: [kind, list(children)] for path, (kind, children) in found.items() if path in holding}
 
 
-def _held(root: nn.Module, kinds: Mapping[str, str]) -> Containers:
+def _held(root: nn.Module, containers: Mapping[str, Any]) -> Containers:
     """Return the containers of a description as ``restore_containers_`` takes them.
 
     Raises:
-        ValueError: One of them is a module that holds no others.
+        ValueError: One of them holds no modules of the description, or is of an unknown kind.
     """
-    found: dict[str, tuple[str, list[str]]] = {"": ("module", [])}
-    for path, kind in kinds.items():
-        held = root.get_submodule(path)
-        if type(held) is not nn.Module or not held._modules:
+    for path, (kind, children) in containers.items():
+        if type(root.get_submodule(path)) is not nn.Module:
             raise ValueError(f"{path} holds no modules")
-        found[path] = (CONTAINERS[kind], list(held._modules))
-    return found
+        plain = isinstance(children, list) and all(isinstance(name, str) and name for name in children)
+        if kind not in (*CLASSES, "module") or not plain or any("." in name for name in children):
+            raise ValueError(f"{path or 'the network'} is no container of known kind: {kind!r:.40}, {children!r:.80}")
+    return {path: (kind, children) for path, (kind, children) in containers.items()}
 
 
 def _tree(modules: Sequence[object]) -> nn.Module:

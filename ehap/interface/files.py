@@ -64,7 +64,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
             it keeps what their class adds to plain modules. Its weights do not matter.
 
     Returns:
-        The network in eval mode, on the CPU, in the type in which it was saved. All its parameters can be trained.
+        The network in eval mode, on the CPU, in the type in which it was saved. All its parameters can be
+            trained; with ``model``, those that can be in ``model``.
 
     Raises:
         ArgumentError: An argument is of another kind.

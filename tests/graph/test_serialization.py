@@ -150,12 +150,39 @@ def test_modules_lie_in_containers_as_before() -> None:
     found = written(network)
     assert torch.equal(found(images()), network(images()))
     assert torch.equal(found.stem(images()), network.stem(images()))
-    assert repr(found.stem) == repr(network.stem)
+    assert [type(module).__name__ for module in found.stem] == ["Sequential", "ReLU"]
     assert found.blocks[1].two is found.get_submodule("blocks.1.two")
-    assert (type(found.blocks), len(found.blocks)) == (nn.ModuleList, 2)  # no chain: its blocks cannot be called alone
+    assert (isinstance(found.blocks, nn.Sequential), len(found.blocks)) == (True, 2)
     assert list(found.named) == ["a", "b"]
-    assert type(found.listed) is nn.Module  # one of its modules is never called, and is not in the file
+    assert (type(found.listed), len(found.listed)) == (nn.ModuleList, 3)  # its last module is not in the file
     assert torch.equal(torch.jit.script(found)(images()), network(images()))
+    for lost in (found.blocks, found.blocks[0], found.listed[2]):  # their forward pass is in the graph alone
+        with pytest.raises(NotImplementedError):
+            lost(images())
+
+
+@torch.no_grad()
+def test_a_sequential_keeps_its_places() -> None:
+    network = network_of(nn.ReLU()).eval()
+    found = written(network)
+    assert len(found) == len(network)
+    assert torch.equal(found[0](images()), network[0](images()))
+
+
+class Residual(nn.Sequential):
+    """A chain that adds its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+@torch.no_grad()
+def test_a_chain_with_a_forward_pass_of_its_own_does_not_become_another_chain() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Residual(nn.Conv2d(4, 4, 1), nn.ReLU())).eval()
+    found = written(network)
+    assert torch.equal(found(images()), network(images()))
+    with pytest.raises(NotImplementedError):
+        found[1](images())
 
 
 class Plain(nn.Conv2d):

@@ -20,6 +20,7 @@ from ehap.errors import (
 )
 from ehap.graph.channels import channel_graph
 from ehap.interface.files import load, save
+from ehap.models import build_model
 from ehap.pruning import PruningPlan, prune
 from ehap.pruning.plan import Order
 from tests.pruning.plans import random_plan
@@ -138,6 +139,25 @@ def test_a_loaded_network_can_be_compiled_scripted_and_exported(loaded: nn.Modul
     assert torch.equal(torch.jit.script(loaded)(images), wanted)
     assert torch.equal(torch.export.export(loaded, (images,)).module()(images), wanted)
     assert torch.equal(copy.deepcopy(loaded)(images), wanted)
+
+
+@torch.no_grad()
+def test_modules_are_found_where_the_model_has_them(path: Path) -> None:
+    model = build_model("resnet20", 10, seed=0).eval()
+    plan = plan_for(model)
+    small = prune(model, plan)
+    save(small, plan, path)
+    for found in (load(path), load(path, model)):
+        assert torch.equal(found.layer1[0].conv1.weight, small.layer1[0].conv1.weight)
+        assert len(found.layer1) == len(model.layer1)
+
+
+def test_parameters_that_are_frozen_in_the_model_stay_so(tiny: nn.Module, path: Path) -> None:
+    plan = plan_for(tiny)
+    save(prune(tiny, plan), plan, path)
+    tiny.conv1.requires_grad_(False)
+    frozen = [name for name, each in load(path, tiny).named_parameters() if not each.requires_grad]
+    assert frozen == ["conv1.weight"]
 
 
 @torch.no_grad()

@@ -155,6 +155,8 @@ EDITED: dict[str, tuple[Callable[[Tensors, dict[str, Any]], object], str]] = {
     "tensor too many": (lambda tensors, _: tensors.update(more=torch.ones(1)), "more belongs to no module"),
     "other shape": (_tensor("conv1.weight", lambda each: each[:, :2]), "conv1.weight has the shape"),
     "other type": (_tensor("conv1.weight", lambda each: each.int()), "conv1.weight is of torch.int32"),
+    "half": (_tensor("conv1.weight", lambda each: each.half()), "expected one of float32 and float64"),
+    "two types": (_tensor("conv1.weight", lambda each: each.double()), "torch.float32 and torch.float64"),
     "other counter": (_tensor("bn1.num_batches_tracked", lambda each: each.float()), "num_batches_tracked is of"),
     "no shape": (_metadata(input_shape=None), "expected the shape"),
     "other images": (_metadata(input_shape=[4, 8, 8]), "takes no images"),
