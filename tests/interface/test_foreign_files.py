@@ -162,7 +162,7 @@ EDITED: dict[str, tuple[Callable[[Tensors, dict[str, Any]], object], str]] = {
     "other images": (_metadata(input_shape=[4, 8, 8]), "takes no images"),
     "too small images": (_metadata(input_shape=[3, 1, 1]), "takes no images"),
     "no graph": (_metadata(graph=None), "describes no network"),
-    "plan of other layers": (_plan(kept={"a": [0]}), "another network"),
+    "plan of other layers": (_plan(kept={"a": [0]}), "name other layers"),
     "plan of fewer channels": (
         lambda tensors, metadata: _plan(kept={**json.loads(metadata["plan"])["kept"], "conv1": []})(tensors, metadata),
         "conv1 has",
