@@ -11,14 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ehap.errors import (
-    ArchitectureError,
-    ArgumentError,
-    CheckpointError,
-    MismatchError,
-    NumericsError,
-    PlanError,
-)
+from ehap.errors import ArchitectureError, ArgumentError, CheckpointError, MismatchError, NumericsError, PlanError
 from ehap.graph.channels import channel_graph
 from ehap.interface.files import load, save
 from ehap.models import build_model
