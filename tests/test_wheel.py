@@ -25,13 +25,13 @@ OF_OTHERS = {"torchvision", "scikit-learn", "pandas", "snakemake", "dvc"}
 
 
 def _run(*command: str | Path, folder: Path) -> str:
-    """Return what a command prints; it sees nothing of this repository."""
+    """Return what a command prints, warnings included; it sees nothing of this repository."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def _sources() -> list[str]:

@@ -1,6 +1,9 @@
 """Export a network to an ONNX file for ONNX Runtime."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import onnx
 import torch
@@ -15,6 +18,7 @@ from ehap.quantization.simulation import SimulatedNetwork
 from ehap.runtime.device import precision_context
 
 OPSET = 21
+_OPERATORS = logging.getLogger("torch.onnx._internal.exporter._registration")
 _ADVICE = "ONNX Runtime and torch read an operation differently; remove unusual options of its layers."
 
 
@@ -69,7 +73,7 @@ def floats_to_onnx(network: nn.Module, input_shape: tuple[int, int, int], stands
 def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.ModelProto:
     """Return a network on the CPU as an ONNX model for batches of any size."""
     batch = torch.export.Dim("batch", min=1, max=65536)
-    with warnings.catch_warnings(), precision_context("fp32", torch.device("cpu")):
+    with warnings.catch_warnings(), _quiet(), precision_context("fp32", torch.device("cpu")):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
@@ -84,3 +88,14 @@ def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.Mode
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from a warning for each operator of torchvision where that is not installed; it is not needed."""
+    level = _OPERATORS.level
+    _OPERATORS.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        _OPERATORS.setLevel(level)
