@@ -76,7 +76,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     >>> import torch, ehap
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 3)).eval()
     >>> images = torch.randn(2, 3, 8, 8)
-    >>> plan = ehap.plan(model, ehap.channel_scores(model, images), ehap.Budget(params=0.5), example=images)
+    >>> scores = ehap.channel_scores(model, criterion="magnitude")
+    >>> plan = ehap.plan(model, scores, ehap.Budget(params=0.5), example=images)
     >>> small = ehap.prune(model, plan)
     >>> ehap.save(small, plan, "small.safetensors")
     >>> torch.equal(ehap.load("small.safetensors")(images), small(images))
