@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ehap.errors import DataError
+from ehap.runtime.extras import packages_named
 
 if TYPE_CHECKING:  # importing torchvision takes two seconds, and only the prepare stage reads archives
     from torchvision.datasets import CIFAR10
@@ -63,8 +64,10 @@ def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Spl
 
     Raises:
         DataError: Files are missing and may not be fetched, or a file has a wrong checksum.
+        MissingPackageError: The reader's package is not installed.
     """
-    return DATASETS[dataset].read(folder, download)
+    with packages_named():
+        return DATASETS[dataset].read(folder, download)
 
 
 def _cifar(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:

@@ -1,7 +1,7 @@
 """Range checks that settings share."""
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Literal
 
 from ehap.errors import SettingsError
@@ -32,6 +32,8 @@ def share(name: str, value: float | None, *, zero: bool, one: bool) -> None:
     """Raise unless ``value`` is None or lies in [0, 1]; ``zero`` and ``one`` say whether the ends count."""
     if value is None:
         return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SettingsError(f"{name} must be a number, got {value!r}.")
     inside = 0 < value < 1 or (zero and value == 0) or (one and value == 1)
     if not inside:
         interval = f"{'[' if zero else '('}0, 1{']' if one else ')'}"

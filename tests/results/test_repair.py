@@ -17,7 +17,7 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
         accuracies = {step: (value + seed, "percent") for step, value in steps.items()}
         sizes = {f"{which}parameters": (size, "parameters") for which, size in (("", 600), ("dense_", 1000))}
         sizes |= {f"{which}flops": (size, "flop") for which, size in (("", 500), ("dense_", 1000))}
-        settings = {"criterion": criterion, "normalise": "lamp", "residual": "union"}
+        settings = {"criterion": criterion, "balance": "lamp", "residual": "union"}
         steps_of = {"distill_steps": 900 if "long" in name else 300, "images": images}
         steps_of["draw"] = int(name[-1]) if "-draw" in name else 0
         return [
@@ -86,7 +86,7 @@ def test_a_repair_is_compared_with_the_training_where_the_dense_network_was_not_
         where = {"dataset": dataset, "seed": 0}
         sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
         repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
-        how = {"criterion": "magnitude", "normalise": "lamp", "residual": "union"}
+        how = {"criterion": "magnitude", "balance": "lamp", "residual": "union"}
         paths += [
             record(tmp_path, f"t{dataset}", {"accuracy": (92.0, "percent")}, stage="pretrain", **where),
             record(
