@@ -125,13 +125,13 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
         ) from error
     if wanted.ndim != 2 or found.ndim != 2:  # noqa: PLR2004
         raise DataError(
-            f"expected networks that give logits (N, classes), got {tuple(wanted.shape)} of the dense one and "
-            f"{tuple(found.shape)} of the other."
+            f"expected networks that give logits (N, classes), got {tuple(wanted.shape)} of the teacher and "
+            f"{tuple(found.shape)} of the student."
         )
     if wanted.shape != found.shape:
         raise DataError(
-            f"expected networks that tell the same classes apart, got {wanted.shape[1]} of the dense one and "
-            f"{found.shape[1]} of the other."
+            f"expected networks that tell the same classes apart, got {wanted.shape[1]} of the teacher and "
+            f"{found.shape[1]} of the student."
         )
 
 

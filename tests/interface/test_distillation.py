@@ -141,7 +141,7 @@ MISTAKES: dict[str, Mistake] = {
     "empty": (lambda s, t, x: distill(s, t, []), DataError, "expected at least 2 images"),
     "one image": (lambda s, t, x: distill(s, t, x[:1]), DataError, "expected at least 2 images, got 1"),
     "NaN": (lambda s, t, x: distill(s, t, x * torch.nan), NumericsError, "NaN or Inf"),
-    "classes": (lambda s, t, x: distill(s, _of_seven(t), x), DataError, "got 7 of the dense one and 5 of the other"),
+    "classes": (lambda s, t, x: distill(s, _of_seven(t), x), DataError, "got 7 of the teacher and 5 of the student"),
     "maps": (lambda s, t, x: distill(_Maps().eval(), _Maps().eval(), x), DataError, "logits (N, classes), got (2, 5"),
     "steps": (lambda s, t, x: distill(s, t, x, steps=0), SettingsError, "steps must be at least 1, got 0"),
     "half a step": (lambda s, t, x: distill(s, t, x, steps=1.5), SettingsError, "steps must be a whole number"),  # type: ignore[arg-type]

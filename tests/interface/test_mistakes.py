@@ -1,5 +1,6 @@
 """The first mistakes of users, in each public function: one clear line, before any work."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         half=build_model("resnet20", 10, seed=0).eval().half(),
         meta=build_model("resnet20", 10, seed=0).eval().to("meta"),
         other=other,
+        of_seven=build_model("resnet20", 7, seed=0).eval(),
+        grey=nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(3600, 10)).eval(),
         of_other=ehap.channel_scores(other, criterion="magnitude"),
         images=images,
         labels=torch.arange(8),
@@ -152,6 +155,43 @@ REPAIR: list[Case] = [
     ("pixels to distill", lambda g: ehap.distill(g.small, g.model, g.pixels), ehap.DataError, "normalise them"),
     ("another teacher", lambda g: ehap.distill(g.small, g.other, g.images), ehap.EhapError, "expected"),
     (
+        "teacher of other classes",
+        lambda g: ehap.distill(g.small, g.of_seven, g.images),
+        ehap.DataError,
+        "got 7 of the teacher and 10 of the student",
+    ),
+    (
+        "teacher of grey images",
+        lambda g: ehap.distill(g.small, g.grey, g.images),
+        ehap.DataError,
+        "teacher cannot take images (3, 32, 32)",
+    ),
+    (
+        "teacher on another device",
+        lambda g: ehap.distill(g.small, g.meta, g.images),
+        ehap.ArchitectureError,
+        "of teacher has no values, on the meta device",
+    ),
+    (
+        "teacher in another type",
+        lambda g: ehap.distill(g.small, copy.deepcopy(g.model).double(), g.images),
+        ehap.ArgumentError,
+        "network and teacher on one device and in one type",
+    ),
+    ("one image", lambda g: ehap.distill(g.small, g.model, g.images[:1]), ehap.DataError, "at least 2 images, got 1"),
+    (
+        "no such change",
+        lambda g: ehap.distill(g.small, g.model, g.images, augment="mirror"),
+        ehap.ArgumentError,
+        "'crop and mirror', 'crop' or None",
+    ),
+    (
+        "border of one channel",
+        lambda g: ehap.distill(g.small, g.model, g.images, padding=[0.0]),
+        ehap.ArgumentError,
+        "each of 3 channels",
+    ),
+    (
         "teacher in train mode",
         lambda g: ehap.distill(g.small, g.training, g.images),
         ehap.ArgumentError,
@@ -166,6 +206,18 @@ QUANTIZE: list[Case] = [
     ("pixels", lambda g: ehap.quantize(g.small, ehap.Scheme(), g.pixels), ehap.DataError, "normalise them"),
     ("empty", lambda g: ehap.quantize(g.small, ehap.Scheme(), []), ehap.DataError, "an empty iterable"),
     ("quantized twice", lambda g: ehap.quantize(g.int8, ehap.Scheme(), g.images), ehap.EhapError, "quantize"),
+    (
+        "live norms without a training",
+        lambda g: ehap.quantize(g.small, ehap.Scheme(norms="live"), g.images),
+        ehap.SettingsError,
+        "norms must be frozen to quantize",
+    ),
+    (
+        "prepared twice",
+        lambda g: ehap.prepare_qat(g.int8, ehap.Scheme(), g.images),
+        ehap.ArgumentError,
+        "network.original",
+    ),
     ("pixels to train", lambda g: ehap.prepare_qat(g.small, ehap.Scheme(), g.pixels), ehap.DataError, "normalise them"),
 ]
 EXPORT: list[Case] = [

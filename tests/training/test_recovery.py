@@ -156,7 +156,7 @@ def test_networks_that_can_not_learn_from_each_other_are_refused_before_any_step
     larger = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
     refused(DataError, r"expected networks that take images of shape \(3, 16, 16\), but .*mat1 and mat2", larger)
     student.fc = nn.Linear(24, 7)
-    refused(DataError, "the same classes apart, got 5 of the dense one and 7 of the other", _images(4))
+    refused(DataError, "the same classes apart, got 5 of the teacher and 7 of the student", _images(4))
     student = copy.deepcopy(tiny)
     images = _images(4)
     images[:3], images[3] = 0, 255
