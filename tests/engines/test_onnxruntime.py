@@ -14,7 +14,7 @@ from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import prune
 from ehap.quantization import calibrate_, pack, prepare_qat, unpack
-from ehap.settings import Qat
+from ehap.settings import Scheme
 from tests.engines.networks import deployed, kept, pruned_and_packed
 from tests.quantization.images import INFO, SETTINGS, SHAPE, packed_on_images, random_inputs
 
@@ -38,7 +38,7 @@ def test_onnx_runtime_executes_integers_and_answers_as_the_simulation(tiny: nn.M
 
 def test_a_network_trained_with_live_norms_is_deployed_like_any_other(tiny: nn.Module) -> None:
     small = prune(tiny, kept(tiny)).eval()
-    simulated = prepare_qat(small, Qat(epochs=1, learning_rate=0.01, norms="live"), SHAPE)
+    simulated = prepare_qat(small, Scheme(norms="live"), SHAPE)
     inputs = random_inputs(500)
     for part in inputs.split(50):
         simulated(part)
@@ -101,7 +101,7 @@ def test_largest_values_and_relu6_are_the_same_in_both_engines_as_in_the_simulat
     model, inputs = _Common(mean=False), random_inputs(300)
     model(inputs)
     # With 7 bits in weights no processor's kernels saturate: two products are at most 2 · 63 · 255 < 2^15.
-    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=7, activation_bits=8)
+    settings = Scheme(bits=7, activation_bits=8)
     packed = packed_on_images(model.eval(), settings)
     onnx_runtime = OnnxNetwork(to_onnx(unpack(packed, model, settings, SHAPE), SHAPE))
     inductor = InductorNetwork(unpack(packed, model, settings, SHAPE), inputs)

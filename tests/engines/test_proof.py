@@ -16,7 +16,7 @@ from ehap.errors import ArchitectureError, MismatchError
 from ehap.graph import INTEGER
 from ehap.graph.folding import fuse_norms
 from ehap.quantization import SimulatedNetwork, canonical, prepare_qat, quantizer, unpack
-from ehap.settings import Qat
+from ehap.settings import Scheme
 from tests.quantization.images import SETTINGS, SHAPE, packed_on_images, random_inputs
 
 
@@ -33,7 +33,7 @@ def _into_inductor(network: SimulatedNetwork) -> object:
 def test_activations_narrower_than_their_type_are_refused(
     tiny: nn.Module, bits: int, engine: Callable[[SimulatedNetwork], object]
 ) -> None:
-    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, activation_bits=bits)
+    settings = Scheme(activation_bits=bits)
     with pytest.raises(
         ArchitectureError, match=f"activations have {bits} bits, but engines take 8: .*activation_bits 8"
     ):
@@ -41,7 +41,7 @@ def test_activations_narrower_than_their_type_are_refused(
 
 
 def test_weights_narrower_than_their_type_are_possible(tiny: nn.Module) -> None:
-    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, bits=4, activation_bits=8)
+    settings = Scheme(bits=4, activation_bits=8)
     packed, images = packed_on_images(tiny, settings), random_inputs(64)
     with torch.no_grad():
         wanted = unpack(packed, tiny, settings, SHAPE)(images)
@@ -112,7 +112,7 @@ def test_sums_saturate_without_vnni_and_with_8_bits(
     tiny: nn.Module, monkeypatch: pytest.MonkeyPatch, vnni: bool, bits: int, possible: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
-    network = prepare_qat(tiny, Qat(epochs=1, learning_rate=0.01, bits=bits, activation_bits=8), SHAPE)
+    network = prepare_qat(tiny, Scheme(bits=bits, activation_bits=8), SHAPE)
     assert inductor._may_saturate(network) == possible
 
 

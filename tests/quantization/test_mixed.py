@@ -19,15 +19,15 @@ from ehap.quantization import calibrate_, choose_bits, from_tensors, layer_costs
 from ehap.quantization.mixed import LayerCost
 from ehap.quantization.packed_file import pack_int4
 from ehap.records import write_tensors
-from ehap.settings import Prune, Qat
+from ehap.settings import Prune, Qat, Scheme
 from tests.quantization.images import INFO, random_images
 
 Batch = tuple[Tensor, Tensor]
 SHAPE = (3, 8, 8)
 
 
-def _mixed(**budget: float) -> Qat:
-    return Qat(epochs=1, learning_rate=0.01, mix=(4, 8), **budget)
+def _mixed(**budget: float) -> Scheme:
+    return Scheme(mix=(4, 8), **budget)
 
 
 def _costs(model: nn.Module, batch: Batch) -> dict[str, LayerCost]:
@@ -78,8 +78,8 @@ def test_the_ends_of_the_budget_are_the_uniform_networks(tiny: nn.Module, batch:
     with pytest.raises(SettingsError, match=r"size 0.4 cannot be met: 4 bits throughout take 0.5"):
         _mixed(size=0.4)
     with pytest.raises(SettingsError, match=r"size 0.3 cannot be met: 2 bits throughout take 0.5"):
-        Qat(epochs=1, learning_rate=0.01, mix=(2, 8), size=0.3)  # a weight takes half a byte at least
-    narrow = Qat(epochs=1, learning_rate=0.01, mix=(4, 8), activation_bits=4, bit_operations=0.3)
+        Scheme(mix=(2, 8), size=0.3)  # a weight takes half a byte at least
+    narrow = Scheme(mix=(4, 8), activation_bits=4, bit_operations=0.3)
     assert set(choose_bits(costs, narrow).values()) == {4, 8}  # activations of 4 bits leave half before any choice
     with pytest.raises(NumericsError, match=r"conv1: expected a finite trace, got nan"):
         layer_costs(fuse_norms(tiny), {"conv1": torch.tensor([float("nan")])}, (4, 8), SHAPE)
@@ -103,7 +103,7 @@ def test_half_bytes_give_every_integer_back() -> None:
 def test_each_layer_is_rounded_to_its_bits_and_packed_so(tiny: nn.Module) -> None:
     layers = ["conv1", "block1.conv1", "block1.conv2", "block2.conv1", "block2.conv2", "block2.downsample.0", "fc"]
     bits = {name: 4 if "conv1" in name else 8 for name in layers}
-    settings = Qat(epochs=0, learning_rate=0.01, calibration_images=64, mix=(4, 8), size=0.7)
+    settings = Scheme(mix=(4, 8), size=0.7)
     network = prepare_qat(tiny, settings, SHAPE, bits)
     calibrate_(network, random_images(64), INFO, 64, seed=0)
     packed = pack(network, tiny)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ehap.data import DATASETS, draw_epoch
 from ehap.errors import DeviceError, NumericsError, StoppedError
-from ehap.settings import Pretrain, Qat
+from ehap.settings import Pretrain, Scheme
 from ehap.settings.machine import Step
 from ehap.training import fit
 from ehap.training.step import Stepper
@@ -87,7 +87,7 @@ def test_going_on_from_any_state_gives_the_weights_of_an_unbroken_run(
             return model
         from ehap.quantization import prepare_qat  # wants torchao, which the tests for a GPU below do without
 
-        return prepare_qat(model, Qat(epochs=3, learning_rate=0.05), (3, 8, 8))
+        return prepare_qat(model, Scheme(), (3, 8, 8))
 
     precision = "fp32" if kind == "simulated" else kind
     settings = Pretrain(epochs=3, learning_rate=0.05, batch_size=20, precision=precision)
