@@ -34,7 +34,7 @@ def distill(
     batch_size: int = 128,
     temperature: float = 2.0,
     warmup: float = 0.1,
-    augment: Augment | None = "crop",
+    augment: Augment | None = "crop and mirror",
     padding: Sequence[float] | None = None,
     seed: int = 0,
 ) -> nn.Module:
@@ -54,9 +54,9 @@ def distill(
         batch_size: Images a step.
         temperature: Temperature of the softmax of both networks.
         warmup: Share of the passes over which the learning rate grows.
-        augment: crop pads each image with 4 pixels and crops it at a random place, anew in each pass. "crop and mirror"
-            mirrors half of them as well: only where a mirrored image still belongs to its class. None leaves images as
-            they are.
+        augment: "crop and mirror" pads each image with 4 pixels, crops it at a random place and mirrors half of the
+            images, anew in each pass. Take "crop" where a mirrored image is of another class, as with digits. None
+            leaves images as they are.
         padding: Value of each channel around a cropped image, usually that of black. Left out, it is the smallest value
             of the channel over all images.
         seed: Seed of shuffling and augmentation.

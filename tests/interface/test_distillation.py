@@ -70,7 +70,7 @@ def _assert_near(found: nn.Module, expected: nn.Module, tolerance: float) -> Non
         torch.testing.assert_close(tensor, tensors[name], rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("change", [{"augment": None}, {"augment": "crop and mirror"}, {"padding": (3, 0, 0)}])
+@pytest.mark.parametrize("change", [{"augment": None}, {"augment": "crop"}, {"padding": (3, 0, 0)}])
 def test_the_way_images_vary_matters(tiny: nn.Module, change: dict[str, object]) -> None:
     images, student = random_inputs(32), _other(tiny)
     usual, other = (distill(student, tiny, images, steps=4, **each) for each in ({}, change))  # type: ignore[arg-type]
