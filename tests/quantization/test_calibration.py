@@ -22,10 +22,11 @@ def test_more_calibration_images_than_there_are_are_refused(tiny: nn.Module) -> 
         calibrate_(simulated, random_images(8), INFO, 9, seed=0)
 
 
-def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
+@pytest.mark.parametrize("momentum", [0.99, 0.25])  # the smaller one would show from the second batch on
+def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module, momentum: float) -> None:
     dark = random_images(192) // 8
     dark[130] = 255  # in the third batch
-    simulated = prepare_qat(tiny, SETTINGS, SHAPE)
+    simulated = prepare_qat(tiny, SETTINGS, SHAPE, range_momentum=momentum)
     calibrate_(simulated, dark, INFO, 192, seed=0)
     order = torch.randperm(192, generator=torch.Generator().manual_seed(0))
     lows = [normalise(part, INFO).min() for part in dark[order].split(64)]
@@ -33,7 +34,7 @@ def test_every_batch_of_the_calibration_counts_alike(tiny: nn.Module) -> None:
     observer = simulated.activation_quantizers()[0].activation_post_process
     torch.testing.assert_close(observer.max_val, torch.stack(highs).mean())
     torch.testing.assert_close(observer.min_val, torch.stack(lows).mean())
-    assert observer.averaging_constant == pytest.approx(0.01)
+    assert observer.averaging_constant == pytest.approx(1 - momentum)
 
 
 def test_calibration_leaves_live_norms_alone(tiny: nn.Module) -> None:
