@@ -67,7 +67,7 @@ def contenders(dense: nn.Module, params: float, flops: float | None, wanted: Seq
     for prefix, round_to in PLANS.items():
         if not {f"{prefix}{form}" for form in ("pruned", *SUMS)} & set(wanted):
             continue
-        chosen = Prune(criterion="magnitude", normalise="lamp", params=params, flops=flops, round_to=round_to)
+        chosen = Prune(criterion="magnitude", balance="lamp", params=params, flops=flops, round_to=round_to)
         try:
             kept = planner(magnitude(layer_weights(dense)), chosen).kept
         except PlanError as error:

@@ -69,7 +69,7 @@ class Plan(Benchmark):
         for budget in self.args.budgets:
             settings = Prune(
                 criterion="random",
-                normalise="lamp",
+                balance="lamp",
                 prune_ratio_limit=1.0,
                 fill="both" if len(names) > 1 else "first",
                 **dict.fromkeys(names, budget),

@@ -26,10 +26,10 @@ from ehap.settings import Finetune, Prune
 
 OURS = {
     "ours, trace": {"criterion": "trace"},
-    "ours, gate + lamp": {"criterion": "gate", "normalise": "lamp"},
-    "ours, gate + lamp, tied": {"criterion": "gate", "normalise": "lamp", "residual": "tied"},
-    "ours, L2 + lamp": {"criterion": "magnitude", "normalise": "lamp"},
-    "ours, random + lamp": {"criterion": "random", "normalise": "lamp"},
+    "ours, gate + lamp": {"criterion": "gate", "balance": "lamp"},
+    "ours, gate + lamp, tied": {"criterion": "gate", "balance": "lamp", "residual": "tied"},
+    "ours, L2 + lamp": {"criterion": "magnitude", "balance": "lamp"},
+    "ours, random + lamp": {"criterion": "random", "balance": "lamp"},
 }
 Pruned = Callable[[], tuple[nn.Module, Kept | None]]
 """To the pruned network and, for ours, its plan."""

@@ -60,7 +60,7 @@ def measured(model: str, images: int, params: float, where: str, threads: int) -
     """Return the row of a model, measured in this process."""
     device = choose_device(where, threads)
     dense = build_model(model, 10, seed=0).eval()
-    chosen = Prune(criterion="magnitude", normalise="lamp", params=params)
+    chosen = Prune(criterion="magnitude", balance="lamp", params=params)
     kept = Planner(dense, INPUT_SHAPE)(magnitude(layer_weights(dense)), chosen).kept
     pruned = prune(dense, kept).eval()
     noise = torch.randn(images, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)

@@ -107,7 +107,7 @@ class Planner:
             sums = [math.fsum(items) for items in zip(*(values[layer] for layer in group), strict=True)]
             gone = set(range(len(sums))) - set(before[group[0]]) if before else set()
             sums = [-math.inf if index in gone else value for index, value in enumerate(sums)]
-            if settings.normalise == "lamp":
+            if settings.balance == "lamp":
                 sums = lamp(sums)
             best_first = [index for _, index in sorted(zip(sums, range(len(sums)), strict=True), reverse=True)]
             least = max(settings.min_channels, len(sums) - _floor(settings.prune_ratio_limit * len(sums)))

@@ -130,7 +130,7 @@ def _rankings(settings: pandas.DataFrame) -> pandas.DataFrame:
         curvature = row["curvature"]
         said = [str(row["criterion"]) + (f" ({curvature})" if curvature else "")]
         said += ["× magnitude"] if str(row.get("with_magnitude")) == "True" else []
-        said += ["lamp"] if row["normalise"] == "lamp" else []
+        said += ["lamp"] if row["balance"] == "lamp" else []
         said += ["tied"] if row["residual"] == "tied" else []
         found.append({**{name: row[name] for name in cell}, "ranking": " + ".join(said)})
     return pandas.DataFrame(found)

@@ -1,7 +1,8 @@
 """Range checks that settings share."""
 
 import math
-from numbers import Integral
+from collections.abc import Collection
+from numbers import Integral, Real
 from typing import Literal
 
 from ehap.errors import SettingsError
@@ -22,6 +23,12 @@ def count(name: str, value: int, low: int) -> None:
     at_least(name, value, low)
 
 
+def one_of(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raise unless ``value`` is one of the ``allowed`` words."""
+    if value not in allowed:
+        raise SettingsError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
 def positive(name: str, value: float) -> None:
     """Raise unless ``value`` is finite and above zero."""
     if not (math.isfinite(value) and value > 0):
@@ -32,6 +39,8 @@ def share(name: str, value: float | None, *, zero: bool, one: bool) -> None:
     """Raise unless ``value`` is None or lies in [0, 1]; ``zero`` and ``one`` say whether the ends count."""
     if value is None:
         return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SettingsError(f"{name} must be a number, got {value!r}.")
     inside = 0 < value < 1 or (zero and value == 0) or (one and value == 1)
     if not inside:
         interval = f"{'[' if zero else '('}0, 1{']' if one else ')'}"

@@ -18,6 +18,7 @@ class Renamed:
 RENAMED = {
     ("trace", "slow"): Renamed("allow_cpu_fp16", {"refuse": False, "accept": True}),
     ("prune", "weights"): Renamed("reinitialize", {"kept": False, "new": True}),
+    ("prune", "normalise"): Renamed("balance", {"none": "none", "lamp": "lamp"}),
 }
 """Stage and old name of each."""
 
@@ -27,9 +28,9 @@ def refuse_renamed(stage: str, settings: Mapping[str, Any], where: str) -> None:
     for key, value in settings.items():
         found = RENAMED.get((stage, str(key)))
         if found is not None:
-            new = found.values.get(value) if isinstance(value, str) else None
-            line = f"{found.name}: {'true' if new else 'false'}" if new is not None else f"{found.name}: true or false"
-            raise SettingsError(f"{where}.{key}: this setting is called {found.name} now; write {line}.")
+            new = [found.values[value]] if isinstance(value, str) and value in found.values else found.values.values()
+            line = " or ".join(dict.fromkeys(each if isinstance(each, str) else str(each).lower() for each in new))
+            raise SettingsError(f"{where}.{key}: this setting is called {found.name} now; write {found.name}: {line}.")
 
 
 def current_settings(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:

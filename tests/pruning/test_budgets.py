@@ -61,14 +61,14 @@ def test_both_budgets_are_used_up_by_weighing_large_maps_against_small_ones(
 ) -> None:
     model = build_model(name, 10, seed=0)
     planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
-    both = Prune(criterion="magnitude", normalise="lamp", params=budgets[0], flops=budgets[1])
+    both = Prune(criterion="magnitude", balance="lamp", params=budgets[0], flops=budgets[1])
     assert min(_used(planner(scores, both), both)) < 0.95
     used = _used(planner(scores, replace(both, fill="both")), both)
     assert 0.97 < min(used) <= max(used) <= 1
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"residual": "tied"}, {"round_to": 4}, {"min_channels": 6}, {"normalise": "lamp"}]
+    "more", [{}, {"residual": "tied"}, {"round_to": 4}, {"min_channels": 6}, {"balance": "lamp"}]
 )
 @pytest.mark.parametrize("negative", [0.0, 0.5, 1.0])
 def test_filling_both_budgets_never_uses_less_than_the_ranking_as_it_is(more: dict[str, Any], negative: float) -> None:
@@ -82,7 +82,7 @@ def test_filling_both_budgets_never_uses_less_than_the_ranking_as_it_is(more: di
     both = Prune(criterion="trace", params=0.4, flops=0.4, **more)
     first, filled = (_used(planner(scores, replace(both, fill=fill)), both) for fill in ("first", "both"))  # type: ignore[arg-type]
     assert min(first) <= min(filled) <= max(filled) <= 1
-    if not {"round_to", "normalise"} & more.keys():  # wide steps; with lamp all negative scores are 0
+    if not {"round_to", "balance"} & more.keys():  # wide steps; with lamp all negative scores are 0
         assert min(filled) > 0.96
 
 
@@ -104,7 +104,7 @@ def test_maps_of_one_size_are_not_weighed_and_pooled_streams_count_as_their_bloc
 def test_budgets_too_far_apart_are_filled_as_far_as_sensible() -> None:
     model = build_model("resnet20", 10, seed=0)
     planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
-    far = Prune(criterion="magnitude", normalise="lamp", params=0.9, flops=0.15)
+    far = Prune(criterion="magnitude", balance="lamp", params=0.9, flops=0.15)
     first, filled = planner(scores, far), planner(scores, replace(far, fill="both"))
     assert first.parameters < filled.parameters < 0.8 * filled.dense_parameters
     assert 0.14 * filled.dense_flops < filled.flops <= 0.15 * filled.dense_flops
@@ -134,7 +134,7 @@ def test_two_budgets_out_of_reach_are_both_named(fill: Literal["first", "both"])
 
 
 @pytest.mark.parametrize(
-    "settings", [{"residual": "tied"}, {"normalise": "lamp"}, {"round_to": 4}, {"min_channels": 3}]
+    "settings", [{"residual": "tied"}, {"balance": "lamp"}, {"round_to": 4}, {"min_channels": 3}]
 )
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_no_setting_takes_a_plan_above_its_budget(settings: dict[str, Any], share: float) -> None:

@@ -171,4 +171,4 @@ def test_settings_of_several_rounds_are_not_planned_as_one() -> None:
 
 def test_the_published_rule_knows_no_normalisation() -> None:
     with pytest.raises(SettingsError, match="rule as_published has prune_ratio and prune_ratio_limit only"):
-        Prune(criterion="trace", prune_ratio=0.5, rule="as_published", normalise="lamp")
+        Prune(criterion="trace", prune_ratio=0.5, rule="as_published", balance="lamp")

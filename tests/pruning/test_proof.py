@@ -22,7 +22,7 @@ SHAPE = (3, 8, 8)
 
 @pytest.fixture
 def chosen(tiny: nn.Module) -> PruningPlan:
-    settings = Prune(criterion="magnitude", normalise="lamp", params=0.5)
+    settings = Prune(criterion="magnitude", balance="lamp", params=0.5)
     return plan(tiny, magnitude(layer_weights(tiny)), settings, SHAPE)
 
 

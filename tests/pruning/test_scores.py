@@ -24,7 +24,7 @@ def test_lamp_divides_by_what_is_no_smaller_and_balances_layers() -> None:
         plan(
             three_layers(),
             scores,
-            Prune(criterion="gate", normalise=how, prune_ratio=0.3, prune_ratio_limit=0.7),
+            Prune(criterion="gate", balance=how, prune_ratio=0.3, prune_ratio_limit=0.7),
             SMALL,
         )  # type: ignore[arg-type]
         for how in ("none", "lamp")

@@ -91,7 +91,7 @@ def results(tmp_path: Path) -> Path:
         sizes = {"parameters": (46_690, "parameters"), "dense_parameters": (466_906, "parameters")}
         sizes |= {"flops": (14e6, "flop"), "dense_flops": (138e6, "flop"), "channels": (1242, "channels")}
         sizes |= {"published_rule_differs": (3 + seed, "channels")}
-        ranked = {"prune_ratio": 0.77214, "criterion": "trace", "normalise": "none", "residual": "union"}
+        ranked = {"prune_ratio": 0.77214, "criterion": "trace", "balance": "none", "residual": "union"}
         plan = write(folder, "prune", sizes, seed=seed, method="hap", settings=ranked)
         plan.with_name("plan.json").write_text(json.dumps({"kept": kept}))
         write(folder, "evaluate_unrecovered", {"pruned_accuracy": (10.0, "percent")}, seed=seed, method="hap")

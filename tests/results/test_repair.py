@@ -17,7 +17,7 @@ def test_repaired_networks_have_a_table_and_pictures_of_their_own(values: pandas
         accuracies = {step: (value + seed, "percent") for step, value in steps.items()}
         sizes = {f"{which}parameters": (size, "parameters") for which, size in (("", 600), ("dense_", 1000))}
         sizes |= {f"{which}flops": (size, "flop") for which, size in (("", 500), ("dense_", 1000))}
-        settings = {"criterion": criterion, "normalise": "lamp", "residual": "union"}
+        settings = {"criterion": criterion, "balance": "lamp", "residual": "union"}
         steps_of = {"distill_steps": 900 if "long" in name else 300, "images": images}
         steps_of["draw"] = int(name[-1]) if "-draw" in name else 0
         return [
@@ -86,7 +86,7 @@ def test_a_repair_is_compared_with_the_training_where_the_dense_network_was_not_
         where = {"dataset": dataset, "seed": 0}
         sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
         repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
-        how = {"criterion": "magnitude", "normalise": "lamp", "residual": "union"}
+        how = {"criterion": "magnitude", "balance": "lamp", "residual": "union"}
         paths += [
             record(tmp_path, f"t{dataset}", {"accuracy": (92.0, "percent")}, stage="pretrain", **where),
             record(
@@ -120,7 +120,7 @@ def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
 ) -> None:
     sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
     paths = []
-    for dataset, steps, normalise in (("cifar10", 300, "lamp"), ("cifar100", 900, "none")):
+    for dataset, steps, balance in (("cifar10", 300, "lamp"), ("cifar100", 900, "none")):
         where = {"dataset": dataset, "seed": 0, "method": "l2"}
         repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
         paths += [
@@ -128,7 +128,7 @@ def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
             record(
                 *(tmp_path, f"p{steps}", sizes),
                 stage="prune",
-                settings={"criterion": "magnitude", "normalise": normalise, "residual": "union"},
+                settings={"criterion": "magnitude", "balance": balance, "residual": "union"},
                 **where | {"device": "CPU"},  # plans are made there
             ),
         ]

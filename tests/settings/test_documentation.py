@@ -10,6 +10,7 @@ import pytest
 import ehap.settings
 from ehap.errors import SettingsError
 from ehap.settings import Training
+from ehap.settings.budget import Budget, Limits, Ranking
 from ehap.settings.criteria import Criterion
 from ehap.settings.documentation import BLOCKS, as_markdown, section
 from ehap.settings.names import Model, Order
@@ -28,7 +29,7 @@ def test_every_kind_of_settings_stands_on_the_page() -> None:
         importlib.import_module(f"ehap.settings.{each.name}") for each in pkgutil.iter_modules(ehap.settings.__path__)
     ]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
-    own = {Training, Order, Model, Stage, Criterion, Renamed}
+    own = {Budget, Limits, Ranking, Training, Order, Model, Stage, Criterion, Renamed}
     assert {kind for kind in kinds if dataclasses.is_dataclass(kind)} - own == set(BLOCKS.values())
 
 

@@ -17,7 +17,7 @@ def _write(run: Path, device: str, stage: str, method: str, values: dict[str, tu
     content = {
         **{"stage": stage, "dataset": "cifar10", "model": "resnet20", "seed": 0, "method": method, "device": device},
         "values": {name: {"value": value, "unit": unit} for name, (value, unit) in values.items()},
-        "settings": {"criterion": "random", "normalise": "none", "residual": "union", "params": 0.1}
+        "settings": {"criterion": "random", "balance": "none", "residual": "union", "params": 0.1}
         if stage == "prune"
         else {},
     }

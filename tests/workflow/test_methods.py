@@ -47,8 +47,8 @@ def test_exact_traces_and_a_stable_plan_from_the_configuration(project: Path) ->
 def test_every_way_to_prune_and_to_recover_from_the_configuration(project: Path) -> None:
     config = _config("curvatures|exact", {"estimator": "exact", "criteria": ["trace", "gate", "taylor"]})
     config["methods"] |= {
-        "rounds": {"criterion": "gate", "curvature": "exact", "prune": {"normalise": "lamp", "rounds": 3}},
-        "once": {"criterion": "gate", "curvature": "exact", "prune": {"normalise": "lamp"}},
+        "rounds": {"criterion": "gate", "curvature": "exact", "prune": {"balance": "lamp", "rounds": 3}},
+        "once": {"criterion": "gate", "curvature": "exact", "prune": {"balance": "lamp"}},
         "tied": {"criterion": "taylor", "curvature": "exact", "prune": {"residual": "tied", "flops": 0.4}},
         "slips": {"criterion": "trace", "curvature": "exact", "prune": {"rule": "as_published", "prune_ratio": 0.9}},
         "slim": {"criterion": "bn-scale", "finetune": {"recalibrate": 32, "distill": 0.5}},

@@ -111,5 +111,5 @@ def _settings(b: Builder) -> Prune:
         residual=residual,
         round_to=b.choose([1, 1, 1, 1, 1, 1, 2, 3]),
         min_channels=b.choose([1, 1, 1, 1, 2, 3]),
-        normalise=b.choose(["none", "lamp"]),
+        balance=b.choose(["none", "lamp"]),
     )
