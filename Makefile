@@ -111,8 +111,8 @@ $(READY): envs/dev.txt pyproject.toml
 
 # Results depend on lock.txt: its change reruns every result. A test tool changes dev.txt only.
 lock: ## pin the newest versions that pyproject.toml allows, with hashes (needs uv)
-	uv pip compile pyproject.toml --group dev --group docs --extra openvino --extra cli --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade -o envs/dev.txt
-	uv pip compile pyproject.toml --extra openvino -c envs/dev.txt --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-annotate --custom-compile-command "make lock" -o envs/lock.txt
+	uv pip compile pyproject.toml --group dev --group docs --extra workflow --extra openvino --extra cli --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade -o envs/dev.txt
+	uv pip compile pyproject.toml --extra workflow --extra openvino -c envs/dev.txt --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-annotate --custom-compile-command "make lock" -o envs/lock.txt
 
 clean: ## results and logs of the demo; the environment stays
 	rm -rf results/demo logs/demo state/demo

@@ -1,6 +1,5 @@
 """Networks that are timed: dense and pruned, in FP32 and in INT8, as calls of an engine."""
 
-import copy
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.benchmark import Row
 from ehap.data import DATASETS
-from ehap.engines.deployable import Widening, deployable
+from ehap.engines.deployable import deployable
 from ehap.engines.inductor import InductorNetwork, frozen
 from ehap.engines.onnxruntime import OnnxNetwork, audit, exported, left_in_float, to_onnx
 from ehap.engines.onnxruntime import in_integers as in_integer_kernels
@@ -22,9 +21,8 @@ from ehap.graph.channels import Kept
 from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE
-from ehap.pruning import Planner, magnitude, mask_, prune
-from ehap.pruning.padding import expanded
-from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors
+from ehap.pruning import Planner, magnitude, prune, widened
+from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors, unpack
 from ehap.records import write_tensors
 from ehap.settings import Prune
 
@@ -42,12 +40,13 @@ Call = Callable[[Tensor], Tensor]
 class Contender:
     """A network in FP32.
 
-    kept: Channels of the dense network that it keeps. wide: Those that its layers have, with zeros for the others.
+    kept: Channels of the dense network that it keeps. round_to: Multiple to which widths are padded, with plain sums;
+    None for the network as it was pruned.
     """
 
     network: nn.Module
     kept: Kept
-    wide: Kept
+    round_to: int | None = None
 
 
 def contenders(dense: nn.Module, params: float, flops: float | None, wanted: Sequence[str]) -> dict[str, Contender]:
@@ -62,23 +61,21 @@ def contenders(dense: nn.Module, params: float, flops: float | None, wanted: Seq
         wanted: Names from NETWORKS.
     """
     every = {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
-    found = {"dense": Contender(dense, every, every)}
+    found = {"dense": Contender(dense, every)}
     planner = Planner(dense, INPUT_SHAPE)
     for prefix, round_to in PLANS.items():
         if not {f"{prefix}{form}" for form in ("pruned", *SUMS)} & set(wanted):
             continue
         chosen = Prune(criterion="magnitude", balance="lamp", params=params, flops=flops, round_to=round_to)
         try:
-            kept = planner(magnitude(layer_weights(dense)), chosen).kept
+            kept = planner(magnitude(layer_weights(dense)), *chosen.parts).kept
         except PlanError as error:
             print(f"{prefix}left out: {error}", file=sys.stderr)
             continue
-        found[f"{prefix}pruned"] = Contender(prune(dense, kept).eval(), kept, kept)
+        small = prune(dense, kept).eval()
+        found[f"{prefix}pruned"] = Contender(small, kept)
         for label, width in SUMS.items():
-            wide = expanded(dense, kept, width)
-            masked = copy.deepcopy(dense)
-            mask_(masked, kept)
-            found[f"{prefix}{label}"] = Contender(prune(masked, wide).eval(), kept, wide)
+            found[f"{prefix}{label}"] = Contender(widened(small, width), kept, width)
     return {name: each for name, each in found.items() if name == "dense" or name in wanted}
 
 
@@ -112,21 +109,24 @@ def in_float(network: nn.Module, engine: str, images: Tensor, threads: int) -> C
     return OnnxNetwork(exported(fused, INPUT_SHAPE).SerializeToString(), threads)
 
 
-def quantized(dense: nn.Module, kept: Kept, wide: Kept) -> tuple[SimulatedNetwork, float]:
+def quantized(dense: nn.Module, kept: Kept, round_to: int | None) -> tuple[SimulatedNetwork, float]:
     """Return a network in INT8 with the ranges of noise, and the bytes a parameter of its packed file."""
     small = prune(dense, kept).eval()
-    compact, settings = pack_on_noise(small, INPUT_SHAPE, DATASETS["cifar10"])
+    compact, scheme = pack_on_noise(small, INPUT_SHAPE, DATASETS["cifar10"])
     with TemporaryDirectory() as scratch:
-        bits = dict.fromkeys(called_layers(small), settings.bits)
+        bits = dict.fromkeys(called_layers(small), scheme.bits)
         write_tensors(Path(scratch) / "packed", to_tensors(compact, bits), {"kept": kept})
         size = (Path(scratch) / "packed").stat().st_size
-    network = deployable(compact, Widening(dense, kept, wide), settings, INPUT_SHAPE)
+    if round_to is None:
+        network = unpack(compact, small, scheme, INPUT_SHAPE)
+    else:
+        network = deployable(compact, small, scheme, INPUT_SHAPE, round_to=round_to)
     return network, size / parameters(small)
 
 
 def in_integers(dense: nn.Module, contender: Contender, engine: str, images: Tensor, threads: int) -> tuple[Call, Row]:
     """Return a network in INT8 on an engine, and the columns of its audit."""
-    network, size = quantized(dense, contender.kept, contender.wide)
+    network, size = quantized(dense, contender.kept, contender.round_to)
     about: Row = {"packed_bytes_per_parameter": round(size, 3)}
     if engine == "inductor":
         compiled = InductorNetwork(network, images)

@@ -18,6 +18,7 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.settings import Prune
+from ehap.settings.budget import Budget
 from ehap.settings.names import MODELS
 
 KINDS = {"parameters": ("params",), "FLOPs": ("flops",), "both, used up": ("params", "flops")}
@@ -51,10 +52,10 @@ class Plan(Benchmark):
         planner = Planner(network, INPUT_SHAPE)
         once = time.perf_counter() - began
         found = {
-            kind: self._plans(lambda settings: planner(scores, settings), f"{model}, {kind}", names)
+            kind: self._plans(lambda settings: planner(scores, *settings.parts), f"{model}, {kind}", names)
             for kind, names in KINDS.items()
         }
-        channels = sum(planner(scores, Prune(criterion="random", params=1.0)).widths.values())
+        channels = sum(planner(scores, Budget(params=1.0)).widths.values())
         return [
             {"model": model, "channels": channels, "budget": kind} | _row(once, *zip(*plans, strict=True))
             for kind, plans in found.items()

@@ -126,7 +126,7 @@ class Pruning(Benchmark):
         else:
             found = channel_scores(self.dense, *self.batch, chosen.criterion)
             scores = scores_from(self.dense, chosen.criterion, found[chosen.criterion])
-        kept = self.planner(scores, chosen).kept
+        kept = self.planner(scores, *chosen.parts).kept
         return prune(self.dense, kept), kept
 
     def _theirs(self, label: str, params: float) -> tuple[nn.Module, None]:

@@ -41,7 +41,7 @@ class Sums(OnProcessor):
         images, many = noise(batch, generator), noise(self.args.images, generator)
         calls: dict[tuple[str, str], Call] = {}
         for name, each in found.items():
-            content = to_onnx(quantized(found["dense"].network, each.kept, each.wide)[0], INPUT_SHAPE)
+            content = to_onnx(quantized(found["dense"].network, each.kept, each.round_to)[0], INPUT_SHAPE)
             calls[name, "FP32"] = in_float(each.network, "onnxruntime", images, self.args.threads)
             calls[name, "plain"] = OnnxNetwork(content, self.args.threads, option=False)
             calls[name, "option"] = OnnxNetwork(content, self.args.threads, option=True)

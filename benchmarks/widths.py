@@ -30,7 +30,6 @@ from ehap.graph.layers import layer_weights
 from ehap.latency.turns import in_turns
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import prune
-from ehap.pruning.padding import expanded
 from ehap.runtime.device import instruction_sets
 
 CALLS = 3  # that are profiled
@@ -113,7 +112,7 @@ def evenly(dense: nn.Module, part: float) -> Kept:
 
 def in_integers(dense: nn.Module, kept: Kept, round_to: int) -> bytes:
     """Return a thinned network in INT8 as an ONNX file."""
-    return to_onnx(quantized(dense, kept, expanded(dense, kept, round_to))[0], INPUT_SHAPE)
+    return to_onnx(quantized(dense, kept, round_to)[0], INPUT_SHAPE)
 
 
 def times_by_operator(content: bytes, images: Tensor, threads: int) -> dict[str, float]:

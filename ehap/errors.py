@@ -13,6 +13,7 @@ EhapError
 ├── CodeError           the code that runs differs from the code of the plan
 ├── SourceError         an input of a job is missing, or changed while the job ran
 ├── DeviceError         the requested device is not present
+├── MissingPackageError a package of an extra is not installed; the message has the pip command
 ├── BusyError           another process works on the same job
 ├── ReadError           a file cannot be read now: no permission, or an error of disk or network
 ├── WriteError          a file cannot be written: no space, or no permission
@@ -72,6 +73,10 @@ class SourceError(EhapError):
 
 class DeviceError(EhapError):
     """The requested device is not present."""
+
+
+class MissingPackageError(EhapError, ImportError):
+    """A package of an extra is not installed. It is an ImportError, too, with the package as its ``name``."""
 
 
 class BusyError(EhapError):

@@ -139,8 +139,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_atomically(path, save(plain, {"ehap": json.dumps(whole, sort_keys=True)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+REBUILD = "delete it and run the workflow again to rebuild it"
+
+
+def read_tensors(path: Path, advice: str = REBUILD) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and metadata of a safetensors file.
+
+    Args:
+        path: The file.
+        advice: What to do where it is damaged.
 
     Raises:
         CheckpointError: The file is missing, truncated, no safetensors file, without a checksum, or has another
@@ -153,20 +160,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise CheckpointError(f"expected a weights file at {path}, but there is none.") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); delete it and run the workflow again to rebuild it."
-        ) from None
+        raise CheckpointError(f"{path} is not a whole safetensors file ({_first_line(error)}); {advice}.") from None
     if CHECKSUM not in metadata:
         raise CheckpointError(
             f"{path}: expected a file that this workflow has written, with a checksum, got one without; give weights "
             "made elsewhere as pretrain.weights."
         )
     if metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
-        raise CheckpointError(
-            f"{path}: wrong checksum; the file is damaged or was edited. Delete it and run the workflow "
-            "again to rebuild it."
-        )
+        raise CheckpointError(f"{path}: wrong checksum; the file is damaged or was edited: {advice}.")
     return tensors, metadata
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:

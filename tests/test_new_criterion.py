@@ -55,7 +55,7 @@ for method in run.grid.methods:
     name = settings.criterion
     curvature = run.curvature(method)
     scores = scores_from(network, name, found[name]) if curvature else scores_of(network, name, 0)
-    print(method, name, curvature, plan(network, scores, settings, (3, 32, 32)).parameters < 200_000)
+    print(method, name, curvature, plan(network, scores, (3, 32, 32), *settings.parts).parameters < 200_000)
 for name in ("triple", "largest"):
     assert f"| `{name}` | " in criteria()
 """

@@ -11,7 +11,7 @@ from ehap.models import INPUT_SHAPE
 from ehap.quantization import Packed, SimulatedNetwork, called_layers, from_tensors, unpack
 from ehap.records import Identity, read_record, read_tensors
 from ehap.settings import Qat, build
-from ehap.settings.qat import FLOAT
+from ehap.settings.scheme import FLOAT
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from ehap.data.batches import (
     plain_batches,
     training_batches,
 )
-from ehap.data.datasets import DATASETS, DatasetInfo, Split, read_dataset
+from ehap.data.datasets import DATASETS, DatasetInfo, ImageInfo, Normalised, Split, read_dataset
 
 __all__ = [
     "DATASETS",
     "DatasetInfo",
+    "ImageInfo",
+    "Normalised",
     "Split",
     "augment",
     "draw_augmentation",

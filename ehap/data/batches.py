@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ehap.data.datasets import DatasetInfo
+from ehap.data.datasets import DatasetInfo, ImageInfo, Normalised
 
 PADDING = 4
 
@@ -31,16 +31,18 @@ class EpochDraws:
         return EpochDraws(self.order.to(device), self.offsets.to(device), mirrored)
 
 
-def draw_epoch(count: int, generator: torch.Generator, flip: bool) -> EpochDraws:
+def draw_epoch(count: int, generator: torch.Generator, flip: bool, crop: bool = True) -> EpochDraws:
     """Draw an epoch's order, crops and flips for ``count`` images.
 
     Args:
         count: Images.
         generator: Generator on the CPU, so that draws do not depend on the device of the images.
         flip: Whether a mirrored image is still an image of its class.
+        crop: Whether images are cropped at random places; otherwise they stay where they are.
     """
     order = torch.randperm(count, generator=generator)
-    return EpochDraws(order, *draw_augmentation(count, generator, flip))
+    offsets, mirrored = draw_augmentation(count, generator, flip)
+    return EpochDraws(order, offsets if crop else torch.full_like(offsets, PADDING), mirrored)
 
 
 def draw_augmentation(count: int, generator: torch.Generator, flip: bool) -> tuple[Tensor, Tensor | None]:
@@ -49,8 +51,13 @@ def draw_augmentation(count: int, generator: torch.Generator, flip: bool) -> tup
     return offsets, torch.randint(2, (count,), generator=generator).bool() if flip else None
 
 
-def normalise(images: Tensor, info: DatasetInfo) -> Tensor:
-    """Map uint8 images (N, 3, H, W) to float32 with the dataset's mean at 0 and its standard deviation at 1."""
+def normalise(images: Tensor, info: ImageInfo) -> Tensor:
+    """Map uint8 images (N, 3, H, W) to float32 with the dataset's mean at 0 and its standard deviation at 1.
+
+    Of images that are normalised already, as ``info`` says, it returns a copy.
+    """
+    if isinstance(info, Normalised):
+        return images.clone()
     factor, shift = _affine(info, images.device)
     return torch.addcmul(shift, images.float(), factor)
 
@@ -62,33 +69,46 @@ def _affine(info: DatasetInfo, device: torch.device) -> tuple[Tensor, Tensor]:
     return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
 
 
-def augment(images: Tensor, offsets: Tensor, mirrored: Tensor | None) -> Tensor:
-    """Pad each image with 4 pixels of zeros, crop it at its own offset, and mirror some.
+@lru_cache
+def _padding(info: ImageInfo, device: torch.device) -> Tensor | None:
+    """Return the values (1, C, 1, 1) around images that are normalised already; None for pixels: zeros."""
+    if isinstance(info, DatasetInfo):
+        return None
+    return torch.tensor(info.padding, dtype=torch.float64).view(1, -1, 1, 1).to(device)
+
+
+def augment(images: Tensor, offsets: Tensor, mirrored: Tensor | None, padding: Tensor | None = None) -> Tensor:
+    """Pad each image with 4 pixels of black, crop it at its own offset, and mirror some.
 
     Draws of ``draw_augmentation`` have the distribution of torchvision's RandomCrop(H, padding=4) and
     RandomHorizontalFlip.
 
     Args:
-        images: (N, 3, H, W) uint8.
+        images: (N, C, H, W), of any type.
         offsets: (2, N) down and across, 0 to 8, on the device of the images.
         mirrored: (N,) bool; None mirrors none.
+        padding: (1, C, 1, 1), the values of black; zeros where left out.
 
     Returns:
-        (N, 3, H, W) uint8.
+        (N, C, H, W), of the type of the images.
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
-    windows = pad(images, (PADDING,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, 3, 9, 9, H, W)
+    padded = pad(images, (PADDING,) * 4)
+    if padding is not None:
+        inside = pad(torch.ones_like(images[:1, :1], dtype=torch.bool), (PADDING,) * 4)
+        padded = torch.where(inside, padded, padding.to(images.dtype))
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, C, 9, 9, H, W)
     cropped = windows[torch.arange(count, device=images.device), :, offsets[0], offsets[1]]
     return cropped if mirrored is None else torch.where(mirrored.view(-1, 1, 1, 1), cropped.flip(3), cropped)
 
 
 def training_batches(
-    images: Tensor, labels: Tensor, info: DatasetInfo, batch_size: int, draws: EpochDraws, done: int = 0
+    images: Tensor, labels: Tensor, info: ImageInfo, batch_size: int, draws: EpochDraws, done: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield an epoch's augmented, normalised batches; the last one may be smaller.
 
     Args:
-        images: (N, 3, H, W) uint8.
+        images: (N, 3, H, W) uint8; or (N, C, H, W) in floating point where ``info`` says that they are normalised.
         labels: (N,) int64.
         info: The dataset's normalisation.
         batch_size: Images a batch.
@@ -99,11 +119,12 @@ def training_batches(
         part = slice(first, first + batch_size)
         chosen = draws.order[part]
         mirrored = None if draws.mirrored is None else draws.mirrored[part]
-        yield normalise(augment(images[chosen], draws.offsets[:, part], mirrored), info), labels[chosen]
+        shown = augment(images[chosen], draws.offsets[:, part], mirrored, _padding(info, images.device))
+        yield normalise(shown, info), labels[chosen]
 
 
 def plain_batches(
-    images: Tensor, labels: Tensor, info: DatasetInfo, batch_size: int = 500
+    images: Tensor, labels: Tensor, info: ImageInfo, batch_size: int = 500
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield normalised batches in order, without augmentation."""
     for part, targets in zip(images.split(batch_size), labels.split(batch_size), strict=True):

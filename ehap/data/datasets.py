@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ehap.errors import DataError
+from ehap.runtime.extras import packages_named
 
 if TYPE_CHECKING:  # importing torchvision takes two seconds, and only the prepare stage reads archives
     from torchvision.datasets import CIFAR10
@@ -34,6 +35,24 @@ class DatasetInfo:
     flip: bool
     read: Callable[[Path, bool], tuple[Split, Split]]
 
+    crop: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What stands in the place of a dataset's constants for images in floating point that are normalised already.
+
+    padding: Value of each channel around an image that is cropped, usually that of black.
+    crop, flip: Whether training images are cropped at random places, and half of them mirrored.
+    """
+
+    padding: tuple[float, ...]
+    crop: bool
+    flip: bool
+
+
+ImageInfo = DatasetInfo | Normalised
+
 
 def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:
     """Return the training and the test split: images (N, 3, 32, 32) uint8 and labels (N,) int64.
@@ -45,8 +64,10 @@ def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Spl
 
     Raises:
         DataError: Files are missing and may not be fetched, or a file has a wrong checksum.
+        MissingPackageError: The reader's package is not installed.
     """
-    return DATASETS[dataset].read(folder, download)
+    with packages_named():
+        return DATASETS[dataset].read(folder, download)
 
 
 def _cifar(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:

@@ -7,7 +7,8 @@ need none of them.
 from collections.abc import Callable
 
 from ehap.engines.base import Engine
-from ehap.errors import DeviceError, SettingsError
+from ehap.errors import MissingPackageError, SettingsError
+from ehap.runtime.extras import missing_package, packages_named
 
 
 def _onnxruntime() -> Engine:
@@ -30,16 +31,17 @@ def engine(name: str) -> Engine:
 
     Raises:
         SettingsError: There is no such engine.
-        DeviceError: A package that it needs is not installed.
+        MissingPackageError: A package that it needs is not installed.
     """
     if name not in ENGINES:
         raise SettingsError(f"unknown engine {name}; choose one of {', '.join(ENGINES)}.")
     try:
-        return ENGINES[name]()
+        with packages_named():
+            return ENGINES[name]()
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
+        package = missing_package(error)
         if package in ("", "ehap"):
             raise
-        raise DeviceError(
-            f"engine {name}: the package {package} is not installed; install it with: pip install {package}"
+        raise MissingPackageError(
+            f"engine {name}: {package} is not installed; install it with: pip install {package}", name=package
         ) from None

@@ -1,6 +1,6 @@
 """Which layers carry which channels: the network as a graph of channel sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -28,8 +28,8 @@ SUMS = ("add", "union")
 class Step:
     """One operation of the forward pass.
 
-    kind: input, conv, depthwise (a convolution of each channel by itself), linear, norm, add, union (the add of a network
-        that is pruned already), flatten, keep or output.
+    kind: input, conv, depthwise (a convolution of each channel by itself), linear, norm, add, union (the add of a
+        network that is pruned already), flatten, keep or output.
     name: Name of the fx node. module: Path of the module; empty for functions.
     sources: Names of the steps whose results it reads.
     places: Of a union, where the channels of each source lie in the sum; else empty.
@@ -41,9 +41,9 @@ class Step:
     sources: tuple[str, ...]
     places: tuple[tuple[int, ...], ...] = ()
 
-    def arriving(self, number: int, channels: Sequence[int]) -> set[int]:
+    def arriving(self, number: int, channels: Sequence[int]) -> tuple[int, ...]:
         """Return where channels of a source, by its number, lie in the sum of an add or a union."""
-        return {self.places[number][channel] for channel in channels} if self.places else set(channels)
+        return tuple(self.places[number][channel] for channel in channels) if self.places else tuple(channels)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ChannelGraph:
             elif step.kind == "input":
                 result[step.name] = tuple(range(self.dense[step.name]))
             elif step.kind in SUMS:
-                result[step.name] = tuple(sorted(step.arriving(0, incoming[0]) | step.arriving(1, incoming[1])))
+                result[step.name] = tuple(sorted({*step.arriving(0, incoming[0]), *step.arriving(1, incoming[1])}))
             else:
                 result[step.name] = incoming[0]
         return result
@@ -98,22 +98,28 @@ class ChannelGraph:
                 group |= dict.fromkeys(together, together)
         return list(dict.fromkeys(tuple(layer for layer in self.widths() if layer in each) for each in group.values()))
 
-    def unpruned(self) -> tuple[str, ...]:
-        """Return the layers whose rows all stay.
+    def unpruned(self) -> dict[str, str]:
+        """Return the layers whose rows all stay, and why."""
+        of = {step.name: step for step in self.steps}
+        found = dict.fromkeys(
+            self._writers(step for step in self.steps if step.kind == "output"), "output of the network"
+        )
+        grouped = [step for step in self.steps if step.name in self.grouped]
+        read = self._writers(of[name] for step in grouped for name in step.sources)
+        found |= dict.fromkeys(read - found.keys(), "read by a convolution in groups")
+        found |= dict.fromkeys({step.module for step in grouped} - found.keys(), "convolution in groups")
+        return {name: found[name] for name in self.widths() if name in found}
 
-        Their channels are outputs of the network, or make up the groups of a grouped convolution, or are read by one.
-        """
-        sources = {step.name: step for step in self.steps}
-        final: set[str] = {step.module for step in self.steps if step.name in self.grouped}
-        waiting = [step for step in self.steps if step.kind == "output"]
-        waiting += [sources[name] for step in self.steps if step.name in self.grouped for name in step.sources]
+    def _writers(self, steps: Iterable[Step]) -> set[str]:
+        """Return the layers whose channels the results of steps carry."""
+        of, found, waiting = {step.name: step for step in self.steps}, set[str](), list(steps)
         while waiting:
             step = waiting.pop()
             if step.kind in ("conv", "linear"):
-                final.add(step.module)
+                found.add(step.module)
             else:
-                waiting.extend(sources[name] for name in step.sources)
-        return tuple(name for name in self.widths() if name in final)
+                waiting.extend(of[name] for name in step.sources)
+        return found
 
 
 def places_among(few: Sequence[int], many: Sequence[int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from ehap.errors import ArchitectureError, PlanError
 from ehap.graph import evaluating
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept
+from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept
 from ehap.graph.forward import trace_forward
 
 
@@ -48,20 +48,45 @@ class Counter:
 
     def __call__(self, kept: Kept) -> Size:
         """Return the size under ``kept``."""
-        carried = self._graph.carried(kept)
-        parameters = flops = 0
+        return self.of_widths(self._widths(kept))
+
+    def of_widths(self, widths: Mapping[str, int]) -> Size:
+        """Return the size when the result of each step, by name, has so many channels; also more than it has now."""
+        sizes = self._by_module(widths).values()
+        return Size(sum(each.parameters for each in sizes), sum(each.flops for each in sizes))
+
+    def _widths(self, kept: Kept) -> dict[str, int]:
+        return {name: len(channels) for name, channels in self._graph.carried(kept).items()}
+
+    def _by_module(self, widths: Mapping[str, int]) -> dict[str, Size]:
+        """Return the size of each convolution, linear layer and BatchNorm."""
+        found = {}
         for step in self._graph.steps:
             module = self._modules.get(step.module)
             if isinstance(module, nn.BatchNorm2d):
-                parameters += 2 * len(carried[step.name])
+                found[step.module] = Size(2 * widths[step.name], 0)
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                rows, per_row = len(carried[step.name]), module.weight[0].numel()
-                if step.kind != "depthwise":  # a row of it reads one channel under any plan
+                rows, per_row = widths[step.name], module.weight[0].numel()
+                if (
+                    step.kind != "depthwise" and step.name not in self._graph.grouped
+                ):  # rows of these read what they did
                     source = step.sources[0]
-                    per_row = per_row * len(carried[source]) // self._graph.dense[source]
-                parameters += rows * (per_row + (module.bias is not None))
-                flops += 2 * rows * per_row * self.places[step.module]
-        return Size(parameters, flops)
+                    per_row = per_row * widths[source] // self._graph.dense[source]
+                parameters = rows * (per_row + (module.bias is not None))
+                found[step.module] = Size(parameters, 2 * rows * per_row * self.places[step.module])
+        return found
+
+    def by_layer(self, kept: Kept) -> dict[str, Size]:
+        """Return the size of each convolution and linear layer under ``kept``, with the BatchNorms behind it."""
+        found = self._by_module(self._widths(kept))
+        layers = {step.name: step.module for step in self._graph.steps if step.kind in LAYERS}
+        sizes = {module: found[module] for module in layers.values()}
+        for step in self._graph.steps:
+            if step.kind == "norm":
+                layers[step.name] = owner = layers.get(step.sources[0], step.module)
+                before = sizes.get(owner, Size(0, 0))
+                sizes[owner] = Size(before.parameters + found[step.module].parameters, before.flops)
+        return sizes
 
 
 @torch.no_grad()
@@ -89,7 +114,8 @@ def output_places(model: nn.Module, graph: ChannelGraph, input_shape: Sequence[i
         ) from None
     shapes = {node.name: node.meta["tensor_meta"].shape for node in traced.graph.nodes if node.op != "output"}
     for step in graph.steps:
-        if step.kind == "add" and len({shapes[source] for source in step.sources}) != 1:
+        maps = {(shapes[source][0], *shapes[source][2:]) for source in step.sources}
+        if step.kind in SUMS and len(maps) != 1:  # equal widths are known from the graph
             raise ArchitectureError(
                 f"{step.name}: expected an add of equal shapes, got {[tuple(shapes[s][1:]) for s in step.sources]}."
             )

@@ -66,7 +66,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module is one operation: one of torch.nn, or of a subclass that computes the same."""
-        return _computes_as_its_base(m) or super().is_leaf_module(m, module_qualified_name)
+        return computes_as_its_base(m) or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Return the proxy of a node's result in the forward pass."""
@@ -82,7 +82,8 @@ class Tracer(fx.Tracer):
             torch.is_tensor = plain
 
 
-def _computes_as_its_base(module: nn.Module) -> bool:
+def computes_as_its_base(module: nn.Module) -> bool:
+    """Return whether a module is a plain layer, or of a subclass without a forward pass of its own."""
     base = next((each for each in PLAIN if isinstance(module, each)), None)
     methods = ("forward", "_conv_forward", "__call__")
     return base is not None and all(getattr(type(module), name, 0) is getattr(base, name, 0) for name in methods)

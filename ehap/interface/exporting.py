@@ -20,7 +20,7 @@ from ehap.graph.reading import evaluating, output_of
 from ehap.graph.tracing import copied
 from ehap.graph.verification import FLOAT, Agreement, check_agreement
 from ehap.interface.arguments import Images, checked_network, gathered
-from ehap.pruning.padding import padded_widths
+from ehap.pruning.padding import layout
 from ehap.quantization import SimulatedNetwork, pack
 from ehap.runtime.files import write_atomically
 
@@ -140,9 +140,9 @@ def _content(network: nn.Module, images: Tensor, round_to: int) -> tuple[bytes, 
         return plain_floats_to_onnx(copied(network).cpu(), shape, round_to, images), network
     quiet = copied(network).cpu()
     assert isinstance(quiet, SimulatedNetwork)
-    packed = pack(quiet, quiet.original)
-    wide = deployable(packed, quiet.original, quiet.scheme, shape, quiet.layer_bits, round_to)
-    return OnnxRuntime().export(wide, images).content, quiet.original
+    floating = quiet.original
+    wide = deployable(pack(quiet, floating), floating, quiet.scheme, shape, quiet.layer_bits, round_to)
+    return OnnxRuntime().export(wide, images).content, floating
 
 
 def _agreement(content: bytes, network: nn.Module, images: Tensor, path: Path) -> Agreement:
@@ -165,8 +165,7 @@ def _sizes(network: nn.Module, images: Tensor, round_to: int) -> tuple[Size, Siz
     graph, (channels, rows, columns) = channel_graph(network), images.shape[1:]
     count = Counter(network, graph, (channels, rows, columns))
     whole = {layer: range(width) for layer, width in graph.widths().items()}
-    wide = {layer: range(width) for layer, width in padded_widths(graph, whole, round_to).items()}
-    return count(whole), count(wide)
+    return count(whole), count.of_widths(layout(graph, whole, round_to).widths)
 
 
 def _listed(operators: Mapping[str, int]) -> str:

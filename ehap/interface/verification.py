@@ -13,6 +13,7 @@ from ehap.interface.arguments import Images, checked_network, gathered
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept
+from ehap.runtime.extras import packages_named
 
 
 def verify(
@@ -42,6 +43,7 @@ def verify(
         MismatchError: They differ.
         ArgumentError, DataError, NumericsError: A network or the images cannot be used as they are.
         PlanError: The plan is for another network, or orders unions as the published code does.
+        MissingPackageError: A file is given, and ONNX Runtime is not installed.
 
     >>> import copy, torch, ehap
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
@@ -79,9 +81,10 @@ def _verified_surgery(found: nn.Module, wanted: nn.Module, example: torch.Tensor
 def _verified_file(
     path: Path, wanted: nn.Module, example: torch.Tensor, plan: PruningPlan | None, tolerance: float | None
 ) -> Agreement:
-    from ehap.engines.onnxruntime.session import OnnxNetwork
-    from ehap.engines.proof import check_engine
-    from ehap.quantization.simulation import SimulatedNetwork
+    with packages_named():
+        from ehap.engines.onnxruntime.session import OnnxNetwork
+        from ehap.engines.proof import check_engine
+        from ehap.quantization.simulation import SimulatedNetwork
 
     if plan is not None:
         raise ArgumentError("verify: a plan is for networks; compare the file with the pruned network, without plan.")

@@ -1,10 +1,10 @@
 """From channel scores to a smaller network."""
 
-from ehap.pruning.padding import Placement, expanded, lay_into_, placements
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.planner import Planner, plan
 from ehap.pruning.scores import Scores, bn_scale, geometric_mean, lamp, magnitude, random_scores, sensitivity
 from ehap.pruning.surgery import mask_, prune
+from ehap.pruning.widening import Placement, placements, widened
 
 __all__ = [
     "Placement",
@@ -12,10 +12,8 @@ __all__ = [
     "PruningPlan",
     "Scores",
     "bn_scale",
-    "expanded",
     "geometric_mean",
     "lamp",
-    "lay_into_",
     "magnitude",
     "mask_",
     "placements",
@@ -23,4 +21,5 @@ __all__ = [
     "prune",
     "random_scores",
     "sensitivity",
+    "widened",
 ]

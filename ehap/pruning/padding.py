@@ -1,97 +1,156 @@
 """A pruned network with plain sums: a writer of a residual stream has rows, zero where needed, for all its channels."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Generic, TypeVar
 
-import torch
-from torch import nn
+from ehap.errors import ArchitectureError
+from ehap.graph.channels import SUMS, ChannelGraph, Kept, Step
 
-from ehap.graph.channels import LAYERS, Kept, channel_graph, places_among
-from ehap.pruning.plan import PruningPlan
-from ehap.pruning.surgery import checked_kept
+Item = TypeVar("Item")
+Source = tuple[int, int]
+"""A channel where it comes into being: the place of its step among the steps, and its place in that step's result."""
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where the weights of a pruned layer lie in the expanded one: their rows and their columns, and its size."""
+class Layout:
+    """Where channels lie in the wider network.
 
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-    size: tuple[int, int]
+    rows: Name of a step to the places of its channels, in the order of the channels that it carries.
+    widths: Name of a step to the width of its result in the wider network.
+    """
+
+    rows: Mapping[str, tuple[int, ...]]
+    widths: Mapping[str, int]
 
 
-def expanded(model: nn.Module, plan: PruningPlan | Kept, round_to: int = 1) -> dict[str, list[int]]:
-    """Return the plan in which all writers of a stream keep the union of their channels.
+def layout(graph: ChannelGraph, kept: Kept, round_to: int = 1) -> Layout:
+    """Return where the channels of each step lie once every writer of a stream has rows for all channels of the stream.
 
-    Its network needs no unions, unless the input itself is added to a stream.
+    Widths are raised to multiples of ``round_to``. Streams keep their width that hold the network's input or an output,
+    or that a convolution in groups writes or reads.
 
     Args:
-        model: The dense network.
-        plan: The plan, or its kept channels.
-        round_to: Widths are raised to multiples of it, as far as a layer has channels.
+        graph: A network's channel graph; it may be dense or pruned.
+        kept: The channels of this network that stay; all of them for a network as it is.
+        round_to: A whole number of at least 1.
 
     Raises:
-        PlanError: The plan is for another network.
-        ArchitectureError: The network has an operation that pruning does not know.
+        ArchitectureError: A stream that must keep its width lacks channels of its own.
     """
-    graph = channel_graph(model)
-    kept = checked_kept(graph, plan)
-    widths = graph.widths()
-    found: dict[str, list[int]] = {}
-    for group in graph.tied():
-        together = {channel for layer in group for channel in kept[layer]}
-        width = widths[group[0]]
-        wanted = min(width, -(-len(together) // round_to) * round_to)
-        spare = (channel for channel in range(width) if channel not in together)
-        together |= {channel for channel, _ in zip(spare, range(wanted - len(together)), strict=False)}
-        found |= dict.fromkeys(group, sorted(together))
-    return {layer: found[layer] for layer in widths}
-
-
-@torch.no_grad()
-def lay_into_(wide: nn.Module, narrow: nn.Module, places: Mapping[str, Placement]) -> None:
-    """Give a wider network, in place, the weights of a narrow one and zeros everywhere else: it computes the same.
-
-    Args:
-        wide: The wider network, with BatchNorm fused (``fuse_norms``): every convolution has a bias.
-        narrow: The narrower network, fused, too.
-        places: Result of ``placements``.
-    """
-    for layer, place in places.items():
-        for parameter in wide.get_submodule(layer).parameters():
-            parameter.zero_()
-        rows = torch.tensor(place.rows)
-        weight, bias = wide.get_parameter(f"{layer}.weight"), wide.get_parameter(f"{layer}.bias")
-        weight[rows[:, None], torch.tensor(place.columns)] = narrow.get_parameter(f"{layer}.weight")
-        bias[rows] = narrow.get_parameter(f"{layer}.bias")
-
-
-def placements(model: nn.Module, plan: PruningPlan | Kept, wide: Kept) -> dict[str, Placement]:
-    """Return where the weights of every layer pruned by ``plan`` lie in the network pruned by ``wide``.
-
-    Args:
-        model: The dense network.
-        plan: The kept channels.
-        wide: The wider plan, as ``expanded`` returns it.
-
-    Raises:
-        PlanError: A plan is for another network.
-        ArchitectureError: The network has an operation that pruning does not know.
-    """
-    graph = channel_graph(model)
-    small, large = (graph.carried(checked_kept(graph, each)) for each in (plan, wide))
-    found = {}
+    streams = _Streams(graph, kept)
+    order = {root: streams.order(root) for root in streams.roots()}
+    widths = {
+        root: len(channels) if root in streams.fixed else -(-len(channels) // round_to) * round_to
+        for root, channels in order.items()
+    }
+    places = {root: {channel: place for place, channel in enumerate(channels)} for root, channels in order.items()}
+    rows, wide = {}, {}
     for step in graph.steps:
-        if step.kind not in LAYERS:
+        if step.kind == "output":
             continue
-        source, weight = step.sources[0], model.get_parameter(f"{step.module}.weight")
-        rows = places_among(small[step.name], large[step.name])
-        if step.kind == "depthwise" or step.name in graph.grouped:
-            columns, width = tuple(range(weight.shape[1])), weight.shape[1]
-        else:
-            spread = weight.shape[1] // graph.dense[source]  # above 1 after flattening a feature map
-            places = places_among(small[source], large[source])
-            columns = tuple(place * spread + offset for place in places for offset in range(spread))
-            width = len(large[source]) * spread
-        found[step.module] = Placement(rows, columns, (len(large[step.name]), width))
-    return found
+        root = streams.root_of(step)
+        rows[step.name] = tuple(places[root][streams.same.find(channel)] for channel in streams.carried[step.name])
+        wide[step.name] = widths[root]
+    return Layout(rows, wide)
+
+
+class _Sets(Generic[Item]):
+    """Disjoint sets that are united pair by pair."""
+
+    def __init__(self) -> None:
+        self._above: dict[Item, Item] = {}
+
+    def find(self, item: Item) -> Item:
+        """Return the item that stands for the set of this one."""
+        path = []
+        while self._above.get(item, item) != item:
+            path.append(item)
+            item = self._above[item]
+        for each in path:
+            self._above[each] = item
+        return item
+
+    def unite(self, first: Item, second: Item) -> None:
+        """Make one set of two; the first one's item stands for both."""
+        first, second = self.find(first), self.find(second)
+        if first != second:
+            self._above[second] = first
+
+
+class _Streams:
+    """The streams of a network: steps whose results are added, and the channels that are the same in them.
+
+    carried: Name of a step to the channels that its result carries. same: Unites channels that are added.
+    fixed: The streams that keep their width, each by the step that stands for it, to the channels in their order.
+    """
+
+    def __init__(self, graph: ChannelGraph, kept: Kept) -> None:
+        self.same, self._together = _Sets[Source](), _Sets[str]()
+        self.carried: dict[str, list[Source]] = {}
+        self._steps = graph.steps
+        places = graph.carried(kept)
+        for number, step in enumerate(graph.steps):
+            if step.kind in ("input", "conv", "linear"):
+                self.carried[step.name] = [(number, place) for place in range(len(places[step.name]))]
+            elif step.kind in SUMS:
+                self.carried[step.name] = self._summed(step, places)
+            elif step.kind != "output":
+                self.carried[step.name] = self.carried[step.sources[0]]
+                self._together.unite(step.sources[0], step.name)
+        self.fixed = {self._together.find(name): self._channels(name) for name in _fixed(graph)}
+
+    def _summed(self, step: Step, places: Mapping[str, Sequence[int]]) -> list[Source]:
+        found: dict[int, Source] = {}
+        for number, source in enumerate(step.sources):
+            self._together.unite(step.sources[0], source)
+            for channel, item in zip(places[source], self.carried[source], strict=True):
+                place = step.places[number][channel] if step.places else channel
+                if place in found:
+                    self.same.unite(found[place], item)
+                else:
+                    found[place] = item
+        self._together.unite(step.sources[0], step.name)
+        return [found[place] for place in places[step.name]]
+
+    def _channels(self, name: str) -> list[Source]:
+        return [self.same.find(channel) for channel in self.carried[name]]
+
+    def root_of(self, step: Step) -> str:
+        """Return the name of the step that stands for the stream of a step."""
+        return self._together.find(step.name)
+
+    def roots(self) -> set[str]:
+        """Return the steps that stand for the streams."""
+        return {self._together.find(name) for name in self.carried}
+
+    def order(self, root: str) -> list[Source]:
+        """Return the channels of a stream in an order that, where there is one, is that of each of its steps."""
+        members = [self._channels(name) for name in self.carried if self._together.find(name) == root]
+        found = list(dict.fromkeys(channel for each in members for channel in each))
+        if root in self.fixed:
+            if set(found) != set(self.fixed[root]):
+                raise ArchitectureError(f"{root}: expected a stream that holds all its channels from the start.")
+            return self.fixed[root]
+        after: dict[Source, list[Source]] = {channel: [] for channel in found}
+        for each in members:
+            for first, second in itertools.pairwise(each):
+                after[second].append(first)
+        try:
+            return list(TopologicalSorter(after).static_order())
+        except CycleError:  # two steps carry the same channels in two orders: rows are permuted then
+            return found
+
+
+def _fixed(graph: ChannelGraph) -> Iterator[str]:
+    """Yield the steps whose results keep their width."""
+    for step in graph.steps:
+        if step.kind == "input":
+            yield step.name
+        elif step.kind == "output":
+            yield from step.sources
+        elif step.name in graph.grouped:
+            yield step.name
+            yield from step.sources

@@ -8,16 +8,21 @@ from statistics import median_low
 import numpy
 from torch import Tensor, nn
 
-from ehap.errors import NumericsError, PlanError
+from ehap.errors import ArchitectureError, PlanError
 from ehap.graph import check_reading, example_images
-from ehap.graph.channels import ChannelGraph, Kept, channel_graph
+from ehap.graph.channels import Kept, channel_graph
 from ehap.graph.counting import Counter, Size
+from ehap.pruning.limits import least, reasons, rounded, whole_part
+from ehap.pruning.padding import layout
 from ehap.pruning.plan import PruningPlan
-from ehap.pruning.scores import lamp
-from ehap.settings import Prune
+from ehap.pruning.published import as_published
+from ehap.pruning.scores import checked_scores, lamp
+from ehap.settings.budget import Budget, Limits, Ranking
 
 MOST_TILT, TILT_STEP = 1.0, 2.0**-8  # a score by parameters and one by FLOPs differ by the power 1
-TOLERANCE = 1e-6  # of a product of a share and a whole number; far below one channel, parameter or FLOP
+LIMITS, RANKING = Limits(), Ranking()
+PADDED = 16
+"""Multiple of widths that engines' integer kernels like."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class _Unit:
     best_first: Sequence[int]
     floor: int
     most: int
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a plan is made by."""
+
+    budget: Budget
+    limits: Limits
+    ranking: Ranking
 
 
 class Planner:
@@ -59,35 +73,29 @@ class Planner:
         self.reading = check_reading(model, example_images(model, input_shape) if example is None else example)
         self._dense = self._count({layer: range(width) for layer, width in self._graph.widths().items()})
 
-    def __call__(self, scores: Mapping[str, Tensor], settings: Prune, before: Kept | None = None) -> PruningPlan:
+    def __call__(
+        self,
+        scores: Mapping[str, Tensor],
+        budget: Budget,
+        limits: Limits = LIMITS,
+        ranking: Ranking = RANKING,
+        before: Kept | None = None,
+    ) -> PruningPlan:
         """Return the plan of this network; see ``plan``.
 
         Args:
             scores: Layer name to (C_out,).
-            settings: The budget and the limits.
+            budget: How much is kept.
+            limits: What each layer keeps.
+            ranking: The order in which channels are removed.
             before: Channels that an earlier round has kept; others are removed, whatever their scores.
 
         Raises:
             PlanError, NumericsError: As ``plan``.
         """
-        if settings.with_magnitude:
-            raise PlanError(
-                "expected settings without with_magnitude, which is about making scores; give the scores that "
-                "geometric_mean makes of yours and of magnitude."
-            )
-        if settings.rounds > 1:
-            raise PlanError(
-                f"expected settings of one round, got rounds {settings.rounds}: scores are computed anew between them; "
-                "plan each round with the channels that the round before has kept, as the workflow's prune stage does."
-            )
-        widths = self._graph.widths()
-        values = {layer: _checked(layer, width, scores) for layer, width in widths.items()}
-        if settings.rule == "as_published":
-            kept = _as_published(self._graph, values, settings)
-        else:
-            units = self._units(values, settings, before)
-            kept = (self._filled if settings.fill == "both" else self._planned)(units, settings)
-        size = self._count(kept)
+        kept = self.kept(scores, budget, limits, ranking, before)
+        size, widths = self._count(kept), self._graph.widths()
+        padded = self._padded(kept)
         return PruningPlan(
             kept=kept,
             widths=widths,
@@ -96,27 +104,60 @@ class Planner:
             flops=size.flops,
             dense_flops=self._dense.flops,
             input_shape=self._shape,
-            order="set" if settings.rule == "as_published" else "sorted",
+            order="set" if ranking.rule == "as_published" else "sorted",
+            reasons=reasons(self._graph, kept, limits),
+            sizes={layer: [each.parameters, each.flops] for layer, each in self._count.by_layer(kept).items()},
+            padded_to=PADDED if padded else 0,
+            padded_parameters=padded.parameters if padded else 0,
+            padded_flops=padded.flops if padded else 0,
         )
 
-    def _units(self, values: Mapping[str, Sequence[float]], settings: Prune, before: Kept | None) -> list[_Unit]:
+    def _padded(self, kept: Kept) -> Size | None:
+        """Return the size in an engine without unions; None where the network has no form without them."""
+        try:
+            return self._count.of_widths(layout(self._graph, kept, PADDED).widths)
+        except ArchitectureError:
+            return None
+
+    def kept(
+        self,
+        scores: Mapping[str, Tensor],
+        budget: Budget,
+        limits: Limits = LIMITS,
+        ranking: Ranking = RANKING,
+        before: Kept | None = None,
+    ) -> dict[str, list[int]]:
+        """Return the kept channels of the plan alone: quicker, for many plans. Arguments and errors as for a call."""
+        if ranking.residual == "tied" and any(step.kind == "union" for step in self._graph.steps):
+            raise PlanError(
+                "residual tied: this network is pruned already, and writers of its streams carry different channels; "
+                "take residual union."
+            )
+        settings = _Settings(budget, limits, ranking)
+        values = {layer: checked_scores(layer, width, scores) for layer, width in self._graph.widths().items()}
+        if ranking.rule == "as_published":
+            return as_published(self._graph, values, budget.prune_ratio, limits.prune_ratio_limit)
+        units = self._units(values, settings, before)
+        return (self._filled if budget.fill == "both" else self._planned)(units, settings)
+
+    def _units(self, values: Mapping[str, Sequence[float]], settings: _Settings, before: Kept | None) -> list[_Unit]:
         final = self._graph.unpruned()
-        groups = self._graph.tied() if settings.residual == "tied" else [(layer,) for layer in values]
+        groups = self._graph.tied() if settings.ranking.residual == "tied" else [(layer,) for layer in values]
         units = []
         for group in groups:
             sums = [math.fsum(items) for items in zip(*(values[layer] for layer in group), strict=True)]
             gone = set(range(len(sums))) - set(before[group[0]]) if before else set()
             sums = [-math.inf if index in gone else value for index, value in enumerate(sums)]
-            if settings.balance == "lamp":
+            if settings.ranking.balance == "lamp":
                 sums = lamp(sums)
             best_first = [index for _, index in sorted(zip(sums, range(len(sums)), strict=True), reverse=True)]
-            least = max(settings.min_channels, len(sums) - _floor(settings.prune_ratio_limit * len(sums)))
+            fewest = least(len(sums), settings.limits)
             most = len(sums) - len(gone)
-            floor = len(sums) if set(group) & set(final) else min(least, most)
+            floor = len(sums) if set(group) & set(final) else min(fewest, most)
             units.append(_Unit(group, sums, best_first, floor, most))
         return units
 
-    def _filled(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
+    def _filled(self, units: Sequence[_Unit], settings: _Settings) -> dict[str, list[int]]:
         """Return the kept channels when both budgets are nearly used up by a power of the maps' positions.
 
         Removing channels of large maps saves more FLOPs at the same parameters. The power is searched by bisection. The
@@ -124,7 +165,7 @@ class Planner:
         budgets best is returned.
         """
         plain = self._planned(units, settings)
-        alone = replace(settings, flops=None, fill="first")
+        alone = replace(settings, budget=Budget(params=settings.budget.params))
         low, high = -MOST_TILT, MOST_TILT
         while high - low > TILT_STEP:
             middle = (low + high) / 2
@@ -145,14 +186,14 @@ class Planner:
             found.append(replace(unit, values=values))
         return found
 
-    def _used(self, size: Size, settings: Prune) -> float:
+    def _used(self, size: Size, settings: _Settings) -> float:
         """Return the smaller of the used shares of two budgets."""
-        assert settings.params is not None  # see Prune
-        assert settings.flops is not None
-        parameters = size.parameters / (settings.params * self._dense.parameters)
-        return min(parameters, size.flops / (settings.flops * self._dense.flops))
+        assert settings.budget.params is not None  # see Budget
+        assert settings.budget.flops is not None
+        parameters = size.parameters / (settings.budget.params * self._dense.parameters)
+        return min(parameters, size.flops / (settings.budget.flops * self._dense.flops))
 
-    def _planned(self, units: Sequence[_Unit], settings: Prune) -> dict[str, list[int]]:
+    def _planned(self, units: Sequence[_Unit], settings: _Settings) -> dict[str, list[int]]:
         owners = numpy.repeat(numpy.arange(len(units)), [len(unit.values) for unit in units])
         order = numpy.argsort(numpy.concatenate([unit.values for unit in units]), kind="stable")  # ties: layer, index
         ranked = owners[order]
@@ -163,12 +204,12 @@ class Planner:
             found: dict[str, list[int]] = {}
             for unit, loss in zip(units, losses, strict=True):
                 count = max(unit.floor, len(unit.values) - int(loss))
-                count = min(unit.most, -(-count // settings.round_to) * settings.round_to)
+                count = min(unit.most, rounded(count, settings.limits))
                 found |= dict.fromkeys(unit.layers, sorted(unit.best_first[:count]))
             return {layer: found[layer] for layer in self._graph.widths()}
 
-        if settings.prune_ratio is not None:
-            return kept(_floor(settings.prune_ratio * len(ranked)))
+        if settings.budget.prune_ratio is not None:
+            return kept(whole_part(settings.budget.prune_ratio * len(ranked)))
         self._check_reachable(self._count(kept(len(ranked))), settings)
         low, high = 0, len(ranked)  # both sizes fall with the number removed
         while low < high:
@@ -179,28 +220,28 @@ class Planner:
                 low = middle + 1
         return kept(low)
 
-    def _within(self, size: Size, settings: Prune) -> bool:
+    def _within(self, size: Size, settings: _Settings) -> bool:
         return all(
-            share is None or found <= _floor(share * dense)
+            share is None or found <= whole_part(share * dense)
             for share, found, dense in (
-                (settings.params, size.parameters, self._dense.parameters),
-                (settings.flops, size.flops, self._dense.flops),
+                (settings.budget.params, size.parameters, self._dense.parameters),
+                (settings.budget.flops, size.flops, self._dense.flops),
             )
         )
 
-    def _check_reachable(self, smallest: Size, settings: Prune) -> None:
+    def _check_reachable(self, smallest: Size, settings: _Settings) -> None:
         if self._within(smallest, settings):
             return
         found = {
-            name: f"{name} {share:g} asks for at most {_floor(share * dense)} of {dense}, but the limits of each layer "
-            f"leave at least {least} ({math.ceil(1e4 * least / dense) / 1e4:.4f})"
-            for share, name, least, dense in (
-                (settings.params, "params", smallest.parameters, self._dense.parameters),
-                (settings.flops, "flops", smallest.flops, self._dense.flops),
+            name: f"{name} {share:g} asks for at most {whole_part(share * dense)} of {dense}, but the limits of "
+            f"each layer leave at least {found} ({math.ceil(1e4 * found / dense) / 1e4:.4f})"
+            for share, name, found, dense in (
+                (settings.budget.params, "params", smallest.parameters, self._dense.parameters),
+                (settings.budget.flops, "flops", smallest.flops, self._dense.flops),
             )
-            if share is not None and least > _floor(share * dense)
+            if share is not None and found > whole_part(share * dense)
         }
-        whole = self._graph.unpruned() if self._graph.grouped else ()
+        whole = list(self._graph.unpruned()) if self._graph.grouped else []
         raise PlanError(
             f"expected a budget that can be met: {'; '.join(found.values())}; raise {' and '.join(found)} or "
             "prune_ratio_limit, or lower min_channels or round_to."
@@ -211,8 +252,10 @@ class Planner:
 def plan(
     model: nn.Module,
     scores: Mapping[str, Tensor],
-    settings: Prune,
     input_shape: tuple[int, int, int],
+    budget: Budget,
+    limits: Limits = LIMITS,
+    ranking: Ranking = RANKING,
     example: Tensor | None = None,
 ) -> PruningPlan:
     """Choose the channels to keep from one global ranking of all channels.
@@ -228,49 +271,16 @@ def plan(
     Args:
         model: The dense network.
         scores: Layer name to (C_out,), one entry for each convolution and linear layer.
-        settings: The budget and the limits.
         input_shape: (C, H, W) of an image, on which FLOPs depend.
+        budget: How much is kept.
+        limits: What each layer keeps.
+        ranking: The order in which channels are removed.
         example: See Planner.
 
     Raises:
-        PlanError: Scores are missing or of a wrong shape, the limits forbid the budget, or the settings
-            ask for more than one round or for with_magnitude.
+        PlanError: Scores are missing or of a wrong shape, the limits forbid the budget, or residual is "tied" and the
+            network is pruned already.
         NumericsError: A score is NaN or infinite.
         ArchitectureError, MismatchError, DataError: As Planner.
     """
-    return Planner(model, input_shape, example)(scores, settings)
-
-
-def _floor(product: float) -> int:
-    """Return the whole part of share · count: 0.29 · 100 is 29, though not in binary."""
-    return math.floor(product + TOLERANCE)
-
-
-def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
-    if layer not in scores or not isinstance(scores[layer], Tensor) or scores[layer].shape != (width,):
-        given = scores.get(layer)
-        found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise PlanError(f"{layer}: expected scores of shape ({width},), got {found}.")
-    values: list[float] = scores[layer].tolist()
-    if not all(map(math.isfinite, values)):
-        raise NumericsError(f"{layer}: the scores hold NaN or Inf; a ranking needs finite ones.")
-    return values
-
-
-def _as_published(graph: ChannelGraph, values: Mapping[str, Sequence[float]], settings: Prune) -> dict[str, list[int]]:
-    """Return the channels that the published pruner keeps; its threshold removes int(prune_ratio · N) + 1."""
-    assert settings.prune_ratio is not None  # see Prune
-    ranking = sorted(value for each in values.values() for value in each)
-    threshold = ranking[int(settings.prune_ratio * len(ranking))]
-    kept = {}
-    for layer, each in values.items():
-        above = _above(each, threshold)
-        if 1 - len(above) / len(each) > settings.prune_ratio_limit:
-            above = _above(each, sorted(each)[int(settings.prune_ratio_limit * len(each))])
-        kept[layer] = list(range(len(each))) if layer in graph.unpruned() else above
-    return kept
-
-
-def _above(values: Sequence[float], threshold: float) -> list[int]:
-    """Return the channels above a threshold; where there is none, channel 0, best or not."""
-    return [index for index, value in enumerate(values) if value > threshold] or [0]
+    return Planner(model, input_shape, example)(scores, budget, limits, ranking)

@@ -1,5 +1,6 @@
 """How much a channel matters: one score for each output channel."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -119,3 +120,22 @@ def random_scores(weights: Mapping[str, Tensor], seed: int) -> Scores:
     return {
         name: torch.rand(weight.shape[0], generator=generator, dtype=torch.float64) for name, weight in weights.items()
     }
+
+
+def checked_scores(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
+    """Return the scores of a layer as numbers.
+
+    Raises:
+        PlanError: There are none for it, or they are of another shape.
+        NumericsError: One of them is NaN or infinite.
+    """
+    if layer not in scores and f"{layer}.weight" in scores:
+        raise PlanError(f"{layer}: expected scores by paths of modules, got {layer}.weight; leave out .weight.")
+    if layer not in scores or not isinstance(scores[layer], Tensor) or scores[layer].shape != (width,):
+        given = scores.get(layer)
+        found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise PlanError(f"{layer}: expected scores of shape ({width},), got {found}.")
+    values: list[float] = scores[layer].tolist()
+    if not all(map(math.isfinite, values)):
+        raise NumericsError(f"{layer}: the scores hold NaN or Inf; a ranking needs finite ones.")
+    return values

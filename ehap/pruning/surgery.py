@@ -1,7 +1,7 @@
 """Make the smaller network of a plan, or mask the original one for comparison."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
 import torch
@@ -11,6 +11,7 @@ from ehap.errors import PlanError
 from ehap.graph import example_images
 from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, Step, channel_graph
 from ehap.graph.forward import trace_forward
+from ehap.graph.network import PrunedNetwork
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
 from ehap.pruning.plan import Order, PruningPlan
@@ -63,6 +64,8 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
         kept: Plan, as ``checked_kept`` returns it.
         order: Order of the channels in a union.
     """
+    if order == "set" and any(step.kind == "union" for step in graph.steps):
+        raise PlanError("order set: this network is pruned already; the published code prunes dense networks only.")
     carried = graph.carried(kept)
     pruned = trace_forward(copied(model))
     nodes = {node.name: node for node in pruned.graph.nodes}
@@ -76,8 +79,9 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
     pruned.graph.lint()
     pruned.delete_all_unused_submodules()
     pruned.recompile()
-    same_modes_(pruned, model)
-    return pruned
+    network = PrunedNetwork.like(pruned, model)
+    same_modes_(network, model)
+    return network
 
 
 def same_modes_(network: nn.Module, model: nn.Module) -> None:
@@ -134,6 +138,8 @@ def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
 
 def _plain(layer: str, channels: Sequence[int]) -> list[int]:
     """Return indices, which may be a tensor or an array, as plain numbers; others would be told apart by identity."""
+    if not isinstance(channels, Iterable):
+        raise PlanError(f"{layer}: expected a list of the channels that stay, got {channels!r}.")
     mask = any(str(getattr(item, "dtype", type(item).__name__)).endswith("bool") for item in channels)
     try:
         found = [] if mask else [operator.index(item) for item in channels]
@@ -176,6 +182,13 @@ def _select_(module: nn.Module, name: str, axis: int, indices: list[int]) -> Non
     setattr(module, name, nn.Parameter(selected, tensor.requires_grad) if is_parameter else selected)
 
 
+def _free(model: fx.GraphModule, name: str) -> str:
+    """Return a name that no module has; a network that was pruned before has unions under names of other sums."""
+    while hasattr(model, name):
+        name += "_"
+    return name
+
+
 def _replace_sum_(
     model: fx.GraphModule,
     node: fx.Node,
@@ -197,7 +210,7 @@ def _replace_sum_(
             of_left, of_right = (
                 [place for place, channel in enumerate(union) if channel in each] for each in (left, right)
             )
-            name = step.module or f"union_{node.name}"
+            name = step.module or _free(model, f"union_{node.name}")
             add = UnionAdd(of_left, of_right, len(union)).to(next(model.parameters()).device)
             model.add_submodule(name, add)
             call = model.graph.call_module(name, args=tuple(node.args[:2]))

@@ -1,7 +1,7 @@
 """Mixed precision: choose the bits of each layer by an integer linear program."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,9 +11,10 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor, nn
 
 from ehap.errors import NumericsError
+from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.layers import called_layers, layer_weight
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,28 @@ class LayerCost:
     weights: int
     operations: int
     damage: dict[int, float]
+
+
+def mixed_bits(
+    model: nn.Module,
+    scheme: Scheme,
+    input_shape: tuple[int, int, int],
+    traces_of: Callable[[nn.Module], Mapping[str, Tensor]],
+) -> dict[str, int]:
+    """Return layer → bits of its weights, chosen from scheme.mix by the damage of rounding.
+
+    Args:
+        model: The network in floating point, in eval mode.
+        scheme: mix and its budget.
+        input_shape: (C, H, W) of one image.
+        traces_of: Returns layer → (C_out,) traces of the Hessian, for the network with BatchNorm folded.
+
+    Raises:
+        ArchitectureError: BatchNorm cannot be folded.
+        NumericsError: A trace is not finite.
+    """
+    folded = fuse_norms(model)
+    return choose_bits(layer_costs(folded, traces_of(folded), scheme.mix, input_shape), scheme)
 
 
 @torch.no_grad()
@@ -57,24 +80,24 @@ def layer_costs(
     return costs
 
 
-def choose_bits(costs: Mapping[str, LayerCost], settings: Qat) -> dict[str, int]:
-    """Return layer → bits of its weights: the smallest sum of damages within the budget of ``settings``.
+def choose_bits(costs: Mapping[str, LayerCost], scheme: Scheme) -> dict[str, int]:
+    """Return layer → bits of its weights: the smallest sum of damages within the budget of ``scheme``.
 
     It is smallest to within the solver's 1e-6 of the largest damage of a layer. The solver is HiGHS, branch and cut for
     integer linear programs, in scipy. PuLP would add a package and a second solver.
     """
-    by_size = settings.size is not None
+    by_size = scheme.size is not None
     amounts = {name: cost.weights if by_size else cost.operations for name, cost in costs.items()}
-    columns = list(product(costs, settings.mix))  # one 0/1 variable each: this layer has these bits
+    columns = list(product(costs, scheme.mix))  # one 0/1 variable each: this layer has these bits
     damage = numpy.array([costs[name].damage[bits] for name, bits in columns])
     shares = {name: amount / sum(amounts.values()) for name, amount in amounts.items()}
-    spent = numpy.array([settings.cost_of(bits) * shares[name] for name, bits in columns])
+    spent = numpy.array([scheme.cost_of(bits) * shares[name] for name, bits in columns])
     one_each = numpy.array([[float(name == layer) for name, _ in columns] for layer in costs])
     found = milp(
         damage / (damage.max() or 1.0),  # the solver treats 1e-7 as zero
         integrality=numpy.ones(len(columns)),
         bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(spent, ub=settings.budget), LinearConstraint(one_each, 1, 1)],
+        constraints=[LinearConstraint(spent, ub=scheme.budget), LinearConstraint(one_each, 1, 1)],
         options={"mip_rel_gap": 0},
     )
     assert found.success, found.message

@@ -7,13 +7,13 @@ from ehap.data import DatasetInfo
 from ehap.quantization.calibration import calibrate_
 from ehap.quantization.packing import Packed, pack
 from ehap.quantization.preparation import prepare_qat
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
 IMAGES = 64
 
 
-def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: DatasetInfo) -> tuple[Packed, Qat]:
-    """Return a network as integers, with activation ranges of noise, and the settings used.
+def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: DatasetInfo) -> tuple[Packed, Scheme]:
+    """Return a network as integers, with activation ranges of noise, and the scheme used.
 
     Use it for latency only: latency does not depend on the integers, but accuracy does.
 
@@ -22,9 +22,9 @@ def pack_on_noise(network: nn.Module, input_shape: tuple[int, int, int], info: D
         input_shape: (C, H, W) of one image.
         info: The dataset's normalisation.
     """
-    settings = Qat(epochs=0, learning_rate=1.0, calibration_images=IMAGES)
-    simulated = prepare_qat(network, settings, input_shape)
+    scheme = Scheme()
+    simulated = prepare_qat(network, scheme, input_shape)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(256, (IMAGES, *input_shape), dtype=torch.uint8, generator=generator)
     calibrate_(simulated, noise, info, IMAGES, seed=0)
-    return pack(simulated, network), settings
+    return pack(simulated, network), scheme

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ehap.errors import CheckpointError
 from ehap.quantization.layers import called_layers, layer_weight
 from ehap.quantization.packing import Packed
-from ehap.settings.qat import HALF_BYTE
+from ehap.settings.scheme import HALF_BYTE
 
 OFFSET = 8
 """Added to an integer in half a byte, which is then not negative."""

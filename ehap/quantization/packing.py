@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import CheckpointError, DataError, NumericsError
-from ehap.graph.folding import fuse_norms
 from ehap.quantization.affine import dequantize, quantize
 from ehap.quantization.layers import called_layers
 from ehap.quantization.live_norms import folded, norm_of
@@ -15,7 +14,7 @@ from ehap.quantization.preparation import simulate_shape
 from ehap.quantization.pt2e import FakeQuantize
 from ehap.quantization.quantizer import EPSILON
 from ehap.quantization.simulation import SimulatedNetwork
-from ehap.settings import Qat
+from ehap.settings import Scheme
 
 BIAS_LIMIT = 2**30
 """Engines add bias and products in 32 bits; the other half of the range holds 8-bit products of 33,000 inputs."""
@@ -98,7 +97,7 @@ def pack(network: SimulatedNetwork, model: nn.Module) -> Packed:
 def unpack(
     packed: Mapping[str, Tensor],
     model: nn.Module,
-    settings: Qat,
+    scheme: Scheme,
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None = None,
 ) -> SimulatedNetwork:
@@ -109,14 +108,14 @@ def unpack(
     Args:
         packed: Result of ``pack``.
         model: A network of the packed one's architecture, on the wanted device; its weights do not matter.
-        settings: The settings of the packed network.
+        scheme: The scheme of the packed network.
         input_shape: (C, H, W) of one image.
         layer_bits: See ``prepare_qat``.
 
     Raises:
         CheckpointError: A tensor is missing or has another shape or range: the file belongs to another network.
     """
-    network = simulate_shape(fuse_norms(model), settings, input_shape, layer_bits)
+    network = simulate_shape(model, scheme, input_shape, layer_bits)
     network.eval()
     graph = network.graph_module
     activations = network.activation_quantizers()
@@ -128,7 +127,7 @@ def unpack(
         if not observer.fits(int(zero)):
             raise CheckpointError(
                 f"the integers have other bits: expected activations of 0 to {observer.quant_max}, got the zero "
-                f"point {int(zero)}; give the settings that they were packed with."
+                f"point {int(zero)}; give the scheme that they were packed with."
             )
         observer.min_val.fill_((observer.quant_min - zero) * scale)
         observer.max_val.fill_((observer.quant_max - zero) * scale)
@@ -141,7 +140,7 @@ def unpack(
         if int(integers.abs().max()) > limit:
             raise CheckpointError(
                 f"{layer.name}: the integers have other bits: expected at most {limit}, got "
-                f"{int(integers.abs().max())}; give the settings that they were packed with."
+                f"{int(integers.abs().max())}; give the scheme that they were packed with."
             )
         weight.copy_(dequantize(integers, _over_rows(scale, weight)))
         if layer.bias is not None:

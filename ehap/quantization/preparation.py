@@ -7,37 +7,40 @@ from torch import Tensor, fx, nn
 
 from ehap.errors import ArchitectureError, DataError, MismatchError, NumericsError
 from ehap.graph import Agreement, check_reading, evaluating, example_images, output_of
-from ehap.graph.folding import fold_norms, keep_norms
+from ehap.graph.folding import fold_norms, fuse_norms, keep_norms
 from ehap.graph.reading import check_twin
-from ehap.graph.tracing import check_readable
+from ehap.graph.tracing import check_readable, copied
 from ehap.quantization.canonical import canonical_
 from ehap.quantization.layers import called_layers
 from ehap.quantization.live_norms import norms_as_modules_
 from ehap.quantization.pt2e import prepare_qat_pt2e
 from ehap.quantization.quantizer import HawqQuantizer
 from ehap.quantization.simulation import SimulatedNetwork
-from ehap.settings import Qat
-from ehap.settings.qat import FLOAT
+from ehap.settings import Scheme
+from ehap.settings.qat import RANGE_MOMENTUM
+from ehap.settings.scheme import FLOAT
 
 
 def prepare_qat(
     model: nn.Module,
-    settings: Qat,
+    scheme: Scheme,
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None = None,
     example: Tensor | None = None,
+    range_momentum: float = RANGE_MOMENTUM,
 ) -> SimulatedNetwork:
     """Return a copy of ``model`` that simulates integer arithmetic.
 
-    With settings.norms live, BatchNorm stays behind its convolution of rounded weights, and ``pack`` folds it. Before
+    With scheme.norms live, BatchNorm stays behind its convolution of rounded weights, and ``pack`` folds it. Before
     rounding, the outputs of the copy on an example are compared with those of ``model`` in eval mode.
 
     Args:
         model: Convolutions (with BatchNorm directly behind them, or none), linear layers, ReLU, adds and pooling.
-        settings: Bits, the momentum of the activation ranges, and the handling of BatchNorm's statistics.
+        scheme: Bits, and the handling of BatchNorm's statistics; mix is for ``choose_bits``.
         input_shape: (C, H, W) of one image.
-        layer_bits: Layer name to bits of its weights, for every layer; where left out, all have settings.bits.
+        layer_bits: Layer name to bits of its weights, for every layer; where left out, all have scheme.bits.
         example: Normalised images (N, C, H, W) for the check, on the model's device; random ones where left out.
+        range_momentum: Share of the old activation range that stays at each training step.
 
     Raises:
         ArchitectureError: The network cannot be traced, is not in float32, or has an operation that the scheme does not
@@ -49,7 +52,7 @@ def prepare_qat(
     if len(input_shape) != 3:  # noqa: PLR2004 (channels, rows, columns)
         raise DataError(f"expected the shape (C, H, W) of one image, got {tuple(input_shape)}.")
     check_readable(model)
-    if settings.bits == FLOAT:
+    if scheme.bits == FLOAT:
         raise ArchitectureError(
             f"bits {FLOAT} means no quantization, so there is nothing to prepare; give bits of 2 to 8."
         )
@@ -66,34 +69,40 @@ def prepare_qat(
     with evaluating(model), torch.no_grad():
         output_of(model, images)
     with torch.random.fork_rng(devices=[]):  # torchao draws
-        return _simulated(model, settings, input_shape, layer_bits, images)
+        return _simulated(model, model, scheme, input_shape, layer_bits, images, range_momentum)
 
 
 def simulate_shape(
-    model: nn.Module, settings: Qat, input_shape: tuple[int, int, int], layer_bits: Mapping[str, int] | None
+    model: nn.Module, scheme: Scheme, input_shape: tuple[int, int, int], layer_bits: Mapping[str, int] | None
 ) -> SimulatedNetwork:
-    """Return the same as ``prepare_qat`` for a network whose weights do not matter; they are not checked."""
-    return _simulated(model, settings, input_shape, layer_bits, None)
+    """Return the same as ``prepare_qat`` for a network whose weights do not matter; they are not checked.
+
+    BatchNorm is folded first, so that no statistics are left to train.
+    """
+    return _simulated(model, fuse_norms(model), scheme, input_shape, layer_bits)
 
 
 def _simulated(
+    original: nn.Module,
     model: nn.Module,
-    settings: Qat,
+    scheme: Scheme,
     input_shape: tuple[int, int, int],
     layer_bits: Mapping[str, int] | None,
-    example: Tensor | None,
+    example: Tensor | None = None,
+    range_momentum: float = RANGE_MOMENTUM,
 ) -> SimulatedNetwork:
     names = called_layers(model)
     if layer_bits is not None and layer_bits.keys() != set(names):
         raise ArchitectureError(f"expected bits for the layers {names}, got bits for {sorted(layer_bits)}.")
     widths = None if layer_bits is None else [layer_bits[name] for name in names]
-    live = settings.norms == "live"
+    live = scheme.norms == "live"
     whole = keep_norms(model) if live else fold_norms(model)
     exported = _exported(whole, input_shape, type(model).__name__)
     canonical_(exported)
     if live:
         norms_as_modules_(exported, whole)
-    network = SimulatedNetwork(prepare_qat_pt2e(exported, HawqQuantizer(settings, widths)))
+    graph = prepare_qat_pt2e(exported, HawqQuantizer(scheme, widths, range_momentum))
+    network = SimulatedNetwork(graph, copied(original).eval(), scheme, input_shape, layer_bits)
     _check_layers(names, len(network.weighted_nodes()))
     if example is not None:
         network.reading = _checked_twin(model, network, example)

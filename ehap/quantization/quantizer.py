@@ -18,7 +18,8 @@ from ehap.quantization.pt2e import (
     QuantizationSpecBase,
     Quantizer,
 )
-from ehap.settings import Qat
+from ehap.settings import Scheme
+from ehap.settings.qat import RANGE_MOMENTUM
 
 EPSILON = 2.0**-24
 """Smallest scale, e.g. of a tensor of zeros."""
@@ -54,14 +55,17 @@ class HawqQuantizer(Quantizer):  # type: ignore[misc]  # torchao ships no types
     Source: Yao et al. 2021, HAWQ-V3, arXiv:2011.10680; Eq. 9 and 10 of the paper.
 
     Args:
-        settings: Bits and the momentum of the activation ranges.
-        widths: Bits of the weights of each layer, in forward order; None: settings.bits for all.
+        scheme: Bits.
+        widths: Bits of the weights of each layer, in forward order; None: scheme.bits for all.
+        range_momentum: Share of the old activation range that stays at each training step.
     """
 
-    def __init__(self, settings: Qat, widths: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, scheme: Scheme, widths: Sequence[int] | None = None, range_momentum: float = RANGE_MOMENTUM
+    ) -> None:
         super().__init__()
-        averaging, activations = 1 - settings.range_momentum, settings.width_of_activations
-        self.weights = repeat(weight_spec(settings.bits)) if widths is None else iter(map(weight_spec, widths))
+        averaging, activations = 1 - range_momentum, scheme.width_of_activations
+        self.weights = repeat(weight_spec(scheme.bits)) if widths is None else iter(map(weight_spec, widths))
         self.unsigned = activation_spec(activations, averaging, symmetric=False)
         self.signed = activation_spec(activations, averaging, symmetric=True)
 

@@ -1,6 +1,6 @@
 """A network that rounds as an integer engine does, for training and for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -10,6 +10,7 @@ from ehap.errors import DataError
 from ehap.graph import Agreement
 from ehap.quantization.pt2e import FakeQuantize
 from ehap.runtime.device import precision_context
+from ehap.settings import Scheme
 
 _NO_RANGES = (
     "no activation ranges yet: before eval, train, call calibrate_, or give images in train mode under torch.no_grad."
@@ -31,19 +32,34 @@ class SimulatedNetwork(nn.Module):
       statistics, unless it collects them again (momentum None, as in torch.optim.swa_utils.update_bn). A later
       training moves the ranges by the momentum alone.
 
+    original: A copy of the network in floating point that it was prepared from. It is no submodule: it has no part in
+        parameters(), and stays on its device.
+    scheme: Its scheme. input_shape: (C, H, W) of one image.
+    layer_bits: Layer name to bits of its weights; None where all have those of the scheme.
     reading: Agreement with the original network before rounding; None where it was not checked.
     """
 
+    original: nn.Module
     reading: Agreement | None = None
     _ready = False
 
-    def __init__(self, graph: fx.GraphModule) -> None:
+    def __init__(
+        self,
+        graph: fx.GraphModule,
+        original: nn.Module,
+        scheme: Scheme,
+        input_shape: tuple[int, int, int],
+        layer_bits: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         self.graph_module = graph
+        object.__setattr__(self, "original", original)  # nn.Module would register it
+        self.scheme, self.input_shape = scheme, input_shape
+        self.layer_bits = None if layer_bits is None else dict(layer_bits)
         self.train()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (N, 3, H, W) to logits (N, classes)."""
+        """Map normalised images (N, C, H, W) to logits (N, classes)."""
         if not self.training and not self.ready():
             raise DataError(_NO_RANGES)
         calibrated = self.training and not torch.is_grad_enabled() and not self._recalibrated()

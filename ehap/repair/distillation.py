@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ehap.data import DatasetInfo, normalise, plain_batches
+from ehap.data import DatasetInfo, ImageInfo, normalise, plain_batches
 from ehap.errors import DataError, NumericsError, SettingsError
 from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
 from ehap.runtime.progress import logger
@@ -20,7 +20,7 @@ def distill(
     dense: nn.Module,
     network: nn.Module,
     images: Tensor,
-    info: DatasetInfo,
+    info: ImageInfo,
     settings: Reconstruct,
     seed: int,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
@@ -33,7 +33,8 @@ def distill(
     Args:
         dense: The teacher, on the device of the images; in eval mode afterwards.
         network: The student, on the same device; in eval mode afterwards.
-        images: (N, 3, H, W) uint8, N ≥ 2: raw pixels, which are normalised here.
+        images: (N, 3, H, W) uint8, N ≥ 2: raw pixels, which are normalised here; or (N, C, H, W) in floating point,
+            where ``info`` says that they are normalised.
         info: The dataset's normalisation and whether to mirror.
         settings: distill_steps, learning_rate, warmup, temperature and the fields of Training.
         seed: Seed of shuffling and augmentation.
@@ -50,7 +51,8 @@ def distill(
         NumericsError: The answers of the dense network or the loss are NaN or infinite.
         SettingsError: There is no step to take.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:  # noqa: PLR2004
+    raw = isinstance(info, DatasetInfo)
+    if raw and (images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3):  # noqa: PLR2004
         raise DataError(
             f"expected images of shape (N, 3, H, W) as raw pixels, uint8, got {tuple(images.shape)} of {images.dtype}."
         )
@@ -72,7 +74,7 @@ def distill(
     )
 
 
-def agreement(dense: nn.Module, network: nn.Module, images: Tensor, info: DatasetInfo) -> float:
+def agreement(dense: nn.Module, network: nn.Module, images: Tensor, info: ImageInfo) -> float:
     """Return for how many of the images, in percent, two networks in eval mode give the same class.
 
     Raises:
@@ -121,6 +123,11 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
         raise DataError(
             f"expected networks that take images of shape {tuple(images.shape[1:])}, but {error}"
         ) from error
+    if wanted.ndim != 2 or found.ndim != 2:  # noqa: PLR2004
+        raise DataError(
+            f"expected networks that give logits (N, classes), got {tuple(wanted.shape)} of the dense one and "
+            f"{tuple(found.shape)} of the other."
+        )
     if wanted.shape != found.shape:
         raise DataError(
             f"expected networks that tell the same classes apart, got {wanted.shape[1]} of the dense one and "
@@ -129,7 +136,7 @@ def _check_alike(dense: nn.Module, network: nn.Module, images: Tensor) -> None:
 
 
 @torch.no_grad()
-def _answers(network: nn.Module, images: Tensor, info: DatasetInfo, which: str) -> Tensor:
+def _answers(network: nn.Module, images: Tensor, info: ImageInfo, which: str) -> Tensor:
     """Return the class (N,) that a network gives each image, after a check that it gives any."""
     unlabelled = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     outputs = torch.cat([network(inputs) for inputs, _ in plain_batches(images, unlabelled, info)])

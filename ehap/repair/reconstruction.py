@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ehap.errors import ArchitectureError, DataError, NumericsError, PlanError
 from ehap.graph import Agreement, check_reading, evaluating, output_of
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept, channel_graph, places_among
+from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, channel_graph, places_among
 from ehap.graph.counting import output_places
 from ehap.graph.forward import trace_forward
 from ehap.graph.reading import EXAMPLES, without_tf32
@@ -172,9 +172,11 @@ def _check_networks(dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, ke
             )
     unions = [each for each in pruned.modules() if isinstance(each, UnionAdd)]
     expected_sides = Counter(
-        tuple(places_among(carried[source], carried[step.name]) for source in step.sources)
+        tuple(places_among(places, carried[step.name]) for places in sides)
         for step in graph.steps
-        if step.kind == "add" and len({carried[source] for source in step.sources}) > 1
+        if step.kind in SUMS
+        for sides in [[step.arriving(number, carried[source]) for number, source in enumerate(step.sources)]]
+        if len(set(sides)) > 1
     )
     if Counter((tuple(each.left.tolist()), tuple(each.right.tolist())) for each in unions) != expected_sides:
         raise PlanError(

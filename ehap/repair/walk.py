@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ehap.errors import NumericsError
-from ehap.graph.channels import LAYERS, ChannelGraph, Kept, Step, places_among
+from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, Step, places_among
 from ehap.graph.forward import overwrites, trace_forward
 from ehap.graph.union import UnionAdd
 from ehap.repair.least_squares import Fitter, LayerFit
@@ -61,7 +61,7 @@ class Walk:
             and self._steps[step.sources[0]].kind in ("conv", "depthwise")
             and self._readers[step.sources[0]] == 1
         }
-        self._adds = {source: step for step in graph.steps if step.kind == "add" for source in step.sources}
+        self._adds = {source: step for step in graph.steps if step.kind in SUMS for source in step.sources}
         size = max(1, CHUNK_BYTES // (MAP_CHANNELS * images[0, 0].numel() * images.element_size()))
         self._wanted, self._had = (_Results(self._readers) for _ in range(2))  # by the dense, by the pruned network
         for results in (self._wanted, self._had):
@@ -83,7 +83,7 @@ class Walk:
             if step.kind == "output" or step.name in self._norms:
                 continue
             layer = self._layer_ending_in(step)
-            if step.kind == "add":
+            if step.kind in SUMS:
                 self._fit_and_add(step, {name: waiting.pop(name) for name in step.sources if name in waiting})
             elif layer is None:
                 self._wanted.put(step.name, self._wanted.mapped(self._call(step, self._dense), step.sources))
@@ -127,44 +127,54 @@ class Walk:
         order = sorted(writers, key=lambda end: self._weight(writers[end])[0].numel())
         for end in order[:-1]:
             self._fit(writers[end], self._steps[end], self._wanted.chunks(end))
-        self._wanted.put(step.name, self._wanted.mapped(torch.add, step.sources))
+        add = self._dense.get_submodule(step.module) if step.module else torch.add
+        self._wanted.put(step.name, self._wanted.mapped(add, step.sources))
         whole = self._carried[step.name]
-        left, right = (list(places_among(self._carried[source], whole)) for source in step.sources)
+        sides = (step.arriving(number, self._carried[source]) for number, source in enumerate(step.sources))
+        left, right = (list(places_among(places, whole)) for places in sides)
         union = UnionAdd(left, right, len(whole))
         if order:
             end = order[-1]
             other = next(source for source in step.sources if source != end)
-            wanted = self._wanted.chunks(step.name), (other, self._had.chunks(other))
-            self._fit(writers[end], self._steps[end], *wanted)
+            self._fit(writers[end], self._steps[end], self._wanted.chunks(step.name), (step, other))
         union.to(next(self._pruned.parameters()).device)
         self._had.put(step.name, self._had.mapped(union, step.sources))
+
+    def _places(self, add: Step) -> dict[str, tuple[int, ...]]:
+        """Return where the channels that each source of a sum carries lie in the sum of the dense network."""
+        return {source: add.arriving(number, self._carried[source]) for number, source in enumerate(add.sources)}
 
     def _weight(self, layer: Step) -> Tensor:
         weight = self._pruned.get_submodule(layer.module).weight
         assert isinstance(weight, Tensor)
         return weight
 
-    def _fit(self, layer: Step, end: Step, wanted: Chunks, beside: tuple[str, Chunks] | None = None) -> None:
+    def _fit(self, layer: Step, end: Step, wanted: Chunks, beside: tuple[Step, str] | None = None) -> None:
         """Fit a layer of the pruned network and compute its result.
 
         Args:
             layer: The convolution or linear layer.
             end: The step that gives its result: itself or its BatchNorm.
             wanted: The dense network's values there, all dense channels.
-            beside: The step, and its chunks, that will be added to the result; ``wanted`` is then the sum.
+            beside: The sum and its other source; ``wanted`` is then the dense network's sum.
         """
         module = self._pruned.get_submodule(layer.module)
         norm = None if end is layer else self._pruned.get_submodule(end.module)
         assert isinstance(module, (nn.Conv2d, nn.Linear))
         assert norm is None or isinstance(norm, nn.BatchNorm2d)
         rows = list(self._carried[layer.name])
-        mine, theirs = self._shared(rows, beside[0]) if beside else ([], [])
+        places, other = rows, list[Tensor | None]()
+        mine, theirs = list[int](), list[int]()
+        if beside:
+            of = self._places(beside[0])
+            places, other = list(of[end.name]), self._had.chunks(beside[1])
+            mine, theirs = _shared(places, of[beside[1]])
 
         def pairs() -> Iterator[tuple[Tensor, Tensor]]:
             for index, (inputs, whole) in enumerate(zip(self._had.chunks(layer.sources[0]), wanted, strict=True)):
-                target = _there(whole)[:, rows]
-                if beside and mine:
-                    target[:, mine] -= _there(beside[1][index])[:, theirs]
+                target = _there(whole)[:, places]
+                if mine:
+                    target[:, mine] -= _there(other[index])[:, theirs]
                 yield _there(inputs), target
 
         if layer.module in self._state["fits"]:
@@ -196,12 +206,6 @@ class Walk:
     def seconds(self) -> float:
         """Return how long the walk has taken, over its breaks."""
         return time.perf_counter() - self._began
-
-    def _shared(self, rows: Sequence[int], other: str) -> tuple[list[int], list[int]]:
-        """Return the places of the shared channels: among ``rows``, and among the channels that ``other`` carries."""
-        places = {channel: place for place, channel in enumerate(self._carried[other])}
-        both = [(index, places[channel]) for index, channel in enumerate(rows) if channel in places]
-        return [mine for mine, _ in both], [theirs for _, theirs in both]
 
 
 class _Results:
@@ -235,6 +239,13 @@ class _Results:
                 if name in ended:
                     chunks[index] = None
         return result
+
+
+def _shared(mine: Sequence[int], theirs: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the places of the shared channels among the first and among the second."""
+    places = {channel: place for place, channel in enumerate(theirs)}
+    both = [(index, places[channel]) for index, channel in enumerate(mine) if channel in places]
+    return [first for first, _ in both], [second for _, second in both]
 
 
 def _normalised_(norm: nn.BatchNorm2d, raw: Chunks, name: str) -> Chunks:

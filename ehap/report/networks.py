@@ -10,7 +10,7 @@ import pandas
 from ehap.report.material import Material
 from ehap.results.order import TESTED
 from ehap.settings.names import DENSE
-from ehap.settings.qat import BYTE
+from ehap.settings.scheme import BYTE
 
 KEYS = ["dataset", "model", "method", "device"]
 STEPS = ["reconstructed_accuracy", "distilled_accuracy"]

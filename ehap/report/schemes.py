@@ -11,7 +11,7 @@ from ehap.report.material import Material
 from ehap.results.figures.schemes import scheme_points, schemes, widths_of
 from ehap.results.format import cell_name
 from ehap.runtime.device import slug
-from ehap.settings.qat import FLOAT
+from ehap.settings.scheme import FLOAT
 
 ALIKE = 1.02  # times the smallest file: schemes of one size are no picture of accuracy against it
 

@@ -9,6 +9,7 @@ from ehap.settings.prune import Prune
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.run import Run
+from ehap.settings.scheme import Scheme
 from ehap.settings.tables import Tables
 from ehap.settings.trace import Trace
 from ehap.settings.training import Finetune, Pretrain, Training
@@ -24,6 +25,7 @@ __all__ = [
     "Qat",
     "Reconstruct",
     "Run",
+    "Scheme",
     "Tables",
     "Trace",
     "Training",

@@ -1,10 +1,10 @@
-"""How much of a network is kept, within which limits, and how its channels are ranked: the parts of a plan."""
+"""How much of a network stays: the budget of a plan, its limits, and the order in which channels go."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from ehap.errors import SettingsError
-from ehap.settings.checks import count, one_of, share
+from ehap.settings.checks import count, share
 
 BUDGETS = ("prune_ratio", "params", "flops")  # how much is removed; one kind replaces another
 HOW_MUCH = (*BUDGETS, "fill")
@@ -14,9 +14,9 @@ HOW_MUCH = (*BUDGETS, "fill")
 class Budget:
     """How much of a network is kept.
 
+    prune_ratio: Share of all ranked channels that is removed, as in the paper.
     params, flops: Budgets: share of the dense network's parameters or FLOPs that is kept. Give prune_ratio, one budget,
         or both budgets.
-    prune_ratio: Share of all ranked channels that is removed, as in the paper.
     fill: For two budgets. first = channels are removed in the order of the ranking until both budgets are met; one of
         them is then usually not used up. both = both budgets are nearly used up: scores of a layer are divided by a
         power of the number of positions of its feature map. The power lies between -1 and 1. A positive power removes
@@ -24,25 +24,26 @@ class Budget:
         fill of its own.
 
     >>> import ehap
-    >>> ehap.Budget(flops=0.5).flops
+    >>> ehap.Budget(params=0.3, flops=0.5, fill="both").flops
     0.5
     """
 
+    prune_ratio: float | None = None
     params: float | None = None
     flops: float | None = None
-    prune_ratio: float | None = None
     fill: Literal["first", "both"] = "first"
 
     def __post_init__(self) -> None:
         share("prune_ratio", self.prune_ratio, zero=True, one=False)
         share("params", self.params, zero=False, one=True)
         share("flops", self.flops, zero=False, one=True)
-        one_of("fill", self.fill, ("first", "both"))
         if (self.prune_ratio is None) == (self.params is None and self.flops is None):
             raise SettingsError(
                 "give either prune_ratio (share of channels removed) or a budget (params, flops or both; shares kept), "
                 f"got prune_ratio={self.prune_ratio}, params={self.params} and flops={self.flops}."
             )
+        if self.fill not in ("first", "both"):
+            raise SettingsError(f"fill: expected first or both, got {self.fill!r}.")
         if self.fill == "both" and (self.params is None or self.flops is None):
             raise SettingsError(
                 f"fill both needs two budgets, got params={self.params} and flops={self.flops}; give both, or write "
@@ -52,7 +53,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What each layer keeps at least.
+    """What a plan leaves of each layer, whatever the scores.
 
     prune_ratio_limit: Largest share of its channels that a layer loses.
     min_channels: Smallest number of channels that a layer keeps; a layer with fewer keeps all.
@@ -60,8 +61,8 @@ class Limits:
         stream may have any width; tied rounds streams, too. ``deploy.round_to`` does as well.
 
     >>> import ehap
-    >>> ehap.Limits(min_channels=4, round_to=8)
-    Limits(prune_ratio_limit=0.95, min_channels=4, round_to=8)
+    >>> ehap.Limits(min_channels=8).prune_ratio_limit
+    0.95
     """
 
     prune_ratio_limit: float = 0.95
@@ -78,7 +79,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """How scores become one ranking of all channels.
+    """The order in which channels are removed.
 
     balance: none = scores as they are, as in the paper. lamp = each score is divided by the sum of the scores in its
         layer that are no smaller (Lee et al. 2021, arXiv:2010.07611). This balances the layers.
@@ -95,26 +96,10 @@ class Ranking:
     rule: Literal["exact", "as_published"] = "exact"
 
     def __post_init__(self) -> None:
-        one_of("balance", self.balance, ("none", "lamp"))
-        one_of("residual", self.residual, ("union", "tied"))
-        one_of("rule", self.rule, ("exact", "as_published"))
-
-
-NO_LIMITS, AS_SCORED = Limits(), Ranking()
-"""What is not said: the usual limits, and scores ranked as they are."""
-
-
-def check_rule(budget: Budget, limits: Limits, ranking: Ranking, plain: bool = True) -> None:
-    """Raise SettingsError where the published rule is asked for with settings that it does not have.
-
-    Args:
-        budget, limits, ranking: The parts of a plan.
-        plain: Whether other settings are as the published rule has them.
-    """
-    own = (ranking.balance, ranking.residual, limits.min_channels, limits.round_to)
-    fits = plain and budget.prune_ratio is not None and own == ("none", "union", 1, 1)
-    if ranking.rule == "as_published" and not fits:
-        raise SettingsError(
-            "rule as_published has prune_ratio and prune_ratio_limit only; leave out budgets, with_magnitude, "
-            "balance, residual, min_channels, round_to and rounds."
-        )
+        for name, known in (
+            ("balance", ("none", "lamp")),
+            ("residual", ("union", "tied")),
+            ("rule", ("exact", "as_published")),
+        ):
+            if getattr(self, name) not in known:
+                raise SettingsError(f"{name}: expected {' or '.join(known)}, got {getattr(self, name)!r}.")

@@ -1,7 +1,6 @@
 """Range checks that settings share."""
 
 import math
-from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Literal
 
@@ -21,12 +20,6 @@ def count(name: str, value: int, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise SettingsError(f"{name} must be a whole number, got {value!r}.")
     at_least(name, value, low)
-
-
-def one_of(name: str, value: object, allowed: Collection[str]) -> None:
-    """Raise unless ``value`` is one of the ``allowed`` words."""
-    if value not in allowed:
-        raise SettingsError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
 
 
 def positive(name: str, value: float) -> None:

@@ -1,16 +1,19 @@
 """Settings of the prune stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ehap.errors import SettingsError
-from ehap.settings.budget import Budget, Limits, Ranking, check_rule
+from ehap.settings.budget import BUDGETS, HOW_MUCH, Budget, Limits, Ranking
 from ehap.settings.checks import count
 from ehap.settings.criteria import FROM_CURVATURE, check_criterion
 from ehap.settings.trace import Trace
 
+__all__ = ["BUDGETS", "HOW_MUCH", "OwnCriterion", "Prune", "Rounds"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Prune(Budget, Limits, Ranking):
-    """How channels are scored and pruned.
+class Prune(Limits, Budget, Ranking):
+    """How channels are ranked, and how many are removed.
 
     criterion: A name from the table [criteria](#criteria), or ``package.module:function`` for a function of your own.
         config/README.md describes such a function.
@@ -28,9 +31,8 @@ class Prune(Budget, Limits, Ranking):
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
-        Budget.__post_init__(self)
-        Limits.__post_init__(self)
-        Ranking.__post_init__(self)
+        for part in (Limits, Budget, Ranking):
+            part.__post_init__(self)
         count("rounds", self.rounds, 1)
         if self.rounds > 1 and self.criterion not in FROM_CURVATURE:
             raise SettingsError(
@@ -39,7 +41,20 @@ class Prune(Budget, Limits, Ranking):
             )
         if self.with_magnitude and self.criterion == "magnitude":
             raise SettingsError("with_magnitude needs another criterion than magnitude itself.")
-        check_rule(self, self, self, plain=self.rounds == 1 and not self.with_magnitude)
+        own = (self.with_magnitude, self.balance, self.residual, self.min_channels, self.round_to, self.rounds)
+        plain = own == (False, "none", "union", 1, 1, 1)
+        if self.rule == "as_published" and (self.prune_ratio is None or not plain):
+            raise SettingsError(
+                "rule as_published has prune_ratio and prune_ratio_limit only; leave out budgets, with_magnitude, "
+                "balance, residual, min_channels, round_to and rounds."
+            )
+
+    @property
+    def parts(self) -> tuple[Budget, Limits, Ranking]:
+        """What the planner takes: the budget, the limits and the ranking."""
+        kinds = (Budget, Limits, Ranking)
+        budget, limits, ranking = ({each.name: getattr(self, each.name) for each in fields(kind)} for kind in kinds)
+        return Budget(**budget), Limits(**limits), Ranking(**ranking)
 
 
 @dataclass(frozen=True, kw_only=True)

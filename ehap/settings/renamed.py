@@ -28,9 +28,15 @@ def refuse_renamed(stage: str, settings: Mapping[str, Any], where: str) -> None:
     for key, value in settings.items():
         found = RENAMED.get((stage, str(key)))
         if found is not None:
-            new = [found.values[value]] if isinstance(value, str) and value in found.values else found.values.values()
-            line = " or ".join(dict.fromkeys(each if isinstance(each, str) else str(each).lower() for each in new))
-            raise SettingsError(f"{where}.{key}: this setting is called {found.name} now; write {found.name}: {line}.")
+            line = f"{found.name}: {_value(found, value)}"
+            raise SettingsError(f"{where}.{key}: this setting is called {found.name} now; write {line}.")
+
+
+def _value(renamed: Renamed, value: Any) -> str:
+    """Return the value to write under the new name."""
+    known = isinstance(value, str) and value in renamed.values
+    new = [renamed.values[value]] if known else renamed.values.values()
+    return " or ".join(sorted((each if isinstance(each, str) else str(each).lower() for each in new), reverse=True))
 
 
 def current_settings(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from ehap.settings.machine import Machine
 from ehap.settings.names import Grid, check_names, is_name
 from ehap.settings.own_criterion import OF_IMAGES, asked, is_own
 from ehap.settings.prepare import Prepare
-from ehap.settings.budget import BUDGETS, HOW_MUCH
-from ehap.settings.prune import OwnCriterion, Prune, Rounds
+from ehap.settings.prune import BUDGETS, HOW_MUCH, OwnCriterion, Prune, Rounds
 from ehap.settings.qat import Qat
 from ehap.settings.reconstruct import Reconstruct
 from ehap.settings.stages import CATALOG, SETTINGS

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ehap.errors import SettingsError
-from ehap.settings.budget import BUDGETS
 from ehap.settings.build import mapping_at
+from ehap.settings.prune import BUDGETS
 
 SWEPT = (
     ("prune", BUDGETS, "budgets"),

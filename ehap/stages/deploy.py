@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ehap.artifacts.datasets import Data, load_data
-from ehap.artifacts.dense import blank_dense
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order
 from ehap.artifacts.quantized import Quantized, load_quantized
 from ehap.data import plain_batches
 from ehap.engines.base import Engine, EngineNetwork, Session
-from ehap.engines.deployable import deployable, widening
+from ehap.engines.deployable import deployable
 from ehap.engines.exact_sums import recorded
 from ehap.engines.onnxruntime.engine import OnnxFile, OnnxRuntime
 from ehap.engines.onnxruntime.operators import check_declared
@@ -22,6 +21,7 @@ from ehap.engines.registry import engine
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
 from ehap.models import INPUT_SHAPE
+from ehap.pruning.widening import widened
 from ehap.quantization import SimulatedNetwork
 from ehap.records import Proof, Value, proof
 from ehap.runtime.files import write_atomically
@@ -41,7 +41,7 @@ def run(job: Job[Deploy]) -> None:
     Raises:
         ArchitectureError: The operators in floating point are not those that the settings declare; they are named.
         MismatchError: An engine gives other logits than the simulated network.
-        DeviceError: The package of a further engine is not installed.
+        MissingPackageError: The package of a further engine is not installed.
     """
     settings, threads, weights = job.settings, job.machine.threads, job.input("weights")
     device = job.device("cpu")
@@ -50,7 +50,7 @@ def run(job: Job[Deploy]) -> None:
     quantized = load_quantized(weights, job.input("training"), job.identity)
     _check_bits(weights, quantized)
     check_order(weights, {"order": quantized.order})
-    trial = _Trial(quantized, blank_dense(job.identity), images, _logits(quantized.simulated(), images), threads)
+    trial = _Trial(quantized, images, _logits(quantized.simulated(), images), threads)
     file = OnnxRuntime().export(trial.network(settings.round_to), trial.first_batch())
     operators = _checked_operators(file, settings)
     answers, agreement = trial.answers(file, "the ONNX file")
@@ -78,11 +78,10 @@ def run(job: Job[Deploy]) -> None:
 class _Trial:
     """The test of one quantized network in several engines.
 
-    dense: The dense network. simulated: Logits (N, classes) of the simulation on the test images. threads: Of a call.
+    simulated: Logits (N, classes) of the simulation on the test images. threads: Of a call.
     """
 
     quantized: Quantized
-    dense: nn.Module
     images: Data
     simulated: Tensor
     threads: int
@@ -94,12 +93,12 @@ class _Trial:
 
     def network(self, round_to: int) -> SimulatedNetwork:
         """Return the network with plain sums and padded widths; an export uses it up."""
-        widened = widening(self.dense, self.quantized.kept, round_to)
-        return deployable(self.quantized.packed, widened, self.quantized.scheme, INPUT_SHAPE, self.quantized.bits)
+        found = self.quantized
+        return deployable(found.packed, found.compact, found.scheme, INPUT_SHAPE, found.bits, round_to)
 
     def parameters(self, round_to: int) -> int:
         """Return the number of parameters of this network."""
-        return parameters(widening(self.dense, self.quantized.kept, round_to).architecture())
+        return parameters(widened(self.quantized.compact, round_to))
 
     def answers(self, network: EngineNetwork, what: str) -> tuple[dict[str, Value], Proof]:
         """Return accuracy, mismatches and difference of an engine on the test images, and the proof of the difference.

@@ -10,7 +10,7 @@ from ehap.artifacts.pruned import blank_model
 from ehap.evaluation import accuracy, flops, parameters
 from ehap.models import INPUT_SHAPE
 from ehap.records import Value, read_record, read_tensors
-from ehap.settings.qat import FLOAT
+from ehap.settings.scheme import FLOAT
 
 FLOAT_BYTES = 4
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 
-from ehap.artifacts.dense import blank_dense
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order, load_model
-from ehap.engines.deployable import widening
 from ehap.engines.exact_sums import recorded
 from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
 from ehap.evaluation import parameters
 from ehap.graph.folding import fuse_norms
 from ehap.latency.turns import in_turns, noise
 from ehap.models import INPUT_SHAPE
-from ehap.pruning.padding import lay_into_
+from ehap.pruning.widening import widened
 from ehap.records import Value, read_record
 from ehap.runtime.progress import logger
 from ehap.settings import Latency
@@ -31,15 +29,11 @@ def run(job: Job[Latency]) -> None:
     device = job.device("cpu")
     compact, metadata = load_model(checkpoint, job.identity)
     check_order(checkpoint, metadata)
-    dense = blank_dense(job.identity).eval()
-    widened = widening(dense, metadata["kept"], read_record(job.input("deployed"))["settings"]["round_to"])
-    whole = widened.architecture()
-    laid = fuse_norms(whole)
-    lay_into_(laid, fuse_norms(compact), widened.places())
+    whole = widened(compact, read_record(job.input("deployed"))["settings"]["round_to"])
     contents = {
         (DENSE, FP32): job.input("dense_fp32").read_bytes(),
         (DENSE, INT8): job.input("dense_int8").read_bytes(),
-        (PRUNED, FP32): floats_to_onnx(laid, INPUT_SHAPE, stands_for=compact),
+        (PRUNED, FP32): floats_to_onnx(fuse_norms(whole), INPUT_SHAPE, stands_for=compact),
         (PRUNED, INT8): job.input("onnx").read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}

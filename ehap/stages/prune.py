@@ -1,8 +1,7 @@
 """Stage prune: from a dense network and its traces to a smaller network."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -42,7 +41,15 @@ class Planning:
 
 
 def run(job: Job[Prune]) -> None:
-    """Rank the channels, plan to the budget, write the plan and the pruned weights."""
+    """Rank the channels, plan to the budget, write the plan and the pruned weights.
+
+    Raises:
+        SettingsError: Several rounds are asked for; ``prune_rounds`` has them.
+    """
+    if job.settings.rounds > 1:
+        raise SettingsError(
+            f"rounds must be 1 in stage prune, got {job.settings.rounds}: it scores once; run stage prune_rounds."
+        )
     prune_by_plan(job)
 
 
@@ -57,11 +64,9 @@ def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
     found = planning.scores(network) if planning.scores else _of_criterion(network, job)
     scores = combined(found, network, settings)
     planner = Planner(network, INPUT_SHAPE)
-    chosen = (
-        planning.plan(network, scores) if planning.plan else planner(scores, replace(settings, with_magnitude=False))
-    )
+    chosen = planning.plan(network, scores) if planning.plan else planner(scores, *settings.parts)
     smaller, pruning = _pruned(network, chosen, settings, job.identity.seed)
-    write_atomically(job.output("plan"), (json.dumps(asdict(chosen)) + "\n").encode())
+    write_atomically(job.output("plan"), f"{chosen.to_json()}\n".encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
     save_model(job.output("pruned"), smaller, {**architecture(job.identity, chosen.kept), **order})
     values = {
@@ -96,7 +101,7 @@ def _published_rule(planner: Planner, scores: Scores, settings: Prune, chosen: P
         others = replace(settings, rule=rule)  # type: ignore[arg-type]  # a literal
     except SettingsError:  # budgets, balanced layers and the like
         return {}
-    other = planner(scores, others)
+    other = planner(scores, *others.parts)
     differing = sum(len(set(kept) ^ set(other.kept[layer])) for layer, kept in chosen.kept.items())
     return {"published_rule_differs": Value(differing, "channels")}
 

@@ -41,15 +41,15 @@ def planning(job: Job[Rounds]) -> Planning:
     def planned(network: nn.Module, scores: Scores) -> PruningPlan:
         images = load_data(job, device)
         planner = Planner(network, INPUT_SHAPE)
-        planner(scores, part(wanted, wanted.rounds))  # refuses a budget out of reach before any work
+        planner(scores, *wanted.parts)  # refuses a budget out of reach before any work
         states = JobCheckpoint(job, device)
         with states.listening():
-            state = states.read() or {"done": 1, "plan": asdict(planner(scores, part(wanted, 1)))}
-            chosen = PruningPlan(**state["plan"])
+            state = states.read() or {"done": 1, "plan": asdict(planner(scores, *part(wanted, 1).parts))}
+            chosen = PruningPlan.from_fields(state["plan"])
             for number in range(state["done"] + 1, wanted.rounds + 1):
                 left = 100 * chosen.parameters / chosen.dense_parameters
                 logger.info("round %d: %.2f %% of the parameters", number, left)
-                chosen = planner(scored(network, chosen, images, job, device), part(wanted, number), chosen.kept)
+                chosen = planner(scored(network, chosen, images, job, device), *part(wanted, number).parts, chosen.kept)
                 states.write({"done": number, "plan": asdict(chosen)})
         states.remove()
         return chosen
@@ -59,7 +59,7 @@ def planning(job: Job[Rounds]) -> Planning:
 
 def part(settings: Prune, number: int) -> Prune:
     """Return the settings of a round, from 1 on, for the planner: its share of the way, in equal ratios."""
-    settings, rounds = replace(settings, rounds=1, with_magnitude=False), settings.rounds
+    settings, rounds = replace(settings, rounds=1), settings.rounds
     if number == rounds:
         return settings
     done = number / rounds

@@ -12,15 +12,13 @@ from ehap.artifacts.pruned import load_model
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch, normalise
 from ehap.errors import DataError
-from ehap.graph.folding import fuse_norms
 from ehap.graph.reading import EXAMPLES
 from ehap.models import INPUT_SHAPE
 from ehap.quantization import (
     calibrate_,
     called_layers,
-    choose_bits,
-    layer_costs,
     layer_weight,
+    mixed_bits,
     pack,
     prepare_qat,
     to_tensors,
@@ -28,7 +26,7 @@ from ehap.quantization import (
 from ehap.records import Proof, Value, proof, write_tensors
 from ehap.runtime.progress import logger
 from ehap.settings import Qat
-from ehap.settings.qat import FLOAT
+from ehap.settings.scheme import FLOAT
 from ehap.training import FrozenNorms
 
 
@@ -53,7 +51,7 @@ def run(job: Job[Qat]) -> None:
             metadata["layer_bits"] = bits = _layer_bits(network, images, job)
             further = _bits_as_values(network, bits)
         example = normalise(images.train[0][:EXAMPLES], images.info)
-        trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example)
+        trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example, settings.range_momentum)
         proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, identity.seed)
@@ -70,10 +68,10 @@ def _layer_bits(network: nn.Module, images: Data, job: Job[Qat]) -> dict[str, in
         raise DataError(
             f"qat.hessian_images: expected at most the {count} training images, got {settings.hessian_images}."
         )
-    folded = fuse_norms(network)
     inputs, labels = hessian_batch(*images.train, images.info, settings.hessian_images, job.identity.seed)
-    traces = channel_scores(folded, inputs, labels, "trace")["trace"]
-    bits = choose_bits(layer_costs(folded, traces, settings.mix, INPUT_SHAPE), settings)
+    bits = mixed_bits(
+        network, settings, INPUT_SHAPE, lambda folded: channel_scores(folded, inputs, labels, "trace")["trace"]
+    )
     logger.info("bits of the weights: %s", ", ".join(f"{name} {width}" for name, width in bits.items()))
     return bits
 

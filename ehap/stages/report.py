@@ -28,7 +28,8 @@ from ehap.results.precisions import precisions
 from ehap.results.repair import repaired, usual_images, usual_steps
 from ehap.runtime.device import slug
 from ehap.runtime.files import write_atomically
-from ehap.settings import Prune, Tables
+from ehap.settings import Tables
+from ehap.settings.budget import Budget, Ranking
 
 HISTORY = ("epoch", "train_accuracy", "test_accuracy")
 CELL = ("dataset", "model", "seed", "method", "scheme", "stage", "device")
@@ -260,7 +261,7 @@ def _limits() -> list[Limit]:
     ratio = 1 - widths[final] / 2 / sum(widths.values())
     planner = Planner(network, INPUT_SHAPE)
     ours, published = (
-        planner(scores, Prune(criterion="magnitude", prune_ratio=ratio, rule=rule)).kept
+        planner.kept(scores, Budget(prune_ratio=ratio), ranking=Ranking(rule=rule))
         for rule in ("exact", "as_published")
     )
     first = {width: layer for layer, width in reversed(widths.items()) if layer != final}

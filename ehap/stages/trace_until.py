@@ -12,7 +12,8 @@ from ehap.curvature.traces import TracePlanner
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, sensitivity
-from ehap.settings import Prune, Trace
+from ehap.settings import Trace
+from ehap.settings.budget import Budget
 from ehap.stages.trace import PlannerOf, write_traces
 
 
@@ -24,14 +25,14 @@ def run(job: Job[Trace]) -> None:
 def planner_of(settings: Trace) -> PlannerOf:
     """Return a function from a network to a second one, from its traces to the channels that would be kept."""
     assert settings.until is not None
-    budget = Prune(criterion="trace", params=settings.until.params)
+    budget = Budget(params=settings.until.params)
 
     def for_network(network: nn.Module) -> TracePlanner:
         weights = {name: weight.cpu() for name, weight in layer_weights(network).items()}
         planner = Planner(network, INPUT_SHAPE)
 
         def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
-            return planner(sensitivity(traces, weights), budget).kept
+            return planner.kept(sensitivity(traces, weights), budget)
 
         return planned
 

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from ehap.data import DatasetInfo, Split, draw_epoch, training_batches
+from ehap.data import ImageInfo, Split, draw_epoch, training_batches
 from ehap.errors import NumericsError
 from ehap.runtime.checkpointing import NO_CHECKPOINTS, Checkpointer
 from ehap.runtime.progress import logger, track
@@ -57,7 +57,7 @@ class State(TypedDict):
 def fit(
     model: nn.Module,
     train: Split,
-    info: DatasetInfo,
+    info: ImageInfo,
     settings: Training,
     seed: int,
     test: Callable[[nn.Module], float],
@@ -71,7 +71,7 @@ def fit(
 
     Args:
         model: On the device of the images; left in eval mode.
-        train: Images (N, 3, H, W) uint8 and labels (N,) int64.
+        train: Images (N, 3, H, W) uint8, or of the form that ``info`` says, and labels (N,) int64.
         info: The dataset's normalisation and whether to flip.
         settings: Epochs, learning rate, momentum, weight decay, batch size, precision.
         seed: Seed of shuffling and augmentation. On a CPU with the same threads, it gives the same weights each time.
@@ -124,7 +124,7 @@ class _Run:
         self,
         model: nn.Module,
         train: Split,
-        info: DatasetInfo,
+        info: ImageInfo,
         settings: Training,
         seed: int,
         step: Step,
@@ -200,7 +200,7 @@ class _Run:
     def _batches_to_do(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the remaining batches of the epoch, from the draws of its beginning."""
         self.generator.set_state(self.begin)
-        draws = draw_epoch(len(self.train[0]), self.generator, self.info.flip).to(self.train[0].device)
+        draws = draw_epoch(len(self.train[0]), self.generator, self.info.flip, self.info.crop).to(self.train[0].device)
         return training_batches(*self.train, self.info, self.settings.batch_size, draws, self.batches)
 
     def _checked_loss(self, learning_rate: float) -> float:

@@ -10,7 +10,7 @@ from ehap.runtime.device import precision_context
 from ehap.settings.checks import Precision
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From a batch's inputs (N, 3, H, W), logits (N, C) and labels (N,) to the loss."""
+"""From a batch's inputs (N, C, H, W), logits (N, C) and labels (N,) to the loss."""
 
 
 def true_labels(_: Tensor, logits: Tensor, targets: Tensor) -> Tensor:

@@ -6,9 +6,15 @@ import sys
 from pathlib import Path
 
 from ehap.errors import EhapError
-from ehap.workflow.check import checked, configuration_of, configurations, refuse_wrong, said_of
-from ehap.workflow.provenance import NAME, pack, restore
-from ehap.workflow.sharing import pull, push
+from ehap.runtime.extras import packages_named
+
+try:
+    with packages_named():
+        from ehap.workflow.check import checked, configuration_of, configurations, refuse_wrong, said_of
+        from ehap.workflow.provenance import NAME, pack, restore
+        from ehap.workflow.sharing import pull, push
+except EhapError as error:
+    sys.exit(f"error: {error}")
 
 parser = argparse.ArgumentParser(prog="python -m ehap.workflow", description=__doc__)
 commands = parser.add_subparsers(dest="command", required=True)
@@ -67,6 +73,7 @@ def _runs(mark: str) -> list[Path]:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(parser.parse_args()))
+        with packages_named():
+            sys.exit(main(parser.parse_args()))
     except EhapError as error:
         sys.exit(f"error: {error}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ehap.artifacts.job import Job
 from ehap.errors import EhapError, StoppedError
+from ehap.runtime.extras import packages_named
 from ehap.runtime.files import LogFile, removals_wait, writing
 from ehap.workflow import kept
 from ehap.workflow.code import code_in_memory
@@ -104,7 +105,7 @@ def _logged(log: Path | None) -> Iterator[None]:
             _add_handler(logger, LogFile(log))
         elif not sys.stderr.isatty():  # on a terminal progress bars say it
             _add_handler(logger, logging.StreamHandler())
-        with writing():
+        with writing(), packages_named():
             yield
         logger.info("done")
     except EhapError as error:

@@ -3,6 +3,7 @@ from torchvision.transforms import v2
 
 from ehap.data import (
     DATASETS,
+    Normalised,
     augment,
     draw_augmentation,
     draw_epoch,
@@ -85,3 +86,36 @@ def test_the_hessian_batch_is_drawn_without_replacement_by_its_seed() -> None:
     assert torch.equal(first, normalise(images[targets], INFO))
     assert hessian_batch(images, labels, INFO, 20, seed=1)[1].tolist() == targets.tolist()
     assert hessian_batch(images, labels, INFO, 20, seed=2)[1].tolist() != targets.tolist()
+
+
+def test_images_that_are_normalised_are_cropped_as_pixels_are_with_black_around_them() -> None:
+    pixels, labels = _images(12), torch.arange(12)
+    images = normalise(pixels, INFO)
+    black = normalise(torch.zeros(1, 3, 1, 1, dtype=torch.uint8), INFO).flatten().tolist()
+    draws = draw_epoch(12, torch.Generator().manual_seed(0), flip=True)
+    as_floats = Normalised(padding=tuple(black), crop=True, flip=True)
+    found, expected = (
+        [*training_batches(each, labels, info, 5, draws)] for each, info in ((images, as_floats), (pixels, INFO))
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+
+
+def test_without_crop_images_stay_where_they_are_and_are_mirrored_all_the_same() -> None:
+    images, labels = torch.randn(12, 5, 9, 6, dtype=torch.float64), torch.arange(12)
+    info = Normalised(padding=(0.0,) * 5, crop=False, flip=True)
+    draws = draw_epoch(12, torch.Generator().manual_seed(0), info.flip, info.crop)
+    for inputs, targets in training_batches(images, labels, info, 5, draws):
+        for found, label in zip(inputs, targets, strict=True):
+            mirrored = bool(draws.mirrored[draws.order == label])
+            assert torch.equal(found, images[label].flip(2) if mirrored else images[label])
+    assert 0 < int(draws.mirrored.sum()) < 12
+
+
+def test_normalised_images_are_copied_so_that_no_network_writes_over_them() -> None:
+    images = torch.randn(2, 3, 4, 4)
+    before = images.clone()
+    for inputs, _ in plain_batches(images, torch.arange(2), Normalised((0.0,) * 3, crop=True, flip=False)):
+        inputs.zero_()
+    assert torch.equal(images, before)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ehap.engines.deployable import Widening, deployable, widening
+from ehap.engines.deployable import deployable
 from ehap.engines.onnxruntime import to_onnx
 from ehap.graph.channels import channel_graph
 from ehap.pruning import prune
@@ -22,11 +22,6 @@ def pruned_and_packed(model: nn.Module) -> tuple[nn.Module, Packed]:
     return small, packed_on_images(small)
 
 
-def widened(model: nn.Module, round_to: int = 1) -> Widening:
-    """Return the widening of this plan."""
-    return widening(model, kept(model), round_to)
-
-
 def deployed(model: nn.Module, packed: Packed, round_to: int) -> bytes:
     """Return the integers of the pruned network as an ONNX file."""
-    return to_onnx(deployable(packed, widened(model, round_to), SETTINGS, SHAPE), SHAPE)
+    return to_onnx(deployable(packed, prune(model, kept(model)), SETTINGS, SHAPE, round_to=round_to), SHAPE)

@@ -7,13 +7,12 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from ehap.engines.deployable import Widening, deployable, widen, widening
+from ehap.engines.deployable import deployable, widen
 from ehap.engines.onnxruntime import OnnxNetwork
-from ehap.errors import PlanError
 from ehap.graph.folding import fuse_norms
-from ehap.pruning.padding import lay_into_
+from ehap.pruning import placements, widened
 from ehap.quantization import Packed, unpack
-from tests.engines.networks import deployed, kept, pruned_and_packed, widened
+from tests.engines.networks import deployed, pruned_and_packed
 from tests.quantization.images import SETTINGS, SHAPE, packed_on_images, random_inputs
 
 
@@ -23,39 +22,31 @@ def test_wider_integers_with_zeros_compute_the_same(tiny: nn.Module, round_to: i
     inputs = random_inputs(200)
     with torch.no_grad():
         narrow = unpack(packed, small, SETTINGS, SHAPE)(inputs)
-        found = deployable(packed, widened(tiny, round_to), SETTINGS, SHAPE)(inputs)
+        found = deployable(packed, small, SETTINGS, SHAPE, round_to=round_to)(inputs)
     torch.testing.assert_close(found, narrow, rtol=1e-4, atol=1e-4)
 
 
 def test_a_wider_network_computes_the_same_in_floating_point(tiny: nn.Module) -> None:
     small, _ = pruned_and_packed(tiny)
-    wide = widened(tiny, 16)
-    laid, inputs = fuse_norms(wide.architecture()), random_inputs(20)
-    lay_into_(laid, fuse_norms(small), wide.places())
-    torch.testing.assert_close(laid(inputs), small(inputs), rtol=1e-4, atol=1e-4)
+    inputs, wide = random_inputs(20), widened(small, 16)
+    for network in (wide, fuse_norms(wide)):
+        torch.testing.assert_close(network(inputs), small(inputs), rtol=1e-4, atol=1e-4)
 
 
 def test_without_a_plan_nothing_changes(tiny: nn.Module) -> None:
     packed = packed_on_images(tiny)
-    whole = widening(tiny, None, round_to=16)
-    assert whole.kept == whole.wide
-    same = widen(packed, whole.places())
+    same = widen(packed, placements(tiny))
     assert same.keys() == packed.keys()
     assert all(torch.equal(same[name], packed[name]) for name in packed)
 
 
-def test_a_widening_that_lacks_kept_channels_is_refused(tiny: nn.Module) -> None:
-    with pytest.raises(PlanError, match="conv1: the wider network lacks channels that the plan keeps"):
-        Widening(tiny, kept(tiny), kept(tiny) | {"conv1": [0]})
-
-
 def test_the_file_holds_the_packed_integers(tiny: nn.Module) -> None:
-    _, packed = pruned_and_packed(tiny)
+    small, packed = pruned_and_packed(tiny)
     model = onnx.load_from_string(deployed(tiny, packed, 1))
     values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
-    places = widened(tiny).places()
+    places = placements(small)
     assert len(layers) == len(places)
     whole = widen(packed, places)
     left = dict.fromkeys(places)

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from ehap.engines.registry import ENGINES, engine
-from ehap.errors import DeviceError, SettingsError
+from ehap.errors import DeviceError, MissingPackageError, SettingsError
 from ehap.quantization import unpack
 from tests.additions import MOST, ROOT, edited, insert, said
 from tests.quantization.images import SETTINGS, SHAPE, packed_on_images, random_inputs
@@ -88,7 +89,7 @@ bits = {name.removesuffix(".weight"): 8 for name in packed if name.endswith(".we
 quantized = Quantized(packed, dense, None, scheme, bits, "sorted")
 with torch.no_grad():
     simulated = torch.cat([quantized.simulated()(inputs) for inputs, _ in plain_batches(*split, data.info)])
-trial = _Trial(quantized, dense, data, simulated, 1)
+trial = _Trial(quantized, data, simulated, 1)
 shown = {}
 for name in settings.further_engines:
     values, proof = trial.further(engine(name), settings)
@@ -127,7 +128,12 @@ def test_an_unknown_engine_and_a_missing_package_are_named(monkeypatch: pytest.M
     with pytest.raises(SettingsError, match="unknown engine tvm; choose one of onnxruntime, inductor"):
         engine("tvm")
     monkeypatch.setitem(ENGINES, "onnxruntime", lambda: __import__("no_such_package.core"))
-    with pytest.raises(DeviceError, match="no_such_package is not installed; install it with: pip install no_such_pac"):
+    wanted = "engine onnxruntime: no_such_package is not installed; install it with: pip install no_such_package"
+    with pytest.raises(MissingPackageError, match=wanted):
+        engine("onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(ENGINES, "onnxruntime", lambda: __import__("onnxruntime"))
+    with pytest.raises(MissingPackageError, match=r'it comes with: pip install "ehap\[quantization\]"'):
         engine("onnxruntime")
 
 

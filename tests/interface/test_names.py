@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "channel_scores": "model images labels criterion with_magnitude approximate seed",
     "plan": "model scores budget limits balance residual example",
-    "Budget": "params flops prune_ratio fill",
+    "Budget": "prune_ratio params flops fill",
     "Limits": "prune_ratio_limit min_channels round_to",
     "PruningPlan": None,
     "prune": "model plan example",

@@ -47,10 +47,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = {"checkpoint": "repaired", "history": "h2", "record": "r2"}
     reconstruct.run(job("reconstruct", Reconstruct(images=IMAGES, distill_steps=0), inputs, outputs))
     inputs = {"data": "data", "checkpoint": "repaired"}
-    outputs = {"weights": "weights", "history": "h3", "record": "r3"}
+    outputs = {"weights": "weights", "history": "h3", "record": "record.json"}
     scheme = Qat(epochs=0, learning_rate=0.01, calibration_images=CALIBRATED)
     qat.run(job("qat", scheme, inputs, outputs, SCHEME))
-    inputs = {"data": "data", "weights": "weights", "training": "r3"}
+    inputs = {"data": "data", "weights": "weights", "training": "record.json"}
     deploy.run(job("deploy", Deploy(), inputs, {"onnx": "model.onnx", "record": "r4"}, SCHEME))
     return folder
 

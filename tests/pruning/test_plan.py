@@ -23,13 +23,17 @@ def test_the_papers_ratio_on_a_hand_worked_example() -> None:
     # output stay), 1, 2, 3 (all of layer 2) and 4 (layer 0). Limit 0.7: layer 2 loses at most floor(2.1) = 2 of its
     # 3, so it keeps its best, channel 1.
     scores = scores_of_three([0, 9, 4, 8], [1, 3, 2], [0.1, 7])
-    chosen = plan(three_layers(), scores, Prune(criterion="trace", prune_ratio=0.7, prune_ratio_limit=0.7), SMALL)
+    chosen = plan(
+        three_layers(), scores, SMALL, *Prune(criterion="trace", prune_ratio=0.7, prune_ratio_limit=0.7).parts
+    )
     assert chosen.kept == {"0": [1, 3], "2": [1], "5": [0, 1]}
 
 
 def test_ties_go_by_layer_order_then_index_and_a_layer_keeps_its_first_best() -> None:
     scores = scores_of_three([1, 1, 1, 1], [1, 1, 1], [9, 9])
-    chosen = plan(three_layers(), scores, Prune(criterion="trace", prune_ratio=0.34, prune_ratio_limit=0.5), SMALL)
+    chosen = plan(
+        three_layers(), scores, SMALL, *Prune(criterion="trace", prune_ratio=0.34, prune_ratio_limit=0.5).parts
+    )
     # floor(0.34 · 9) = 3 lowest: channels 0, 1, 2 of layer 0; its limit floor(0.5 · 4) = 2 protects the best two,
     # which among equals are those that the ranking would remove last: 2 and 3.
     assert chosen.kept == {"0": [2, 3], "2": [0, 1, 2], "5": [0, 1]}
@@ -37,14 +41,14 @@ def test_ties_go_by_layer_order_then_index_and_a_layer_keeps_its_first_best() ->
 
 def test_one_channel_always_stays() -> None:
     everything = Prune(criterion="trace", prune_ratio=0.99, prune_ratio_limit=1.0)
-    chosen = plan(three_layers(), scores_of_three([1] * 4, [1] * 3, [0] * 2), everything, SMALL)
+    chosen = plan(three_layers(), scores_of_three([1] * 4, [1] * 3, [0] * 2), SMALL, *everything.parts)
     assert [len(channels) for channels in chosen.kept.values()] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("settings", [{"params": 0.1}, {"flops": 0.2}, {"prune_ratio": 0.6, "residual": "tied"}])
 def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> None:
     model = build_model("resnet20", 10, seed=0)
-    chosen = plan(model, magnitude(layer_weights(model)), Prune(criterion="magnitude", **settings), INPUT_SHAPE)  # type: ignore[arg-type]
+    chosen = plan(model, magnitude(layer_weights(model)), INPUT_SHAPE, *Prune(criterion="magnitude", **settings).parts)  # type: ignore[arg-type]
     built = prune(model, chosen.kept)
     assert (parameters(built), flops(built, INPUT_SHAPE)) == (chosen.parameters, chosen.flops)
     assert (parameters(model), flops(model, INPUT_SHAPE)) == (chosen.dense_parameters, chosen.dense_flops)
@@ -52,7 +56,9 @@ def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> Non
 
 def test_a_plan_file_is_read_back() -> None:
     model = build_model("resnet20", 10, seed=0)
-    chosen = plan(model, random_scores(layer_weights(model), 0), Prune(criterion="random", params=0.3), INPUT_SHAPE)
+    chosen = plan(
+        model, random_scores(layer_weights(model), 0), INPUT_SHAPE, *Prune(criterion="random", params=0.3).parts
+    )
     read = PruningPlan(**json.loads(json.dumps(asdict(chosen))))
     assert replace(read, input_shape=INPUT_SHAPE) == chosen
     assert tuple(read.input_shape) == INPUT_SHAPE
@@ -63,7 +69,7 @@ def test_layers_keep_the_least_that_is_asked_for_and_widths_are_rounded_up() -> 
     model = build_model("resnet20", 10, seed=0)
     scores = random_scores(layer_weights(model), seed=2)
     free, least, rounded = (
-        plan(model, scores, Prune(criterion="random", params=0.1, **more), INPUT_SHAPE)  # type: ignore[arg-type]
+        plan(model, scores, INPUT_SHAPE, *Prune(criterion="random", params=0.1, **more).parts)  # type: ignore[arg-type]
         for more in ({}, {"min_channels": 6}, {"round_to": 8})
     )
     assert min(map(len, free.kept.values())) < 6
@@ -88,18 +94,18 @@ def test_tied_layers_keep_the_same_channels_by_the_sum_of_their_scores() -> None
     scores["conv1"], scores["block1.conv2"] = torch.tensor([1.0, 2, 3, 4]), torch.tensor([9.0, 1, 0, 0])
     # N = 25 channels in five groups; sums 10, 3, 3, 4: the two lowest go, of equals the first first.
     settings = Prune(criterion="trace", prune_ratio=0.08, residual="tied")
-    chosen = plan(model, scores, settings, (3, 8, 8))
+    chosen = plan(model, scores, (3, 8, 8), *settings.parts)
     assert chosen.kept["conv1"] == chosen.kept["block1.conv2"] == [0, 3]
-    free = plan(model, scores, Prune(criterion="trace", prune_ratio=0.08), (3, 8, 8))
+    free = plan(model, scores, (3, 8, 8), *Prune(criterion="trace", prune_ratio=0.08).parts)
     assert free.kept["conv1"] != free.kept["block1.conv2"]
 
 
 def test_a_later_round_takes_from_what_an_earlier_one_has_left() -> None:
     planner = Planner(three_layers(), SMALL)
-    first = planner(scores_of_three([1, 2, 3, 4], [5, 6, 7], [9, 9]), Prune(criterion="gate", prune_ratio=0.12))
+    first = planner(scores_of_three([1, 2, 3, 4], [5, 6, 7], [9, 9]), *Prune(criterion="gate", prune_ratio=0.12).parts)
     assert first.kept["0"] == [1, 2, 3]
     half = Prune(criterion="gate", prune_ratio=0.34)
-    second = planner(scores_of_three([100, 8, 8, 1], [3, 7, 7], [9, 9]), half, first.kept)
+    second = planner(scores_of_three([100, 8, 8, 1], [3, 7, 7], [9, 9]), *half.parts, first.kept)
     assert second.kept == {"0": [1, 2], "2": [1, 2], "5": [0, 1]}  # channel 0 of layer 0 stays gone, whatever its score
 
 
@@ -112,11 +118,11 @@ def test_the_published_rule_with_its_slips() -> None:
     )
     scores = {str(layer): torch.arange(float(width)) for layer, width in ((0, 16), (1, 32), (2, 64))}
     scores |= {"3": 1000 + torch.arange(64.0), "6": torch.tensor([2000.0, 2001.0])}
-    chosen = plan(model, scores, Prune(criterion="trace", prune_ratio=0.625, rule="as_published"), SMALL)
+    chosen = plan(model, scores, SMALL, *Prune(criterion="trace", prune_ratio=0.625, rule="as_published").parts)
     assert (chosen.kept["0"], chosen.kept["1"], chosen.kept["2"]) == ([0], [31], [61, 62, 63])
     # int(0.625 · 178) = 111: all up to the value at that position go, 112 of them, so channel 0 of layer 3 still stays
     assert chosen.kept["3"] == list(range(64))
-    more = plan(model, scores, Prune(criterion="trace", prune_ratio=0.63, rule="as_published"), SMALL)
+    more = plan(model, scores, SMALL, *Prune(criterion="trace", prune_ratio=0.63, rule="as_published").parts)
     assert more.kept["3"] == list(range(1, 64))  # int(0.63 · 178) = 112: one channel more than 112
     assert more.kept["6"] == [0, 1]
 
@@ -125,13 +131,13 @@ def test_shares_are_taken_as_written_not_as_floats() -> None:
     model = build_model("resnet20", 10, seed=0)
     scores = random_scores(layer_weights(model), 0)
     with pytest.raises(PlanError) as error:
-        plan(model, scores, Prune(criterion="random", params=0.001), INPUT_SHAPE)
+        plan(model, scores, INPUT_SHAPE, *Prune(criterion="random", params=0.001).parts)
     found = re.search(r"at least (\d+) \((0\.\d+)\)", str(error.value))
     assert found is not None
-    reached = plan(model, scores, Prune(criterion="random", params=float(found.group(2))), INPUT_SHAPE)
+    reached = plan(model, scores, INPUT_SHAPE, *Prune(criterion="random", params=float(found.group(2))).parts)
     assert reached.parameters == int(found.group(1))
     ratio = Prune(criterion="random", prune_ratio=0.29, prune_ratio_limit=1.0)
-    kept = plan(TwoLayers(), {"one": torch.rand(90), "two": torch.full((10,), 2.0)}, ratio, (3, 8, 8)).kept
+    kept = plan(TwoLayers(), {"one": torch.rand(90), "two": torch.full((10,), 2.0)}, (3, 8, 8), *ratio.parts).kept
     assert len(kept["one"]) == 90 - 29  # 0.29 · 100 is 28.999… in binary
 
 
@@ -150,23 +156,10 @@ def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
     planner, before = Planner(model, INPUT_SHAPE), None
     for number in range(1, 31):
         settings = Prune(criterion="gate", params=0.25 ** (number / 30), round_to=round_to)
-        chosen = planner(random_scores(layer_weights(model), number), settings, before)
+        chosen = planner(random_scores(layer_weights(model), number), *settings.parts, before)
         if before is not None:
             assert all(set(channels) <= set(before[layer]) for layer, channels in chosen.kept.items())
         before = chosen.kept
-
-
-def test_scores_are_made_with_the_magnitude_before_a_plan_is() -> None:
-    model = build_model("resnet20", 10, seed=0)
-    settings = Prune(criterion="gate", with_magnitude=True, params=0.5)
-    with pytest.raises(PlanError, match=r"expected settings without with_magnitude, .* give the scores that"):
-        plan(model, magnitude(layer_weights(model)), settings, INPUT_SHAPE)
-
-
-def test_settings_of_several_rounds_are_not_planned_as_one() -> None:
-    model = build_model("resnet20", 10, seed=0)
-    with pytest.raises(PlanError, match="expected settings of one round, got rounds 5"):
-        plan(model, random_scores(layer_weights(model), 0), Prune(criterion="gate", params=0.5, rounds=5), INPUT_SHAPE)
 
 
 def test_the_published_rule_knows_no_normalisation() -> None:

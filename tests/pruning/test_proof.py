@@ -23,7 +23,7 @@ SHAPE = (3, 8, 8)
 @pytest.fixture
 def chosen(tiny: nn.Module) -> PruningPlan:
     settings = Prune(criterion="magnitude", balance="lamp", params=0.5)
-    return plan(tiny, magnitude(layer_weights(tiny)), settings, SHAPE)
+    return plan(tiny, magnitude(layer_weights(tiny)), SHAPE, *settings.parts)
 
 
 def test_a_pruned_network_agrees_with_the_masked_one(tiny: nn.Module, chosen: PruningPlan) -> None:
@@ -107,7 +107,7 @@ def test_a_network_that_is_misread_has_no_plan_and_is_not_pruned() -> None:
     with pytest.raises(
         MismatchError, match=r"the graph that torch\.fx traced of AsksForItsType computes something else"
     ):
-        plan(model, scores, settings, SHAPE)
+        plan(model, scores, SHAPE, *settings.parts)
     kept = {"stem": [0, 1], "fc": [0, 1, 2, 3]}
     with pytest.raises(
         MismatchError, match=r"the graph that torch\.fx traced of AsksForItsType computes something else"
@@ -161,7 +161,7 @@ class PlainSubclass(nn.Conv2d):
 def test_a_subclass_that_computes_as_its_base_is_pruned(tiny: nn.Module) -> None:
     tiny.block1.conv1.__class__ = PlainSubclass
     settings = Prune(criterion="magnitude", params=0.5)
-    smaller = prune(tiny, plan(tiny, magnitude(layer_weights(tiny)), settings, SHAPE))
+    smaller = prune(tiny, plan(tiny, magnitude(layer_weights(tiny)), SHAPE, *settings.parts))
     assert isinstance(smaller.get_submodule("block1.conv1"), PlainSubclass)
 
 

@@ -24,8 +24,8 @@ def test_lamp_divides_by_what_is_no_smaller_and_balances_layers() -> None:
         plan(
             three_layers(),
             scores,
-            Prune(criterion="gate", balance=how, prune_ratio=0.3, prune_ratio_limit=0.7),
             SMALL,
+            *Prune(criterion="gate", balance=how, prune_ratio=0.3, prune_ratio_limit=0.7).parts,
         )  # type: ignore[arg-type]
         for how in ("none", "lamp")
     )
@@ -78,9 +78,9 @@ def test_random_scores_follow_their_seed() -> None:
 def test_bad_scores_and_traces_are_refused() -> None:
     budget = Prune(criterion="trace", prune_ratio=0.5)
     with pytest.raises(NumericsError, match="0: the scores hold NaN or Inf"):
-        plan(three_layers(), scores_of_three([float("nan"), 0, 0, 0], [0] * 3, [0] * 2), budget, SMALL)
+        plan(three_layers(), scores_of_three([float("nan"), 0, 0, 0], [0] * 3, [0] * 2), SMALL, *budget.parts)
     with pytest.raises(PlanError, match=r"2: expected scores of shape \(3,\), got shape \(2,\)"):
-        plan(three_layers(), scores_of_three([0] * 4, [0] * 2, [0] * 2), budget, SMALL)
+        plan(three_layers(), scores_of_three([0] * 4, [0] * 2, [0] * 2), SMALL, *budget.parts)
     for value in ("nan", "inf"):
         with pytest.raises(NumericsError, match="layer: the traces hold NaN or Inf"):
             sensitivity({"layer": torch.tensor([float(value)])}, {"layer": torch.ones(1, 2)})

@@ -152,7 +152,9 @@ def test_a_file_at_a_tenth_of_the_parameters_is_hardly_more_than_a_byte_a_parame
     model: str, most: float, tmp_path: Path
 ) -> None:
     dense = build_model(model, 10, seed=0)
-    kept = plan(dense, magnitude(layer_weights(dense)), Prune(criterion="magnitude", params=0.1), (3, 32, 32)).kept
+    kept = plan(
+        dense, magnitude(layer_weights(dense)), (3, 32, 32), *Prune(criterion="magnitude", params=0.1).parts
+    ).kept
     small = prune(dense, kept)
     packed, widths = {"activations.scale": torch.ones(100), "activations.zero_point": torch.ones(100).byte()}, {}
     for name, weight in layer_weights(small).items():

@@ -100,9 +100,7 @@ def test_integers_of_other_bits_are_not_unpacked(tiny: nn.Module, batch: Batch) 
     """Settings of 4 bits for integers of 8, or the other way round, would stand for another network."""
     for bits, other in ((8, 4), (8, 7), (4, 8)):
         network = trained(tiny, batch[0], bits=bits)
-        with pytest.raises(
-            CheckpointError, match=r"the integers have other bits: .* the settings that they were packed"
-        ):
+        with pytest.raises(CheckpointError, match=r"the integers have other bits: .* the scheme that they were packed"):
             unpack(pack(network, tiny), tiny, scheme(bits=other), SHAPE)
 
 

@@ -1,12 +1,15 @@
 """The simulated network in training and in evaluation."""
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 
 from ehap.graph.folding import fold_norms, fuse_norms
-from ehap.quantization import pack, prepare_qat, unpack
+from ehap.quantization import SimulatedNetwork, called_layers, pack, prepare_qat, unpack
 from tests.quantization.images import SHAPE
 from tests.quantization.trained import Batch, observed, scheme, thinned, trained
 
@@ -118,3 +121,32 @@ def test_autocast_changes_no_simulation(tiny: nn.Module, batch: Batch) -> None:
         wanted = network(batch[0])
         with torch.autocast("cpu", torch.bfloat16):
             assert network(batch[0]).equal(wanted)
+
+
+def _prepared(tiny: nn.Module, images: Tensor, bits: dict[str, int] | None) -> SimulatedNetwork:
+    network = prepare_qat(tiny, scheme(), SHAPE, bits)
+    network(images)
+    return network
+
+
+def _unpacked(tiny: nn.Module, images: Tensor, bits: dict[str, int] | None) -> SimulatedNetwork:
+    return unpack(pack(_prepared(tiny, images, bits), tiny), tiny, scheme(), SHAPE, bits)
+
+
+@pytest.mark.parametrize("make", [_prepared, _unpacked])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_network_knows_what_it_was_prepared_from_and_so_do_its_copies(
+    tiny: nn.Module, batch: Batch, make: Callable[..., SimulatedNetwork], mixed: bool
+) -> None:
+    bits = {name: 4 if name == "fc" else 8 for name in called_layers(tiny)} if mixed else None
+    expected = tiny(batch[0])
+    network = make(tiny, batch[0], bits)
+    with torch.no_grad():
+        for parameter in tiny.parameters():
+            parameter.zero_()  # the network keeps a copy
+    for each in (network, copy.deepcopy(network)):
+        assert (each.scheme, each.input_shape, each.layer_bits) == (scheme(), SHAPE, bits)
+        assert torch.equal(each.original(batch[0]), expected)
+        assert type(each.original) is type(tiny)
+        assert not any("original" in name for name, _ in each.named_modules())
+        assert torch.equal(next(iter(pack(each, each.original).values())), next(iter(pack(network, tiny).values())))

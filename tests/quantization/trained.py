@@ -9,16 +9,15 @@ from torch import Tensor, nn
 from ehap.graph.channels import channel_graph
 from ehap.pruning import prune
 from ehap.quantization import SimulatedNetwork, prepare_qat
-from ehap.settings import Qat
+from ehap.settings import Scheme
 from tests.quantization.images import SHAPE
 
 Batch = tuple[Tensor, Tensor]
 Norms = Literal["frozen", "live"]
 
 
-def scheme(bits: int = 8, norms: Norms = "frozen") -> Qat:
-    """Return a scheme that trains."""
-    return Qat(epochs=1, learning_rate=0.01, bits=bits, norms=norms)
+def scheme(bits: int = 8, norms: Norms = "frozen") -> Scheme:
+    return Scheme(bits=bits, norms=norms)
 
 
 def trained(model: nn.Module, images: Tensor, bits: int = 8, norms: Norms = "frozen") -> SimulatedNetwork:

@@ -74,6 +74,8 @@ def test_todays_records_stay_as_they_are() -> None:
         ("trace", "slow", "refuse", {"allow_cpu_fp16": False}),
         ("prune", "weights", "new", {"reinitialize": True}),
         ("prune", "weights", "kept", {"reinitialize": False}),
+        ("prune", "normalise", "lamp", {"balance": "lamp"}),
+        ("prune", "normalise", "none", {"balance": "none"}),
         ("pretrain", "weights", "my.safetensors", {"weights": "my.safetensors"}),  # another setting of that name
     ],
 )

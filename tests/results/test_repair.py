@@ -120,7 +120,7 @@ def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
 ) -> None:
     sizes = {f"{which}{what}": (6.0, what) for which in ("", "dense_") for what in ("parameters", "flops")}
     paths = []
-    for dataset, steps, balance in (("cifar10", 300, "lamp"), ("cifar100", 900, "none")):
+    for dataset, steps, normalise in (("cifar10", 300, "lamp"), ("cifar100", 900, "none")):
         where = {"dataset": dataset, "seed": 0, "method": "l2"}
         repaired = {"distilled_accuracy": (90.0, "percent"), "images": (2000, "images")}
         paths += [
@@ -128,7 +128,7 @@ def test_a_repair_is_told_by_its_own_records_whatever_the_method_is_elsewhere(
             record(
                 *(tmp_path, f"p{steps}", sizes),
                 stage="prune",
-                settings={"criterion": "magnitude", "balance": balance, "residual": "union"},
+                settings={"criterion": "magnitude", "normalise": normalise, "residual": "union"},
                 **where | {"device": "CPU"},  # plans are made there
             ),
         ]

@@ -15,6 +15,7 @@ from ehap.settings.criteria import Criterion
 from ehap.settings.documentation import BLOCKS, as_markdown, section
 from ehap.settings.names import Model, Order
 from ehap.settings.renamed import Renamed
+from ehap.settings.scheme import Scheme
 from ehap.settings.stages import Stage
 
 PAGE = Path(__file__).parents[2] / "config/SETTINGS.md"
@@ -29,7 +30,7 @@ def test_every_kind_of_settings_stands_on_the_page() -> None:
         importlib.import_module(f"ehap.settings.{each.name}") for each in pkgutil.iter_modules(ehap.settings.__path__)
     ]
     kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
-    own = {Budget, Limits, Ranking, Training, Order, Model, Stage, Criterion, Renamed}
+    own = {Training, Order, Model, Stage, Criterion, Renamed, Budget, Limits, Ranking, Scheme}
     assert {kind for kind in kinds if dataclasses.is_dataclass(kind)} - own == set(BLOCKS.values())
 
 

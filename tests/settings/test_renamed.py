@@ -33,6 +33,9 @@ def test_overrides_are_looked_at_too() -> None:
     config["methods"]["random"]["prune"] = {"weights": "newer"}
     with pytest.raises(SettingsError, match=r"methods.random.prune.weights: .*; write reinitialize: true or false"):
         Run(config)
+    config["methods"]["random"]["prune"] = {"normalise": ["none", "lamp"]}
+    with pytest.raises(SettingsError, match=r"methods.random.prune.normalise: .*; write balance: none or lamp"):
+        Run(config)
     config = copy.deepcopy(SMALL)
     config["curvatures"]["hutchinson-fp32"]["slow"] = "accept"
     with pytest.raises(SettingsError, match=r"curvatures.hutchinson-fp32.slow: .*; write allow_cpu_fp16: true"):
@@ -67,5 +70,7 @@ def test_tables_show_the_settings_of_former_records_by_their_new_names() -> None
         found[stage] = collect(records)[1].set_index("setting")["value"]
     assert "weights" not in found["prune"]
     assert not found["prune"]["reinitialize"].any()
+    assert "normalise" not in found["prune"]
+    assert set(found["prune"]["balance"]) == {"none", "lamp"}
     assert "slow" not in found["trace"]
     assert not found["trace"]["allow_cpu_fp16"].any()

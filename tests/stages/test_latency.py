@@ -16,7 +16,7 @@ from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import prune
-from ehap.pruning.padding import expanded, lay_into_, placements
+from ehap.pruning.widening import widened
 from ehap.records import Identity
 from ehap.results.collect import COLUMNS, collect
 from ehap.results.latency import timed, timed_markdown
@@ -38,10 +38,9 @@ def test_a_wider_network_with_zeros_computes_the_same_in_floating_point() -> Non
     dense = build_model("resnet20", 10, seed=0).eval()
     enliven_(dense)
     kept = _quarter(dense)
-    narrow, wide = prune(dense, kept).eval(), expanded(dense, kept, 16)
+    narrow = prune(dense, kept).eval()
     enliven_(narrow, seed=1)  # as after a repair or a training: its weights are not those of the dense network
-    laid = fuse_norms(prune(dense, wide))
-    lay_into_(laid, fuse_norms(narrow), placements(dense, kept, wide))
+    laid = fuse_norms(widened(narrow, 16))
     images = torch.randn(4, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(laid(images), narrow(images), rtol=1e-3, atol=1e-3)
     assert not torch.allclose(laid(images), dense(images), rtol=0.1, atol=0.1)

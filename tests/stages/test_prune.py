@@ -26,7 +26,9 @@ def test_the_record_counts_the_channels_in_which_the_two_rules_differ(tmp_path: 
     settings = Prune(criterion="magnitude", prune_ratio=0.8, rule=rule)  # type: ignore[arg-type]  # a literal
     prune.run(job_of(tmp_path, settings, CELL, "checkpoint", "plan pruned record"))
     both = [
-        plan(network, magnitude(layer_weights(network)), Prune(**asdict(settings) | {"rule": one}), INPUT_SHAPE).kept
+        plan(
+            network, magnitude(layer_weights(network)), INPUT_SHAPE, *Prune(**asdict(settings) | {"rule": one}).parts
+        ).kept
         for one in ("exact", "as_published")
     ]
     differing = sum(len(set(both[0][layer]) ^ set(both[1][layer])) for layer in both[0])

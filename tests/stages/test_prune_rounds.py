@@ -10,6 +10,7 @@ from ehap.artifacts.datasets import Data, load_data
 from ehap.artifacts.job import Job
 from ehap.curvature import channel_scores
 from ehap.data import hessian_batch
+from ehap.errors import SettingsError
 from ehap.graph.layers import layer_weights
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Scores, plan, prune, random_scores
@@ -17,6 +18,7 @@ from ehap.pruning.plan import PruningPlan
 from ehap.records import Identity
 from ehap.settings import Prune, Trace
 from ehap.settings.prune import Rounds
+from ehap.stages import prune as prune_once
 from ehap.stages import prune_rounds as rounds
 from ehap.training import recalibrate_
 from tests.jobs import job_of, write_images
@@ -51,12 +53,19 @@ def test_each_round_leaves_the_same_share_of_what_the_one_before_has_left(
     (name,) = budget
     each = [rounds.part(settings, number) for number in (1, 2)]
     assert [getattr(one, name) for one in each] == pytest.approx(shares)
-    assert all((one.rounds, one.with_magnitude) == (1, False) for one in each)
+    assert all(one.rounds == 1 for one in each)
+
+
+def test_the_stage_of_one_round_refuses_several(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"rounds must be 1 in stage prune, got 4: .* run stage prune_rounds"):
+        prune_once.run(job_of(tmp_path, SETTINGS.prune, CELL))
 
 
 def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_zero(job: Job[Rounds]) -> None:
     network, images = build_model("resnet20", 10, seed=0), load_data(job, CPU)
-    chosen = plan(network, random_scores(layer_weights(network), 0), Prune(criterion="random", params=0.4), INPUT_SHAPE)
+    chosen = plan(
+        network, random_scores(layer_weights(network), 0), INPUT_SHAPE, *Prune(criterion="random", params=0.4).parts
+    )
     found = rounds.scored(network, chosen, images, job, CPU)
     smaller = prune(network, chosen)
     recalibrate_(smaller, images.train[0], images.info, 2048, CELL.seed)

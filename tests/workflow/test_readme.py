@@ -53,6 +53,7 @@ class Elsewhere:
 
 
 SHARED = "test_readme.py::test_a_run_is_shared_as_the_readme_says"
+WHEEL = "../test_wheel.py::test_the_core_works_by_itself_and_quantization_comes_with_its_extra"
 COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make demo": Here("In results/demo/tables:"),
     "make demo PYTHON=python3.12": Recipe('"python3.12" -m venv .venv'),
@@ -116,6 +117,8 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
         "test_sharing.py::test_a_run_that_was_killed_goes_on_after_an_unlock", '"--unlock"'
     ),
     ".venv/bin/python workflow_scripts/keep.py results/demo": Here("records in measurements/"),
+    "pip install .": Elsewhere(WHEEL, '_install(python, wheel, "")'),
+    'pip install ".[quantization]"': Elsewhere(WHEEL, '_install(python, wheel, "[quantization]")'),
     "pip install tensorboard": Elsewhere("test_run.py::test_tensorboard_reads_the_event_files", "tensorboard"),
     "pip install --no-deps -r envs/kubernetes.txt": Elsewhere(
         "test_profiles.py::test_a_grid_on_kubernetes_is_planned_with_every_file_in_the_shared_volume",

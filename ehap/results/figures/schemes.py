@@ -9,7 +9,7 @@ import pandas
 
 from ehap.results.figures.base import base_chart, coloured, palette, panels, shown, spreads
 from ehap.results.format import cell_name
-from ehap.settings.qat import BYTE, FLOAT
+from ehap.settings.scheme import BYTE, FLOAT
 
 WIDTHS = {"activations of 8 bits": 1, "activations of fewer bits": 3}
 """A scheme's treatment of activations, to the number of its colour."""

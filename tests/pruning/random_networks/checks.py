@@ -42,7 +42,7 @@ def check_pruning(case: Case) -> Verdict:
     model = network.build()
     try:
         scores = random_scores(layer_weights(model), case.scores)
-        chosen = plan(model, scores, case.settings, network.shape)
+        chosen = plan(model, scores, network.shape, *case.settings.parts)
         smaller = prune(model, chosen)
     except EhapError as error:
         return Verdict("refused" if spreads(answers) else "blind", f"{type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from ehap.curvature import channel_scores
 from ehap.errors import EhapError
 from ehap.quantization import prepare_qat
-from ehap.settings import Qat
+from ehap.settings import Scheme
 from tests.pruning.random_networks.checks import Verdict, answers_of, spreads, told
 from tests.pruning.random_networks.network import Network
 from tests.pruning.random_networks.strategy import Case
@@ -99,7 +99,7 @@ def check_simulation(case: Case) -> Verdict:
         return Verdict("broken", told(error))  # some compute in double precision
     model = network.build().eval().float()
     try:
-        simulated = prepare_qat(model, Qat(epochs=0, learning_rate=1.0, calibration_images=CALIBRATION), network.shape)
+        simulated = prepare_qat(model, Scheme(), network.shape)
         simulated(images.clone())
         simulated.eval()
         found = simulated(images.clone())
