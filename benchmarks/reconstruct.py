@@ -61,7 +61,7 @@ def measured(model: str, images: int, params: float, where: str, threads: int) -
     device = choose_device(where, threads)
     dense = build_model(model, 10, seed=0).eval()
     chosen = Prune(criterion="magnitude", balance="lamp", params=params)
-    kept = Planner(dense, INPUT_SHAPE)(magnitude(layer_weights(dense)), chosen).kept
+    kept = Planner(dense, INPUT_SHAPE)(magnitude(layer_weights(dense)), *chosen.parts).kept
     pruned = prune(dense, kept).eval()
     noise = torch.randn(images, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     dense, pruned = dense.to(device), pruned.to(device)

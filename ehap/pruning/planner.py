@@ -8,10 +8,11 @@ from statistics import median_low
 import numpy
 from torch import Tensor, nn
 
-from ehap.errors import ArchitectureError, PlanError
+from ehap.errors import ArchitectureError, ArgumentError, PlanError
 from ehap.graph import check_reading, example_images
 from ehap.graph.channels import Kept, channel_graph
 from ehap.graph.counting import Counter, Size
+from ehap.graph.layers import layer_weights
 from ehap.pruning.limits import least, reasons, rounded, whole_part
 from ehap.pruning.padding import layout
 from ehap.pruning.plan import PruningPlan
@@ -68,7 +69,7 @@ class Planner:
     """
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, int, int], example: Tensor | None = None) -> None:
-        self._graph, self._shape = channel_graph(model), input_shape
+        self._graph, self._shape, self._layers = channel_graph(model), input_shape, set(layer_weights(model))
         self._count = Counter(model, self._graph, input_shape)
         self.reading = check_reading(model, example_images(model, input_shape) if example is None else example)
         self._dense = self._count({layer: range(width) for layer, width in self._graph.widths().items()})
@@ -105,7 +106,7 @@ class Planner:
             dense_flops=self._dense.flops,
             input_shape=self._shape,
             order="set" if ranking.rule == "as_published" else "sorted",
-            reasons=reasons(self._graph, kept, limits),
+            reasons=reasons(self._graph, kept, limits, ranking),
             sizes={layer: [each.parameters, each.flops] for layer, each in self._count.by_layer(kept).items()},
             padded_to=PADDED if padded else 0,
             padded_parameters=padded.parameters if padded else 0,
@@ -128,15 +129,17 @@ class Planner:
         before: Kept | None = None,
     ) -> dict[str, list[int]]:
         """Return the kept channels of the plan alone: quicker, for many plans. Arguments and errors as for a call."""
+        if isinstance(budget, (Limits, Ranking)):  # Prune is all three: its limits would be lost without a word
+            raise ArgumentError("expected a Budget alone, got all settings of pruning; give *settings.parts.")
         if ranking.residual == "tied" and any(step.kind == "union" for step in self._graph.steps):
             raise PlanError(
                 "residual tied: this network is pruned already, and writers of its streams carry different channels; "
                 "take residual union."
             )
         settings = _Settings(budget, limits, ranking)
-        values = {layer: checked_scores(layer, width, scores) for layer, width in self._graph.widths().items()}
+        values = checked_scores(scores, self._graph.widths(), self._layers)
         if ranking.rule == "as_published":
-            return as_published(self._graph, values, budget.prune_ratio, limits.prune_ratio_limit)
+            return as_published(self._graph, values, budget, limits, ranking)
         units = self._units(values, settings, before)
         return (self._filled if budget.fill == "both" else self._planned)(units, settings)
 
@@ -278,8 +281,8 @@ def plan(
         example: See Planner.
 
     Raises:
-        PlanError: Scores are missing or of a wrong shape, the limits forbid the budget, or residual is "tied" and the
-            network is pruned already.
+        PlanError: Scores are missing, of a wrong shape or of another network, the limits forbid the budget, or residual
+            is "tied" and the network is pruned already.
         NumericsError: A score is NaN or infinite.
         ArchitectureError, MismatchError, DataError: As Planner.
     """

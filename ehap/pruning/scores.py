@@ -1,7 +1,7 @@
 """How much a channel matters: one score for each output channel."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -122,20 +122,38 @@ def random_scores(weights: Mapping[str, Tensor], seed: int) -> Scores:
     }
 
 
-def checked_scores(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
-    """Return the scores of a layer as numbers.
+def checked_scores(
+    scores: Mapping[str, Tensor], widths: Mapping[str, int], layers: Collection[str]
+) -> dict[str, list[float]]:
+    """Return the scores of the layers to rank as numbers.
+
+    Args:
+        scores: Layer name to (C_out,).
+        widths: The layers to rank, and their channels.
+        layers: All layers of the network; the scores of those that are not ranked are left out.
 
     Raises:
-        PlanError: There are none for it, or they are of another shape.
+        PlanError: A layer has none, or some of another shape or without values, or there are some of another network.
         NumericsError: One of them is NaN or infinite.
     """
+    found = {layer: _checked(layer, width, scores) for layer, width in widths.items()}
+    strange = [layer for layer in scores if layer not in layers]
+    if strange:
+        raise PlanError(
+            f"{strange[0]!r:.80}: expected scores of this network, which has no such layer; give scores of its own."
+        )
+    return found
+
+
+def _checked(layer: str, width: int, scores: Mapping[str, Tensor]) -> list[float]:
     if layer not in scores and f"{layer}.weight" in scores:
         raise PlanError(f"{layer}: expected scores by paths of modules, got {layer}.weight; leave out .weight.")
-    if layer not in scores or not isinstance(scores[layer], Tensor) or scores[layer].shape != (width,):
-        given = scores.get(layer)
-        found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise PlanError(f"{layer}: expected scores of shape ({width},), got {found}.")
-    values: list[float] = scores[layer].tolist()
+    given = scores.get(layer)
+    if not isinstance(given, Tensor) or given.shape != (width,) or given.is_complex() or given.is_meta:
+        kind = f"{given.dtype} of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        found = "none" if given is None else f"{kind} without values" if getattr(given, "is_meta", False) else kind
+        raise PlanError(f"{layer}: expected a tensor of {width} scores, one for each channel, got {found}.")
+    values: list[float] = given.tolist()
     if not all(map(math.isfinite, values)):
         raise NumericsError(f"{layer}: the scores hold NaN or Inf; a ranking needs finite ones.")
     return values

@@ -114,6 +114,18 @@ PLAN: list[Case] = [
         ".weight",
     ),
     (
+        "scores of a larger network",
+        lambda g: ehap.plan(g.model, g.scores | {"layer1.9.conv1": g.scores["conv1"]}, g.budget, example=g.images),
+        ehap.PlanError,
+        "which has no such layer",
+    ),
+    (
+        "complex scores",
+        lambda g: ehap.plan(g.model, {k: v.cfloat() for k, v in g.scores.items()}, g.budget, example=g.images),
+        ehap.PlanError,
+        "got torch.complex64",
+    ),
+    (
         "out of reach",
         lambda g: ehap.plan(g.model, g.scores, ehap.Budget(flops=1e-5), example=g.images),
         ehap.PlanError,

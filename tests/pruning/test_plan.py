@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ehap.errors import PlanError, SettingsError
+from ehap.errors import ArgumentError, PlanError, SettingsError
 from ehap.evaluation import flops, parameters
 from ehap.graph.channels import channel_graph
 from ehap.graph.layers import layer_weights
@@ -14,6 +14,7 @@ from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import Planner, magnitude, plan, prune, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.settings import Prune
+from ehap.settings.budget import Budget, Limits, Ranking
 from tests.conftest import TinyResNet
 from tests.pruning.chains import SMALL, scores_of_three, three_layers
 
@@ -165,3 +166,25 @@ def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
 def test_the_published_rule_knows_no_normalisation() -> None:
     with pytest.raises(SettingsError, match="rule as_published has prune_ratio and prune_ratio_limit only"):
         Prune(criterion="trace", prune_ratio=0.5, rule="as_published", balance="lamp")
+
+
+def test_the_planner_takes_the_parts_of_settings_not_all_of_them_as_a_budget() -> None:
+    scores, settings = scores_of_three([1, 2, 3, 4], [5, 6, 7], [9, 9]), Prune(criterion="gate", prune_ratio=0.2)
+    with pytest.raises(ArgumentError, match=r"expected a Budget alone, .*; give \*settings.parts"):
+        Planner(three_layers(), SMALL)(scores, settings)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (Budget(params=0.5), Limits(), Ranking(rule="as_published")),
+        (Budget(prune_ratio=0.5), Limits(min_channels=2), Ranking(rule="as_published")),
+        (Budget(prune_ratio=0.5), Limits(round_to=2), Ranking(rule="as_published")),
+        (Budget(prune_ratio=0.5), Limits(), Ranking(rule="as_published", balance="lamp")),
+        (Budget(prune_ratio=0.5), Limits(), Ranking(rule="as_published", residual="tied")),
+    ],
+)
+def test_the_published_rule_ignores_no_setting(parts: tuple[Budget, Limits, Ranking]) -> None:
+    scores = scores_of_three([1, 2, 3, 4], [5, 6, 7], [9, 9])
+    with pytest.raises(PlanError, match="rule as_published has prune_ratio and prune_ratio_limit only"):
+        plan(three_layers(), scores, SMALL, *parts)

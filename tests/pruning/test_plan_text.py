@@ -95,7 +95,7 @@ def test_a_layer_that_may_lose_no_channel_has_a_reason() -> None:
     reasons = {
         "read": "read by a convolution in groups",
         "groups": "convolution in groups",
-        "one": "limit of channels",
+        "one": "limit: min_channels 1",
         "last": "output of the network",
     }
     budget = Budget(prune_ratio=0.2)
@@ -105,9 +105,33 @@ def test_a_layer_that_may_lose_no_channel_has_a_reason() -> None:
     found = planner(scores, budget)
     assert found.reasons == reasons  # few is whole, too, but only for its scores
     assert len(found.kept["few"]) == 2
-    assert planner(scores, budget, Limits(min_channels=2)).reasons == reasons | {"few": "limit of channels"}
+    least = planner(scores, budget, Limits(min_channels=2)).reasons
+    assert least == reasons | {"one": "limit: min_channels 2", "few": "limit: min_channels 2"}
     rounded = planner(scores, budget, Limits(round_to=8)).reasons
-    assert rounded == reasons | {"few": "limit of channels", "first": "limit of channels"}
+    assert rounded == reasons | {"few": "limit: round_to 8", "first": "limit: round_to 8"}
+    most = planner(scores, budget, Limits(prune_ratio_limit=0.1)).reasons
+    assert most == reasons | dict.fromkeys(("few", "first"), "limit: prune_ratio_limit 0.1")
+
+
+class Ends(nn.Module):
+    """A stream with three writers, of which two are outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.left, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        return self.last(torch.relu(x + self.left(x))) + x
+
+
+def test_a_layer_that_is_tied_to_one_that_stays_whole_says_so() -> None:
+    model = Ends().eval()
+    scores = magnitude(layer_weights(model)) | {"first": torch.full((4,), 9.0)}
+    tied = plan(model, scores, (3, 8, 8), Budget(prune_ratio=0.3), ranking=Ranking(residual="tied"))
+    free = plan(model, scores, (3, 8, 8), Budget(prune_ratio=0.3))
+    assert tied.reasons == {"first": "output of the network", "left": "tied to first", "last": "output of the network"}
+    assert free.reasons == {"first": "output of the network", "last": "output of the network"}
 
 
 class Sum(nn.Module):
@@ -123,7 +147,9 @@ class Sum(nn.Module):
 
 def test_a_network_without_a_form_of_plain_sums_has_a_plan_without_a_padded_size() -> None:
     model = Sum().eval()
-    found = plan(model, magnitude(layer_weights(model)), (3, 8, 8), Budget(flops=0.9))
+    scores = {"first": torch.arange(4.0), "last": torch.arange(4.0)}  # channel 3, which images lack, stays
+    found = plan(model, scores, (3, 8, 8), Budget(flops=0.9))
+    assert found.kept["first"][-1] == 3
     assert (found.padded_to, found.padded_parameters, found.padded_flops) == (0, 0, 0)
     assert "padded" not in str(found)
 

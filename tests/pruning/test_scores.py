@@ -1,12 +1,17 @@
 """Scores of channels."""
 
+import re
+
 import pytest
 import torch
 
 from ehap.errors import ArchitectureError, NumericsError, PlanError, SettingsError
 from ehap.graph.channels import channel_graph
+from ehap.graph.layers import layer_weights
+from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import bn_scale, geometric_mean, lamp, magnitude, plan, random_scores, sensitivity
 from ehap.settings import Prune
+from ehap.settings.budget import Budget
 from tests.conftest import TinyResNet
 from tests.pruning.chains import SMALL, scores_of_three, three_layers
 
@@ -75,12 +80,30 @@ def test_random_scores_follow_their_seed() -> None:
     assert not torch.equal(first["a"], other["a"])
 
 
+def test_scores_of_a_larger_network_of_the_family_are_refused() -> None:
+    small, large = (build_model(name, 10, seed=0) for name in ("resnet20", "resnet56"))
+    with pytest.raises(PlanError, match=r"'layer1.3.conv1': expected scores of this network"):
+        plan(small, magnitude(layer_weights(large)), INPUT_SHAPE, Budget(flops=0.5))
+
+
 def test_bad_scores_and_traces_are_refused() -> None:
     budget = Prune(criterion="trace", prune_ratio=0.5)
     with pytest.raises(NumericsError, match="0: the scores hold NaN or Inf"):
         plan(three_layers(), scores_of_three([float("nan"), 0, 0, 0], [0] * 3, [0] * 2), SMALL, *budget.parts)
-    with pytest.raises(PlanError, match=r"2: expected scores of shape \(3,\), got shape \(2,\)"):
-        plan(three_layers(), scores_of_three([0] * 4, [0] * 2, [0] * 2), SMALL, *budget.parts)
+    good = scores_of_three([0] * 4, [0] * 3, [0] * 2)
+    for bad, words in (
+        (
+            {"2": torch.zeros(2)},
+            "2: expected a tensor of 3 scores, one for each channel, got torch.float32 of shape (2,)",
+        ),
+        ({"2": [0.0] * 3}, "one for each channel, got list"),
+        ({"2": torch.zeros(3, dtype=torch.complex64)}, "got torch.complex64 of shape (3,)"),
+        ({"2": torch.zeros(3, device="meta")}, "without values"),
+        ({"2": None}, "got none"),
+        ({"9": torch.zeros(3)}, "'9': expected scores of this network, which has no such layer"),
+    ):
+        with pytest.raises(PlanError, match=re.escape(words)):
+            plan(three_layers(), good | bad, SMALL, *budget.parts)  # type: ignore[operator]
     for value in ("nan", "inf"):
         with pytest.raises(NumericsError, match="layer: the traces hold NaN or Inf"):
             sensitivity({"layer": torch.tensor([float(value)])}, {"layer": torch.ones(1, 2)})
