@@ -183,17 +183,27 @@ def _check(
     _check_width(step, module, dense, seen, flat)
     if step.kind not in SUMS:
         return
-    widths = [len(each) for each in step.places]
-    if step.kind == "union" and widths != [dense[source] for source in step.sources]:
-        raise ArchitectureError(
-            f"{step.module}: expected inputs of {widths} channels, got {[dense[source] for source in step.sources]}."
-        )
+    if isinstance(module, UnionAdd):
+        _check_union(step, module, dense)
     if step.kind == "add" and len({dense[source] for source in step.sources}) != 1:
         raise ArchitectureError(
             f"{step.name}: expected an add of equal widths, got {[dense[s] for s in step.sources]}."
         )
     if flat & set(step.sources):
         raise ArchitectureError(f"{step.name}: expected an add of two feature maps, got vectors, behind a flatten.")
+
+
+def _check_union(step: Step, module: UnionAdd, dense: Mapping[str, int]) -> None:
+    """Raise unless a union reads what its sources give, and puts it where its forward pass does."""
+    widths, found = [len(each) for each in step.places], [dense[source] for source in step.sources]
+    if widths != found:
+        raise ArchitectureError(f"{step.module}: expected inputs of {widths} channels, got {found}.")
+    in_order = all(list(each) == sorted(set(each)) for each in step.places)
+    if not in_order or {*step.places[0], *step.places[1]} != set(range(module.width)):
+        raise ArchitectureError(
+            f"{step.module}: expected sorted positions of its inputs that cover a sum of {module.width} channels, got "
+            f"{step.places[0]!s:.60} and {step.places[1]!s:.60}; sort them, and the channels of its inputs alike."
+        )
 
 
 def _check_width(

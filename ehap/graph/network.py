@@ -49,17 +49,23 @@ class PrunedNetwork(fx.GraphModule):
         return PrunedNetwork.of(graph_module, containers_of(model), (copied(model).to("meta"),) if own else ())
 
     def train(self, mode: bool = True) -> "PrunedNetwork":
-        """Set the modes that the original's own ``train`` sets, and what it changes of requires_grad."""
-        super().train(mode)
+        """Set the modes that the original's own ``train`` would set now, and what it changes of requires_grad."""
+        if not self._skeleton:
+            super().train(mode)
         for original in self._skeleton:
-            before = {name: each.requires_grad for name, each in original.named_parameters()}
+            before = _modes(self)
+            _take_flags_(original, self)
+            _set_modes_(original, before)
+            super().train(mode)  # what the original does not have, as unions
             original.train(mode)
             _set_modes_(self, _modes(original))
-            parameters = dict(self.named_parameters())
-            for name, each in original.named_parameters():
-                if each.requires_grad != before[name] and name in parameters:
-                    parameters[name].requires_grad_(each.requires_grad)
+            _take_flags_(self, original)
         return self
+
+    def __copy__(self) -> "PrunedNetwork":
+        network = PrunedNetwork.of(fx.GraphModule.__copy__(self), self._containers, self._skeleton)
+        _set_modes_(network, _modes(self))
+        return network
 
     def __deepcopy__(self, memo: Any) -> "PrunedNetwork":
         plain = fx.GraphModule.__deepcopy__(self, memo)
@@ -114,3 +120,10 @@ def _modes(network: nn.Module) -> dict[str, bool]:
 def _set_modes_(network: nn.Module, modes: Mapping[str, bool]) -> None:
     for name, module in network.named_modules():
         module.training = modes.get(name, module.training)
+
+
+def _take_flags_(network: nn.Module, other: nn.Module) -> None:
+    """Give each parameter the requires_grad of the one of the same name in another network."""
+    flags = {name: each.requires_grad for name, each in other.named_parameters()}
+    for name, each in network.named_parameters():
+        each.requires_grad_(flags.get(name, each.requires_grad))

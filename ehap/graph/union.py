@@ -12,7 +12,8 @@ class UnionAdd(nn.Module):
     """Add two tensors that carry different channels; the sum carries their union, in sorted order.
 
     Args:
-        left, right: Positions of each input's channels in the union.
+        left, right: Positions of each input's channels in the union, sorted; together they cover it. ``channel_graph``
+            refuses others.
         width: Channels of the union.
     """
 

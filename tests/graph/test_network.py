@@ -65,7 +65,8 @@ def _copies(network: nn.Module) -> dict[str, nn.Module]:
     torch.save(network, file)
     file.seek(0)
     loaded = torch.load(file, weights_only=False)
-    return {"copy": copy.deepcopy(network), "pickle": pickle.loads(pickle.dumps(network)), "file": loaded}
+    copies = {"copy": copy.deepcopy(network), "same weights": copy.copy(network)}
+    return copies | {"pickle": pickle.loads(pickle.dumps(network)), "file": loaded}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -137,7 +138,7 @@ def test_a_child_that_the_forward_pass_does_not_use_raises_when_it_is_called() -
         small.parts[1](IMAGES)
 
 
-@pytest.mark.parametrize("form", ["itself", "copy", "pickle", "file", "pruned again"])
+@pytest.mark.parametrize("form", ["itself", "copy", "same weights", "pickle", "file", "pruned again"])
 def test_a_train_of_the_class_sets_its_modes(form: str) -> None:
     small = _halved(FrozenNorms().eval())
     network = {"itself": small, "pruned again": _halved(small), **_copies(small)}[form]
@@ -152,3 +153,31 @@ def test_a_train_of_the_class_sets_its_modes(form: str) -> None:
     assert network.conv1.weight.requires_grad
     assert not any(module.training for module in network.modules())
     assert not any("_skeleton" in name for name in network.state_dict())
+
+
+class AsItStands(FrozenNorms):
+    """It changes nothing where the network is in the wanted mode already."""
+
+    def train(self, mode: bool = True) -> "AsItStands":
+        """Set the mode where it is another one."""
+        return self if mode == self.training else super().train(mode)
+
+
+@pytest.mark.parametrize("kind", [FrozenNorms, AsItStands])
+def test_a_train_of_the_class_sees_what_was_set_by_hand(kind: Callable[[], nn.Module]) -> None:
+    model = kind().eval()
+    small = _halved(model)
+    for network in (model, small):
+        network.train()
+        network.conv1.weight.requires_grad_(True)
+        network.fc.weight.requires_grad_(False)
+        network.layer1.eval()
+        network.train()
+    assert {name: each.requires_grad for name, each in small.named_parameters()} == {
+        name: each.requires_grad for name, each in model.named_parameters()
+    }
+    modes = {name: module.training for name, module in model.named_modules()}
+    known = {name: module.training for name, module in small.named_modules() if name in modes}
+    assert known == {name: modes[name] for name in known}
+    assert small.layer1.training == (kind is FrozenNorms)
+    assert not small.fc.weight.requires_grad

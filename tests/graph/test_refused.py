@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ehap.errors import ArchitectureError, PlanError
 from ehap.graph.channels import channel_graph
 from ehap.graph.counting import Counter
+from ehap.graph.union import UnionAdd
 from ehap.pruning import prune
 from ehap.repair.reconstruction import reconstruct
 from tests.graph.networks import (
@@ -136,3 +137,33 @@ def test_images_that_a_network_cannot_take_are_refused_by_their_shape(shape: tup
     for other in ((8, 8), 8):
         with pytest.raises(PlanError, match=r"expected the shape \(C, H, W\) of an image, got"):
             Counter(model, channel_graph(model), other)  # type: ignore[arg-type]
+
+
+class _Union(nn.Module):
+    """Two convolutions, whose channels a union puts at given positions."""
+
+    def __init__(self, left: list[int], right: list[int], width: int) -> None:
+        super().__init__()
+        self.a, self.b, self.last = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1), nn.Conv2d(width, 4, 1)
+        self.add = UnionAdd(left, right, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, 3, H, W) to (N, 4, H, W)."""
+        found: torch.Tensor = self.last(self.add(self.a(x), self.b(x)))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "width"), [([1, 0], [0, 1], 2), ([0, 0], [0, 1], 2), ([2, 0], [1, 2], 3), ([0, 1], [0, 2], 4)]
+)
+def test_a_union_whose_positions_are_not_sorted_or_leave_some_out_is_named(
+    left: list[int], right: list[int], width: int
+) -> None:
+    channel_graph(_Union([0, 1], [1, 2], 3))
+    with pytest.raises(ArchitectureError, match=r"^add: expected sorted positions of its inputs that cover a sum of"):
+        channel_graph(_Union(left, right, width))
+
+
+def test_a_union_whose_inputs_have_another_width_is_named() -> None:
+    with pytest.raises(ArchitectureError, match=r"^add: expected inputs of \[1, 2\] channels, got \[2, 2\]"):
+        channel_graph(_Union([0], [0, 1], 2))

@@ -1,16 +1,18 @@
 """A pruned network with plain sums computes what the one with unions does."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from ehap.graph.channels import channel_graph
 from ehap.graph.counting import Counter
 from ehap.graph.union import UnionAdd
 from ehap.models import INPUT_SHAPE, build_model
-from ehap.pruning import placements, prune, widened
+from ehap.pruning import mask_, placements, prune, widened
 from ehap.pruning.padding import layout
 
 Kept = dict[str, list[int]]
@@ -49,18 +51,35 @@ def test_a_widened_network_has_plain_sums_of_aligned_widths(
         torch.testing.assert_close(wide(images), small(images), rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_pruned_twice_is_widened_as_one_pruned_once(enliven: Callable[[nn.Module], None]) -> None:
-    model = build_model("resnet20", 10, seed=0).eval()
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "resnet20": lambda: build_model("resnet20", 10, seed=0),
+    "downsampling blocks": lambda: ResNet(BasicBlock, [2, 1, 1, 1], num_classes=10),
+    "bottlenecks": lambda: ResNet(Bottleneck, [1, 2, 1, 1], num_classes=10),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_pruned_twice_is_masked_twice_and_widened_as_one_pruned_once(
+    name: str, enliven: Callable[[nn.Module], None]
+) -> None:
+    model = NETWORKS[name]().eval()
     enliven(model)
     first = _random_plan(model, 1)
     small = prune(model, first)
     second = _random_plan(small, 2)
     twice = prune(small, second)
     once = {layer: [first[layer][place] for place in places] for layer, places in second.items()}
+    masked = copy.deepcopy(model)
+    mask_(masked, first)
+    mask_(masked, once)
+    masked_small = copy.deepcopy(small)
+    mask_(masked_small, second)
     images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(twice(images), prune(model, once)(images))
-        torch.testing.assert_close(widened(twice, 8)(images), twice(images), rtol=1e-4, atol=1e-4)
+        answers = twice(images)
+        assert torch.equal(answers, prune(model, once)(images))
+        for each in (masked, masked_small, widened(twice, 8)):
+            torch.testing.assert_close(each(images), answers, rtol=1e-4, atol=1e-5 * float(answers.abs().max()))
 
 
 def test_placements_say_where_weights_lie(tiny: nn.Module) -> None:

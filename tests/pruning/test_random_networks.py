@@ -6,7 +6,7 @@
 import torch
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from tests.pruning.random_networks.checks import check_pruning, masked, outputs
+from tests.pruning.random_networks.checks import check_pruning, check_pruning_twice, masked, outputs
 from tests.pruning.random_networks.strategy import Case, cases
 
 few = settings(
@@ -25,6 +25,14 @@ def test_a_network_of_known_operations_is_pruned_and_equals_the_masked_one(case:
     verdict = check_pruning(case)
     assume(verdict.kind in ("pruned", "failed", "refused", "broken"))
     assert verdict.kind == "pruned", f"{verdict.text}\n{case.network}"
+
+
+@few
+@given(cases(twisted=0))
+def test_a_network_pruned_twice_equals_the_masked_one_and_has_a_form_of_plain_sums(case: Case) -> None:
+    verdict = check_pruning_twice(case)
+    tied = case.settings.residual == "tied" and "residual tied" in verdict.text  # of unions there are none to tie
+    assert verdict.kind == "pruned" or tied or verdict.kind in ("whole", "blind"), f"{verdict.text}\n{case.network}"
 
 
 @few

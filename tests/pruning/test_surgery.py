@@ -106,6 +106,11 @@ def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels
     assert torch.equal(prune(model, planned)(images), published(images))
     with pytest.raises(PlanError, match="expected a network whose residual sums carry sorted channels"):
         reconstruct(model, published, kept, images)
+    again = {name: list(range(width)) for name, width in channel_graph(published).widths().items()}
+    again |= {"layer1.1.conv2": [0], "layer1.1.conv1": [2, 3]}
+    masked = copy.deepcopy(published)
+    mask_(masked, again)
+    torch.testing.assert_close(prune(published, again)(images), masked(images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [torch.tensor, numpy.array, tuple])

@@ -15,13 +15,14 @@ from random import Random
 
 import torch
 
-from tests.pruning.random_networks.checks import Verdict, check_pruning
+from tests.pruning.random_networks.checks import Verdict, check_pruning, check_pruning_twice
 from tests.pruning.random_networks.readers import check_scores, check_simulation
 from tests.pruning.random_networks.shrinking import Recorded, shrunk
 from tests.pruning.random_networks.strategy import TWISTS, Case, Integer, case
 
 CHECKS: dict[str, Callable[[Case], Verdict]] = {
     "pruning": check_pruning,
+    "pruning twice": check_pruning_twice,
     "scores": check_scores,
     "simulation": check_simulation,
 }

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ehap.errors import EhapError
 from ehap.graph.layers import layer_weights
-from ehap.pruning import plan, prune, random_scores
+from ehap.graph.union import UnionAdd
+from ehap.pruning import plan, prune, random_scores, widened
 from tests.pruning.random_networks.network import IMAGE, Network
 from tests.pruning.random_networks.strategy import Case
 
@@ -49,6 +50,32 @@ def check_pruning(case: Case) -> Verdict:
     except Exception as error:
         return Verdict("failed", told(error))
     return _compare(network, chosen.kept, smaller)
+
+
+def check_pruning_twice(case: Case) -> Verdict:
+    """Prune a network, prune the result, and compare it with the masked original; its form of plain sums as well."""
+    network = case.network
+    answers = answers_of(network)
+    if isinstance(answers, Verdict):
+        return answers
+    smaller = network.build()
+    kept = {name: list(range(len(weight))) for name, weight in layer_weights(smaller).items()}
+    try:
+        for number in range(2):
+            scores = random_scores(layer_weights(smaller), case.scores + number)
+            chosen = plan(smaller, scores, network.shape, *case.settings.parts)
+            smaller = prune(smaller, chosen)
+            both = kept.keys() & chosen.kept.keys()  # a depthwise convolution of one channel is planned like any other
+            kept = {name: [kept[name][place] for place in chosen.kept[name]] for name in both}
+        wide = widened(smaller.eval(), case.settings.round_to)
+    except EhapError as error:
+        return Verdict("refused" if spreads(answers) else "blind", f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return Verdict("failed", told(error))
+    if any(isinstance(each, UnionAdd) for each in wide.modules()):
+        return Verdict("failed", "a union is left in the form of plain sums")
+    first = _compare(network, kept, wide)
+    return first if first.kind != "pruned" else _compare(network, kept, smaller)
 
 
 def answers_of(network: Network) -> list[Tensor] | Verdict:
