@@ -112,6 +112,8 @@ def module_of(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"expected the arguments {', '.join(names) or '(none)'}, got {', '.join(arguments)}")
     if kind is UnionAdd:
         return _union(arguments["left"], arguments["right"], arguments["width"])
+    if kind is nn.Conv2d:
+        _check_pairs(arguments)
     with torch.device("meta"):
         return kind(**arguments)
 
@@ -176,6 +178,15 @@ def _union(left: Any, right: Any, width: Any) -> UnionAdd:
     if width != len(covered) or covered[0] != 0 or covered[-1] != width - 1:
         raise ValueError(f"expected inputs that cover a union of {width!r:.20} channels together")
     return UnionAdd(left, right, width)
+
+
+def _check_pairs(arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError for steps of a convolution that torch refuses only when it computes values."""
+    for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0)):
+        value = arguments[name]
+        pair = isinstance(value, tuple) and [type(each) for each in value] == [int, int] and min(value) >= least
+        if not pair and not (name == "padding" and isinstance(value, str)):
+            raise ValueError(f"expected {name} as two numbers of at least {least}, got {value!r:.80}")
 
 
 def _check_same(module: nn.Module, other: nn.Module, path: str) -> None:

@@ -15,6 +15,7 @@ from ehap.graph.containers import CLASSES, Containers
 from ehap.graph.forward import trace_forward
 from ehap.graph.network import PrunedNetwork, containers_of
 from ehap.graph.tracing import copied
+from ehap.graph.union import UnionAdd
 
 Description = dict[str, Any]
 """``containers``, path to kind and names of children; ``modules``, each with path, class and arguments; ``nodes`` of
@@ -89,7 +90,11 @@ def check_shape(network: fx.GraphModule, shape: object) -> tuple[int, int, int]:
     if not isinstance(shape, Sequence) or len(shape) != 3 or not all(type(each) is int for each in shape):  # noqa: PLR2004
         raise CheckpointError(f"expected the shape (C, H, W) of an image, got {shape!r:.80}")
     try:
-        given = copied(network).to("meta")(torch.empty(IMAGES, *shape, device="meta"))
+        quiet = copied(network).to("meta")
+        for module in quiet.modules():
+            if isinstance(module, UnionAdd):
+                module.register_forward_pre_hook(_same_maps)
+        given = quiet(torch.empty(IMAGES, *shape, device="meta"))
         rows = given.shape[0]
     except Exception as error:  # whatever operations raise
         text = " ".join(str(error).split())[:200]
@@ -97,6 +102,13 @@ def check_shape(network: fx.GraphModule, shape: object) -> tuple[int, int, int]:
     if rows != IMAGES:
         raise CheckpointError(f"its graph gives {tuple(given.shape)} for {IMAGES} images, not a row for each")
     return shape[0], shape[1], shape[2]
+
+
+def _same_maps(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Raise ValueError unless a union's inputs are maps of one size, which no operation on the meta device asks."""
+    left, right = inputs
+    if left.shape[2:] != right.shape[2:]:
+        raise ValueError(f"a union of {tuple(left.shape)} and {tuple(right.shape)}")
 
 
 def fill_(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -195,6 +195,15 @@ def test_a_plan_that_fits_the_network_but_not_the_model_is_refused(path: Path, t
     refused(path, "the given model is another network", tiny)
 
 
+def test_a_union_of_maps_of_two_sizes_is_refused(path: Path) -> None:
+    def shrunk(_: Tensors, metadata: dict[str, Any]) -> None:
+        module = next(each for each in metadata["graph"]["modules"] if each["path"] == "block1.conv2")
+        module["arguments"]["stride"] = {"tuple": [2, 2]}
+
+    rewritten(path, shrunk)
+    refused(path, "takes no images .*a union of")
+
+
 INTEGERS: dict[str, tuple[Callable[[Tensors, dict[str, Any]], object], str]] = {
     "tensor missing": (lambda tensors, _: tensors.pop("bias"), "bias is missing or unknown"),
     "tensor too many": (lambda tensors, _: tensors.update(more=torch.ones(1)), "more is missing or unknown"),
