@@ -23,6 +23,7 @@ _HOMES = {
     "verify": "interface.verification",
     "save": "interface.files",
     "load": "interface.files",
+    "load_plan": "interface.files",
     **dict.fromkeys(
         (
             "EhapError",

@@ -16,6 +16,7 @@ from ehap.errors import WriteError as WriteError
 from ehap.interface.distillation import distill as distill
 from ehap.interface.exporting import export as export
 from ehap.interface.files import load as load
+from ehap.interface.files import load_plan as load_plan
 from ehap.interface.files import save as save
 from ehap.interface.planning import plan as plan
 from ehap.interface.quantization import prepare_qat as prepare_qat

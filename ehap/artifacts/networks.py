@@ -49,6 +49,25 @@ def load_network(path: Path, model: nn.Module | None = None) -> nn.Module:
         raise CheckpointError(f"{path}: {text}.") from None
 
 
+def plan_of(path: Path) -> PruningPlan:
+    """Return the plan in a file of ``ehap.save``.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or something else; or it has no plan.
+        ReadError: It cannot be read now.
+    """
+    _, metadata = network_file(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: expected a file of ehap.save; a run's plan lies in its plan.json.")
+    try:
+        plan = read_metadata(metadata).plan
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if plan is None:
+        raise CheckpointError(f"{path}: it was saved without a plan.")
+    return plan
+
+
 def save_any(
     path: Path, network: nn.Module, plan: PruningPlan | None = None, example: Tensor | None = None
 ) -> Agreement:

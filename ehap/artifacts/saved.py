@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from ehap.errors import ArgumentError, CheckpointError, EhapError, NumericsError, PlanError
 from ehap.graph import Agreement, example_images
 from ehap.graph.channels import Kept, channel_graph
+from ehap.graph.network import PrunedNetwork
 from ehap.graph.reading import check_twin
 from ehap.graph.serialization import Description, blank, check_shape, described, difference, fill_, weights_of
 from ehap.graph.tracing import copied
@@ -33,7 +34,7 @@ class Saved:
     """
 
     graph: Description
-    blank: fx.GraphModule
+    blank: PrunedNetwork
     plan: PruningPlan | None
     input_shape: tuple[int, int, int]
     quantization: Mapping[str, Any] | None = None
@@ -104,6 +105,8 @@ def read_metadata(metadata: Mapping[str, Any]) -> Saved:
     misfit = misfit_of(found, network)
     if misfit:
         raise CheckpointError(misfit)
+    if found is not None:
+        network.kept = found.kept
     quantization = metadata["quantization"]
     if not isinstance(quantization, (dict, type(None))):
         raise CheckpointError(f"expected scheme and bits of a quantized network, got {quantization!r:.80}")
@@ -135,7 +138,9 @@ def misfit_of(plan: PruningPlan | None, network: nn.Module) -> str:
     widths = channel_graph(network).widths()
     left = widths if plan is None else {layer: len(kept) for layer, kept in plan.kept.items()}
     if left == widths:
-        return ""
+        held = network.kept if plan is not None and isinstance(network, PrunedNetwork) else {}
+        other = next((layer for layer in held if plan is not None and plan.kept[layer] != held[layer]), "")
+        return f"the plan is for another network: of {other} it keeps other channels" if other else ""
     layer = next(name for name in [*widths, *left] if left.get(name) != widths.get(name))
     have, want = widths.get(layer, "no"), left.get(layer, "none")
     return f"the plan is for another network: {layer} has {have} channels, and the plan leaves {want}"

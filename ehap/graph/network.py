@@ -5,13 +5,14 @@ from typing import Any
 
 from torch import fx, nn
 
-from ehap.graph.containers import Containers, containers, restore_containers_
+from ehap.graph.containers import Containers, Sequential, containers, restore_containers_
 from ehap.graph.tracing import copied
 
 _Skeleton = tuple[nn.Module, ...]
 """The original without weights, in a tuple, so that it is no part of the network; or nothing."""
 _NO_CONTAINERS: Containers = {}
 _NO_SKELETON: _Skeleton = ()
+_NO_PLAN: Mapping[str, list[int]] = {}
 
 
 class PrunedNetwork(fx.GraphModule):
@@ -19,10 +20,13 @@ class PrunedNetwork(fx.GraphModule):
 
     Other methods and attributes of the original's classes are lost. A block with a forward pass of its own raises when
     it is called alone. See ``of`` and ``like``.
+
+    kept: Layer name to the channels that the last pruning has kept; empty where nobody said.
     """
 
     _containers = _NO_CONTAINERS  # torch.jit.script would read an annotation here
     _skeleton = _NO_SKELETON
+    kept = _NO_PLAN
 
     @staticmethod
     def of(graph_module: fx.GraphModule, found: Containers, skeleton: _Skeleton = ()) -> "PrunedNetwork":
@@ -64,19 +68,21 @@ class PrunedNetwork(fx.GraphModule):
 
     def __copy__(self) -> "PrunedNetwork":
         network = PrunedNetwork.of(fx.GraphModule.__copy__(self), self._containers, self._skeleton)
+        network.kept = self.kept
         _set_modes_(network, _modes(self))
         return network
 
     def __deepcopy__(self, memo: Any) -> "PrunedNetwork":
         plain = fx.GraphModule.__deepcopy__(self, memo)
         network = PrunedNetwork.of(plain, self._containers, tuple(copied(each) for each in self._skeleton))
+        network.kept = self.kept
         _set_modes_(network, _modes(self))
         memo[id(self)] = network
         return network
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         function, arguments = fx.GraphModule.__reduce__(self)
-        return _rebuilt, (function, arguments, dict(self._containers), self._skeleton, _modes(self))
+        return _rebuilt, (function, arguments, dict(self._containers), self._skeleton, _modes(self), dict(self.kept))
 
 
 class PrunedSequential(PrunedNetwork):
@@ -88,8 +94,8 @@ class PrunedSequential(PrunedNetwork):
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(self._children())
 
-    def __getitem__(self, place: int | slice) -> nn.Module | list[nn.Module]:
-        return self._children()[place]
+    def __getitem__(self, place: int | slice) -> nn.Module:
+        return Sequential(*self._children()[place]) if isinstance(place, slice) else self._children()[place]
 
     def _children(self) -> list[nn.Module]:
         """Return the children of the original; one that the graph does not use raises when it is called."""
@@ -107,8 +113,10 @@ def _rebuilt(
     found: Containers,
     skeleton: _Skeleton,
     modes: Mapping[str, bool],
+    kept: Mapping[str, list[int]],
 ) -> PrunedNetwork:
     network = PrunedNetwork.of(function(*arguments), found, skeleton)
+    network.kept = kept
     _set_modes_(network, modes)
     return network
 

@@ -55,7 +55,7 @@ def weights_of(network: nn.Module, description: Description) -> dict[str, Tensor
     return {f"{path}.{name}": each for path, module in modules for name, each in module.state_dict().items()}
 
 
-def blank(description: object) -> fx.GraphModule:
+def blank(description: object) -> PrunedNetwork:
     """Return the network of a description, in eval mode, with parameters on the meta device.
 
     Args:
@@ -168,7 +168,7 @@ def _node_as_data(node: fx.Node, numbers: Mapping[fx.Node, int]) -> dict[str, An
     }
 
 
-def _built(description: Mapping[str, Any]) -> fx.GraphModule:
+def _built(description: Mapping[str, Any]) -> PrunedNetwork:
     root = _tree(description["modules"])
     graph = fx.Graph()
     made: list[fx.Node] = []

@@ -1,7 +1,9 @@
 """Arguments of the public functions: networks, images and labels, checked once before any work."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +15,14 @@ Images = Tensor | Iterable[Tensor | tuple[Tensor, Tensor] | list[Tensor]]
 Of a batch that is a pair the second part holds the labels (N,)."""
 
 MAPS, VECTOR = 4, 1
+PLAIN = (nn.Conv2d, nn.Linear)
+"""Layers that compute the same in both modes, such as a new head."""
 _NORMALISE = "convert pixels to floating point and normalise them as in the network's training"
 
 
-def checked_network(network: object, name: str, function: str, evaluated: bool = True) -> nn.Module:
+def checked_network(
+    network: object, name: str, function: str, evaluated: bool = True, quantized: bool = False
+) -> nn.Module:
     """Return an argument that is a network with values, in floating point of at least 32 bits.
 
     Args:
@@ -24,15 +30,20 @@ def checked_network(network: object, name: str, function: str, evaluated: bool =
         name: Its name in the signature.
         function: The public function, for messages.
         evaluated: Whether the function needs eval mode.
+        quantized: Whether the network may be one that ``quantize`` or ``prepare_qat`` has made.
 
     Raises:
-        ArgumentError: It is no module, or in train mode.
-        ArchitectureError: It has no parameters, no values, or is in half precision.
+        ArgumentError: It is no module, in train mode (or a part is whose mode may matter), or quantized where it may
+            not be.
+        ArchitectureError: It has no parameters, no values, floats of several types, or is in half precision.
     """
     if not isinstance(network, nn.Module):
         raise ArgumentError(f"{function}: expected a torch.nn.Module as {name}, got {type(network).__name__}.")
-    if evaluated and network.training:
-        raise ArgumentError(f"{function}: expected {name} in eval mode, got train mode; call {name}.eval() first.")
+    if is_quantized(network) and not quantized:
+        raise ArgumentError(
+            f"{function}: {name} is quantized already; give the network in floating point, from before quantize."
+        )
+    _check_mode(network, name, function, evaluated)
     tensors = dict(network.named_parameters())
     if not tensors:
         raise ArchitectureError(f"{function}: {name} ({type(network).__name__}) has no parameters.")
@@ -45,7 +56,39 @@ def checked_network(network: object, name: str, function: str, evaluated: bool =
             raise ArchitectureError(
                 f"{function}: {key} of {name} is in {tensor.dtype}, expected float32; give {name}.float()."
             )
+    types = sorted({str(tensor.dtype) for tensor in tensors.values()})
+    if len(types) > 1:
+        raise ArchitectureError(f"{function}: {name} has parameters in {' and '.join(types)}; give {name}.float().")
     return network
+
+
+def is_quantized(network: object) -> bool:
+    """Return whether ``quantize`` or ``prepare_qat`` has made a network; without an import of torchao."""
+    simulation = sys.modules.get("ehap.quantization.simulation")  # who has such a network has imported it
+    return simulation is not None and isinstance(network, simulation.SimulatedNetwork)
+
+
+def _check_mode(network: nn.Module, name: str, function: str, evaluated: bool) -> None:
+    if not evaluated:
+        return
+    parts = [("", network)] if is_quantized(network) else network.named_modules()  # an exported graph has no modes
+    odd = next((path for path, module in parts if module.training and not isinstance(module, PLAIN)), None)
+    if odd is not None:
+        where = f", of its part {odd}" if odd else ""
+        raise ArgumentError(
+            f"{function}: expected {name} in eval mode, got train mode{where}; call {name}.eval() first."
+        )
+
+
+def checked_path(path: object, function: str) -> Path:
+    """Return an argument that names a file.
+
+    Raises:
+        ArgumentError: It is something else.
+    """
+    if not isinstance(path, (str, Path)):
+        raise ArgumentError(f"{function}: expected the path of a file, got {type(path).__name__}.")
+    return Path(path)
 
 
 def gathered(images: object, network: nn.Module, function: str, least: int = 1) -> Tensor:
@@ -80,19 +123,25 @@ def gathered_with_labels(
         ArgumentError, DataError, NumericsError: As ``gathered``; or the labels have another length or type.
     """
     found, of_batches = _gathered(images, network, function, 1)
-    given = of_batches if labels is None else labels
-    if given is None:
+    parts = of_batches if labels is None else [labels]
+    if not parts:
         return found, None
-    if not isinstance(given, Tensor):
-        raise ArgumentError(f"{function}: expected labels as a tensor (N,), got {type(given).__name__}.")
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool or given.dim() != VECTOR:
-        raise DataError(
-            f"{function}: expected labels (N,) of whole numbers, the class of each image, got {tuple(given.shape)} of "
-            f"{given.dtype}."
-        )
+    given = torch.cat([_checked_labels(each, function).to(found.device) for each in parts])
     if len(given) != len(found):
         raise DataError(f"{function}: expected a label for each of {len(found)} images, got {len(given)} labels.")
-    return found, given.to(found.device, torch.int64)
+    return found, given
+
+
+def _checked_labels(labels: object, function: str) -> Tensor:
+    """Return labels (N,) as int64."""
+    if not isinstance(labels, Tensor):
+        raise ArgumentError(f"{function}: expected labels as a tensor (N,), got {type(labels).__name__}.")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.dim() != VECTOR:
+        raise DataError(
+            f"{function}: expected labels (N,) of whole numbers, the class of each image, got {tuple(labels.shape)} of "
+            f"{labels.dtype}."
+        )
+    return labels.to(torch.int64)
 
 
 @dataclass(frozen=True)
@@ -103,7 +152,8 @@ class _Batch:
     labels: Tensor | None
 
 
-def _gathered(images: object, network: nn.Module, function: str, least: int) -> tuple[Tensor, Tensor | None]:
+def _gathered(images: object, network: nn.Module, function: str, least: int) -> tuple[Tensor, list[Tensor]]:
+    """Return the images, and the labels of each batch where all have some."""
     like = next(network.parameters())
     batches = [_checked(batch, like, function) for batch in _batches(images, function)]
     shapes = {tuple(batch.images.shape[1:]) for batch in batches}
@@ -117,7 +167,7 @@ def _gathered(images: object, network: nn.Module, function: str, least: int) -> 
     if not bool(found.isfinite().all()):
         raise NumericsError(f"{function}: the images hold NaN or Inf; expected finite pixels.")
     labels = [batch.labels for batch in batches if batch.labels is not None]
-    return found, torch.cat([each.to(like.device) for each in labels]) if len(labels) == len(batches) else None
+    return found, labels if len(labels) == len(batches) else []
 
 
 def _batches(images: object, function: str) -> Iterator[_Batch]:

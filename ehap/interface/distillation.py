@@ -85,6 +85,9 @@ def distill(
     True
     """
     count("steps", steps, 1)
+    count("seed", seed, 0)
+    if torch.is_inference_mode_enabled():
+        raise ArgumentError("distill: called inside torch.inference_mode, which knows no gradients; leave it.")
     settings = Reconstruct(
         distill_steps=steps,
         learning_rate=learning_rate,
@@ -108,7 +111,7 @@ def _checked(network: nn.Module, teacher: nn.Module, images: Images) -> Tensor:
     """Return the images on the networks' device."""
     both = {"network": network, "teacher": teacher}
     for name, each in both.items():
-        checked_network(each, name, "distill")
+        checked_network(each, name, "distill", quantized=True)
     first, second = (next(each.parameters()) for each in both.values())
     if (first.device, first.dtype) != (second.device, second.dtype):
         raise ArgumentError(

@@ -13,13 +13,13 @@ from ehap.engines.onnxruntime.export import plain_floats_to_onnx
 from ehap.engines.onnxruntime.operators import ENDS, IN_INTEGERS, MOVING, audit, left_in_float
 from ehap.engines.onnxruntime.session import OnnxNetwork
 from ehap.engines.proof import check_engine
-from ehap.errors import ArgumentError
+from ehap.errors import ArchitectureError, ArgumentError
 from ehap.graph.channels import channel_graph
 from ehap.graph.counting import Counter, Size
 from ehap.graph.reading import evaluating, output_of
 from ehap.graph.tracing import copied
 from ehap.graph.verification import FLOAT, Agreement, check_agreement
-from ehap.interface.arguments import Images, checked_network, gathered
+from ehap.interface.arguments import Images, checked_network, checked_path, gathered
 from ehap.pruning.padding import layout
 from ehap.quantization import SimulatedNetwork, pack
 from ehap.runtime.files import write_atomically
@@ -75,8 +75,8 @@ def export(network: nn.Module, path: str | Path, example: Images, *, round_to: i
     Widths are padded with zeros. ONNX Runtime executes the file once, and its answers are compared with the network's.
 
     Args:
-        network: The result of ``quantize``; or one of ``prepare_qat`` after training, or a network in floating point,
-            dense or pruned. In eval mode; not changed.
+        network: The result of ``quantize``; or one of ``prepare_qat`` after training, or a network in float32, dense or
+            pruned. In eval mode; not changed.
         path: The file to write; its folder exists.
         example: Normalised images (N, C, H, W), for the shape and the comparison: a tensor or an iterable of batches.
         round_to: Widths are raised to multiples of it; 16 for integers and 1 for floats where left out.
@@ -99,15 +99,20 @@ def export(network: nn.Module, path: str | Path, example: Images, *, round_to: i
     >>> report.in_float
     {}
     """
-    checked_network(network, "network", "export")
-    path = Path(path)
+    checked_network(network, "network", "export", quantized=True)
+    path = checked_path(path, "export")
     if not path.parent.is_dir():
         raise ArgumentError(f"export: expected an existing folder for {path}, but there is none at {path.parent}.")
     if path.is_dir():
         raise ArgumentError(f"export: expected the name of a file, but {path} is a folder.")
     if round_to is not None and (not isinstance(round_to, int) or round_to < 1):
         raise ArgumentError(f"export: expected round_to of at least 1, got {round_to}.")
-    images = gathered(example, network, "export").cpu()
+    if next(network.parameters()).dtype != torch.float32:
+        raise ArchitectureError("export: expected a network in float32, as engines execute it; give network.float().")
+    images = gathered(example, network, "export")
+    with evaluating(network):
+        output_of(network, images[:1])  # a clear error for images of another shape
+    images = images.cpu()
     multiple = round_to or (PADDED if isinstance(network, SimulatedNetwork) else 1)
     content, floating = _content(network, images, multiple)
     agreement = _agreement(content, network, images, path)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ehap.errors import ArgumentError
+from ehap.graph.reading import answers_of, evaluating
 from ehap.interface.arguments import Images, checked_network, gathered
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.planner import LIMITS
@@ -70,6 +72,8 @@ def plan(
     if not isinstance(scores, Mapping):
         raise ArgumentError(f"plan: expected scores as a mapping of layer to (C_out,), got {type(scores).__name__}.")
     images = gathered(example, model, "plan")[:2]
+    with evaluating(model), torch.no_grad():
+        answers_of(model, images)  # a clear error for images of another shape
     channels, rows, columns = images.shape[1:]
     ranking = Ranking(balance=balance, residual=residual)
     return planned(model, scores, (channels, rows, columns), budget, limits, ranking, images)

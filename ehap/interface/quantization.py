@@ -109,11 +109,6 @@ def prepare_qat(
 def _checked(network: nn.Module, scheme: Scheme, images: Images, function: str) -> Tensor:
     """Return the images (N, C, H, W) on the network's device."""
     checked_network(network, "network", function)
-    if isinstance(network, SimulatedNetwork):
-        raise ArgumentError(
-            f"{function}: expected a network in floating point, but this one is quantized already; give "
-            "network.original, the one that it was prepared from."
-        )
     if not isinstance(scheme, Scheme):
         raise ArgumentError(f"{function}: expected a scheme such as ehap.Scheme(bits=8), got {type(scheme).__name__}.")
     return gathered(images, network, function)

@@ -6,6 +6,7 @@ from ehap.errors import ArgumentError
 from ehap.interface.arguments import Images, checked_network, gathered
 from ehap.pruning.plan import PruningPlan
 from ehap.repair.reconstruction import reconstruct as reconstructed
+from ehap.settings.checks import count, positive, share
 
 LEAST = 3  # two to fit layers to, and one that judges
 
@@ -45,7 +46,8 @@ def reconstruct(
 
     Raises:
         ArgumentError: A network is no module or in train mode, or they lie on different devices.
-        PlanError: The networks do not fit the plan, or a number is out of its range.
+        PlanError: The network was pruned by another plan.
+        SettingsError: A number is out of its range.
         DataError: There are too few images, or they have another shape or type.
         ArchitectureError: A network has an operation that pruning does not know.
         MismatchError, NumericsError: See ``prune``; or the images leave weights open that the ridge does not settle.
@@ -67,6 +69,11 @@ def reconstruct(
     checked_network(teacher, "teacher", "reconstruct")
     if not isinstance(plan, PruningPlan):
         raise ArgumentError(f"reconstruct: expected a plan of ehap.plan, got {type(plan).__name__}.")
+    positive("ridge", ridge)
+    share("held_out", held_out, zero=True, one=False)
+    count("seed", seed, 0)
+    if positions is not None:
+        count("positions", positions, 1)
     devices = [next(each.parameters()).device for each in (network, teacher)]
     if devices[0] != devices[1]:
         raise ArgumentError(f"reconstruct: expected network and teacher on one device, got {devices[0]}, {devices[1]}.")

@@ -1,6 +1,6 @@
 """Scores of all channels of a network, by any criterion."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from ehap.curvature import channel_scores as curvature_scores
 from ehap.errors import ArgumentError, DataError, SettingsError
 from ehap.graph.layers import layer_weights
-from ehap.graph.reading import output_of
-from ehap.interface.arguments import Images, checked_network, gathered_with_labels
+from ehap.graph.reading import evaluating, output_of
+from ehap.interface.arguments import Images, checked_network, gathered, gathered_with_labels
 from ehap.pruning.criteria import OF_CURVATURE, OF_NETWORK, scores_from, scores_of
 from ehap.pruning.scores import Scores, geometric_mean, magnitude
+from ehap.settings.checks import count
 from ehap.settings.criteria import CRITERIA
 
+Approximate = Literal["no", "gauss-newton"]
 FROM_LABELS = ("fisher", "taylor")
 """Criteria of each image's own loss; the Hessian of cross-entropy in the logits does not depend on labels."""
 
@@ -25,7 +27,7 @@ def channel_scores(
     *,
     criterion: str = "gate",
     with_magnitude: bool = False,
-    approximate: Literal["no", "gauss-newton"] = "no",
+    approximate: Approximate = "no",
     seed: int = 0,
 ) -> Scores:
     """Return how much each channel matters: the higher its score, the later it is removed.
@@ -63,6 +65,11 @@ def channel_scores(
     {'0': (4,), '3': (10,)}
     """
     checked_network(model, "model", "channel_scores")
+    count("seed", seed, 0)
+    if approximate not in get_args(Approximate):
+        raise SettingsError(f"approximate: expected one of {', '.join(get_args(Approximate))}, got {approximate!r}.")
+    if not isinstance(criterion, str):
+        raise ArgumentError(f"channel_scores: expected the name of one criterion, got {type(criterion).__name__}.")
     if criterion in OF_NETWORK:
         found = scores_of(model, criterion, seed)
     elif criterion in OF_CURVATURE:
@@ -79,23 +86,30 @@ def _from_images(
     images: Images | None,
     labels: Tensor | None,
     criterion: str,
-    approximate: Literal["no", "gauss-newton"],
+    approximate: Approximate,
 ) -> Scores:
     if images is None:
         raise ArgumentError(f"channel_scores: criterion {criterion} needs images; give some, or take magnitude.")
+    if criterion not in FROM_LABELS:
+        inputs = gathered(images, model, "channel_scores")
+        unused = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+        return scores_from(model, criterion, _computed(model, inputs, unused, criterion, approximate))
     inputs, classes = gathered_with_labels(images, labels, model, "channel_scores")
-    if classes is None and criterion in FROM_LABELS:
+    if classes is None:
         raise ArgumentError(
             f"channel_scores: criterion {criterion} needs labels, the class of each image; give labels, or take gate."
         )
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         outputs = output_of(model, inputs[:1]).shape[1:].numel()
-    if classes is not None and not 0 <= int(classes.min()) <= int(classes.max()) < outputs:
+    if not 0 <= int(classes.min()) <= int(classes.max()) < outputs:
         raise DataError(
             f"channel_scores: expected labels of 0 to {outputs - 1}, the network's classes, got "
             f"{int(classes.min())} to {int(classes.max())}."
         )
-    if classes is None:
-        classes = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
-    found = curvature_scores(model, inputs, classes, criterion, approximate=approximate)[criterion]
-    return scores_from(model, criterion, found)
+    return scores_from(model, criterion, _computed(model, inputs, classes, criterion, approximate))
+
+
+def _computed(
+    model: nn.Module, images: Tensor, labels: Tensor, criterion: str, approximate: Approximate
+) -> dict[str, Tensor]:
+    return curvature_scores(model, images, labels, criterion, approximate=approximate)[criterion]

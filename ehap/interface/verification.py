@@ -7,13 +7,14 @@ from torch import nn
 
 from ehap.errors import ArgumentError
 from ehap.graph.channels import channel_graph
-from ehap.graph.reading import answers_of, check_answers, evaluating
+from ehap.graph.reading import answers_of, check_answers, evaluating, output_of
 from ehap.graph.verification import Agreement, check_agreement
 from ehap.interface.arguments import Images, checked_network, gathered
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.proof import check_pruned
 from ehap.pruning.surgery import checked_kept
 from ehap.runtime.extras import packages_named
+from ehap.settings.checks import positive
 
 
 def verify(
@@ -50,11 +51,13 @@ def verify(
     >>> ehap.verify(copy.deepcopy(model), model, torch.randn(2, 3, 8, 8)).difference
     0.0
     """
-    checked_network(wanted, "wanted", "verify")
+    checked_network(wanted, "wanted", "verify", quantized=True)
+    if tolerance is not None:
+        positive("tolerance", tolerance)
     example = gathered(images, wanted, "verify")
     if isinstance(found, (str, Path)):
         return _verified_file(Path(found), wanted, example, plan, tolerance)
-    checked_network(found, "found", "verify")
+    checked_network(found, "found", "verify", quantized=True)
     if next(found.parameters()).device != example.device:
         raise ArgumentError(
             f"verify: expected both networks on one device, got {next(found.parameters()).device} and {example.device}."
@@ -91,7 +94,7 @@ def _verified_file(
     if not path.is_file():
         raise ArgumentError(f"verify: expected an ONNX file, but there is none at {path}.")
     with evaluating(wanted), torch.no_grad():
-        answers = wanted(example.clone())
+        answers = output_of(wanted, example, "wanted")
     given = OnnxNetwork(path.read_bytes())(example)
     what = f"{path} and the network"
     if tolerance is None and isinstance(wanted, SimulatedNetwork):

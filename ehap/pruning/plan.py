@@ -88,6 +88,13 @@ class PruningPlan:
         if found["kept"].keys() != found["widths"].keys():
             odd = sorted(found["kept"].keys() ^ found["widths"].keys())
             raise PlanError(f"a plan's kept and widths name other layers: {', '.join(odd)[:80]!r}.")
+        for layer, channels in found["kept"].items():
+            width = found["widths"][layer]
+            if not channels or channels != sorted(set(channels)) or channels[-1] >= width:
+                raise PlanError(
+                    f"a plan's kept: {layer!r:.40}: expected sorted channels out of 0 to {width - 1}, at least one, "
+                    f"got {channels!s:.60}."
+                )
         return cls(**found)
 
     def __str__(self) -> str:

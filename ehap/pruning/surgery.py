@@ -80,6 +80,7 @@ def cut(model: nn.Module, graph: ChannelGraph, kept: Kept, order: Order) -> nn.M
     pruned.delete_all_unused_submodules()
     pruned.recompile()
     network = PrunedNetwork.like(pruned, model)
+    network.kept = {layer: list(channels) for layer, channels in kept.items()}
     same_modes_(network, model)
     return network
 
@@ -129,7 +130,9 @@ def checked_kept(graph: ChannelGraph, plan: PruningPlan | Kept) -> Kept:
     for layer, width in layers.items():
         channels = kept[layer]
         if channels != sorted(set(channels)) or not channels or channels[0] < 0 or channels[-1] >= width:
-            raise PlanError(f"{layer}: expected sorted channels out of 0 to {width - 1}, at least one, got {channels}.")
+            raise PlanError(
+                f"{layer}: expected sorted channels out of 0 to {width - 1}, at least one, got {channels!s:.80}."
+            )
     for layer in graph.unpruned():
         if len(kept[layer]) != layers[layer]:
             raise PlanError(f"{layer}: its rows are the network's outputs, or a group's, and must all stay.")
@@ -146,7 +149,9 @@ def _plain(layer: str, channels: Sequence[int]) -> list[int]:
     except TypeError:
         mask = True
     if mask:
-        raise PlanError(f"{layer}: expected the indices of channels, whole numbers, got {channels}.")
+        raise PlanError(
+            f"{layer}: expected the indices of channels, whole numbers, got {' '.join(str(channels).split())[:80]}."
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from ehap.graph import Agreement, check_reading, evaluating, output_of
 from ehap.graph.channels import LAYERS, SUMS, ChannelGraph, Kept, channel_graph, places_among
 from ehap.graph.counting import output_places
 from ehap.graph.forward import trace_forward
+from ehap.graph.network import PrunedNetwork
 from ehap.graph.reading import EXAMPLES, without_tf32
 from ehap.graph.tracing import copied
 from ehap.graph.union import UnionAdd
@@ -151,6 +152,9 @@ def _check_networks(dense: nn.Module, pruned: nn.Module, graph: ChannelGraph, ke
     """Raise unless the networks are those of the plan and take the images, before long work starts."""
     _check_runs("dense", dense, images)
     output_places(dense, graph, images.shape[1:])  # refuses adds that stretch one of their inputs
+    if isinstance(pruned, PrunedNetwork) and pruned.kept and pruned.kept != kept:
+        layer = next(layer for layer in kept if pruned.kept.get(layer) != kept[layer])
+        raise PlanError(f"{layer}: the network was pruned by another plan, which keeps other channels; give that plan.")
     carried = graph.carried(kept)
     for step in graph.steps:
         if step.kind not in LAYERS:

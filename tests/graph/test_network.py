@@ -119,6 +119,7 @@ def test_a_pruned_sequential_has_a_length_and_places() -> None:
     assert small[0].out_channels == 2
     assert small[1][0].out_channels == 3
     assert isinstance(small[2], nn.Dropout)
+    assert torch.equal(small[4:](small[:4](IMAGES)), small(IMAGES))
 
 
 def test_a_child_that_the_forward_pass_does_not_use_raises_when_it_is_called() -> None:

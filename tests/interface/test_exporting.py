@@ -10,27 +10,18 @@ from torch import Tensor, nn
 
 import ehap
 from ehap.engines.onnxruntime.session import OnnxNetwork
-from ehap.graph.channels import channel_graph
 from ehap.models import build_model
 from tests.conftest import enliven_
+from tests.pruning.plans import random_plan
 
 IMAGES = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-def _random_plan(model: nn.Module, seed: int) -> dict[str, list[int]]:
-    generator, graph = torch.Generator().manual_seed(seed), channel_graph(model)
-    kept = {}
-    for layer, width in graph.widths().items():
-        count = width if layer in graph.unpruned() else max(1, width // 2)
-        kept[layer] = sorted(torch.randperm(width, generator=generator)[:count].tolist())
-    return kept
 
 
 def _pruned(times: int = 1) -> nn.Module:
     model = build_model("resnet20", 10, seed=0).eval()
     enliven_(model)
     for number in range(times):
-        model = ehap.prune(model, _random_plan(model, number))
+        model = ehap.prune(model, random_plan(model, number))
     return model
 
 

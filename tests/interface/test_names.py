@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import ehap
 
@@ -31,6 +32,7 @@ NAMES = {
     "verify": "found wanted images plan tolerance",
     "save": "network plan path example",
     "load": "path model",
+    "load_plan": "path",
     "EhapError": None,
     "ArchitectureError": None,
     "ArgumentError": None,
@@ -97,3 +99,12 @@ def test_functions_say_what_they_take_return_and_raise() -> None:
         if name[0].islower():
             assert "Args:" in text
             assert "Raises:" in text
+
+
+def test_labels_count_only_where_a_criterion_needs_them() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)).eval()
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted = ehap.channel_scores(model, images)
+    for labels in (torch.randn(4, 4), torch.full((4,), 50), torch.tensor(1)):  # boxes, finer classes, one number
+        found = ehap.channel_scores(model, [(images, labels)])
+        assert all(torch.equal(found[layer], scores) for layer, scores in wanted.items())

@@ -141,7 +141,7 @@ MISTAKES: dict[str, Mistake] = {
     "bits alone": (lambda n, x: quantize(n, 8, x), ArgumentError, "ehap.Scheme(bits=8), got int"),  # type: ignore[arg-type]
     "exchanged": (lambda n, x: quantize(n, x, Scheme()), ArgumentError, "ehap.Scheme(bits=8), got Tensor"),  # type: ignore[arg-type]
     "live": (lambda n, x: quantize(n, Scheme(norms="live"), x), SettingsError, "norms must be frozen to quantize"),
-    "twice": (lambda n, x: quantize(quantize(n, Scheme(), x), Scheme(), x), ArgumentError, "give network.original"),
+    "twice": (lambda n, x: quantize(quantize(n, Scheme(), x), Scheme(), x), ArgumentError, "from before quantize"),
     "pixels": (lambda n, x: quantize(n, Scheme(), x.byte()), DataError, "normalise them"),
     "channels": (lambda n, x: quantize(n, Scheme(), x[:, :1]), DataError, "cannot take images (1, 8, 8)"),
     "channels, mix": (

@@ -14,18 +14,9 @@ from ehap.graph.union import UnionAdd
 from ehap.models import INPUT_SHAPE, build_model
 from ehap.pruning import mask_, placements, prune, widened
 from ehap.pruning.padding import layout
+from tests.pruning.plans import random_plan
 
 Kept = dict[str, list[int]]
-
-
-def _random_plan(model: nn.Module, seed: int) -> Kept:
-    generator = torch.Generator().manual_seed(seed)
-    graph = channel_graph(model)
-    kept = {}
-    for layer, width in graph.widths().items():
-        count = width if layer in graph.unpruned() else int(torch.randint(1, width + 1, (), generator=generator))
-        kept[layer] = sorted(torch.randperm(width, generator=generator)[:count].tolist())
-    return kept
 
 
 @pytest.mark.parametrize(("name", "round_to"), [("resnet20", 1), ("resnet20", 16), ("wrn28_8", 4)])
@@ -34,7 +25,7 @@ def test_a_widened_network_has_plain_sums_of_aligned_widths(
 ) -> None:
     model = build_model(name, 10, seed=0)
     enliven(model)
-    small = prune(model.eval(), _random_plan(model, round_to))
+    small = prune(model.eval(), random_plan(model, round_to))
     wide = widened(small, round_to)
     assert any(isinstance(module, UnionAdd) for module in small.modules())
     assert not any(isinstance(module, UnionAdd) for module in wide.modules())
@@ -43,7 +34,7 @@ def test_a_widened_network_has_plain_sums_of_aligned_widths(
     every = {layer: range(width) for layer, width in channel_graph(small).widths().items()}
     wide_again = {layer: range(width) for layer, width in widths.items()}
     executed = Counter(wide, channel_graph(wide), INPUT_SHAPE)(wide_again)
-    for network, plan in ((small, every), (model, _random_plan(model, round_to))):
+    for network, plan in ((small, every), (model, random_plan(model, round_to))):
         graph = channel_graph(network)
         assert Counter(network, graph, INPUT_SHAPE).of_widths(layout(graph, plan, round_to).widths) == executed
     images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
@@ -64,9 +55,9 @@ def test_a_network_pruned_twice_is_masked_twice_and_widened_as_one_pruned_once(
 ) -> None:
     model = NETWORKS[name]().eval()
     enliven(model)
-    first = _random_plan(model, 1)
+    first = random_plan(model, 1)
     small = prune(model, first)
-    second = _random_plan(small, 2)
+    second = random_plan(small, 2)
     twice = prune(small, second)
     once = {layer: [first[layer][place] for place in places] for layer, places in second.items()}
     masked = copy.deepcopy(model)
@@ -83,7 +74,7 @@ def test_a_network_pruned_twice_is_masked_twice_and_widened_as_one_pruned_once(
 
 
 def test_placements_say_where_weights_lie(tiny: nn.Module) -> None:
-    small = prune(tiny, _random_plan(tiny, 3))
+    small = prune(tiny, random_plan(tiny, 3))
     whole, places = widened(small, 4), placements(small, 4)
     assert set(places) == set(channel_graph(small).widths())
     for layer, place in places.items():

@@ -121,7 +121,7 @@ def test_images_of_another_size_than_the_plans_and_a_network_of_another_type_are
 def test_a_network_of_another_plan_is_refused_and_one_that_is_broken(tiny: nn.Module) -> None:
     kept = everything_kept(tiny)
     other = kept | {"conv1": [0, 1]}
-    with pytest.raises(PlanError, match=r"conv1: the plan leaves weights of shape \(4, 3, 3, 3\), the network's are"):
+    with pytest.raises(PlanError, match="conv1: the network was pruned by another plan"):
         reconstruct(tiny, prune(tiny, other), kept, torch.zeros(4, 3, 8, 8))
     broken = copy.deepcopy(tiny)
     with torch.no_grad():

@@ -4,34 +4,24 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from ehap.errors import PlanError
-from ehap.graph.channels import channel_graph
 from ehap.graph.union import UnionAdd
 from ehap.models import build_model
 from ehap.pruning import mask_, prune
 from ehap.repair.reconstruction import reconstruct
 from tests.conftest import enliven_
+from tests.pruning.plans import random_plan
 
 Kept = dict[str, list[int]]
-
-
-def _random_plan(model: nn.Module, seed: int) -> Kept:
-    generator, graph = torch.Generator().manual_seed(seed), channel_graph(model)
-    kept = {}
-    for layer, width in graph.widths().items():
-        count = width if layer in graph.unpruned() else max(1, 2 * width // 3)
-        kept[layer] = sorted(torch.randperm(width, generator=generator)[:count].tolist())
-    return kept
 
 
 def test_a_second_repair_is_that_of_the_masked_dense_network_by_both_plans() -> None:
     dense = build_model("resnet20", 10, seed=0).eval()
     enliven_(dense)
-    first = _random_plan(dense, 1)
+    first = random_plan(dense, 1)
     once = prune(dense, first)
-    second = _random_plan(once, 2)
+    second = random_plan(once, 2)
     twice = prune(once, second)
     assert any(isinstance(module, UnionAdd) for module in once.modules())
     both = {layer: [first[layer][place] for place in places] for layer, places in second.items()}
@@ -49,6 +39,6 @@ def test_a_second_repair_is_that_of_the_masked_dense_network_by_both_plans() -> 
 
 def test_the_published_order_of_unions_is_for_dense_networks() -> None:
     dense = build_model("resnet20", 10, seed=0).eval()
-    once = prune(dense, _random_plan(dense, 1))
+    once = prune(dense, random_plan(dense, 1))
     with pytest.raises(PlanError, match="order set: this network is pruned already"):
-        prune(once, _random_plan(once, 2), order="set")
+        prune(once, random_plan(once, 2), order="set")
