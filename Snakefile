@@ -30,12 +30,18 @@ include: "rules/report.smk"
 
 
 onstart:
-    begin(workflow, RUN, needed(workflow))
+    SPENT.planned = needed(workflow)
+    begin(workflow, RUN, SPENT.planned)
 
 
 # Files that a job has read may have changed while others ran.
 onsuccess:
+    SPENT.say(WARM.cpu_seconds())
     at_the_end(workflow, Path(STATES))
+
+
+onerror:
+    SPENT.say(WARM.cpu_seconds())
 
 
 # Where jobs go to a cluster, these run beside Snakemake itself: seconds each, from records only.

@@ -22,7 +22,9 @@ from ehap.workflow.gpus import local_gpus
 from ehap.workflow.internals import cores, is_local, needed, prepare_snakemake
 from ehap.workflow.own_code import own_files
 from ehap.workflow.sources import beside
+from ehap.workflow.spent import Spent
 from ehap.workflow.start import at_the_end, compare_at_start
+from ehap.workflow.warm.starting import Servers
 
 ROOT = Path(workflow.basedir)
 
@@ -36,7 +38,9 @@ except EhapError as error:
 
 SCRIPTS = ROOT / "workflow_scripts"
 LOCK = ROOT / "envs" / "lock.txt"
-PYTHON = f"PYTHONPATH={quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} {quote(sys.executable)}"
+WARM = Servers(workflow)
+SPENT = Spent([])
+PYTHON = WARM.command()
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
 
@@ -56,7 +60,7 @@ JOB = (
 WITH_SETTINGS = " ".join([JOB, "--settings {params.settings:q}"])
 
 prepare_snakemake(workflow, gpus=len(local_gpus()) if GPU else 0)
-compare_at_start(workflow, Path(STATES))
+compare_at_start(workflow, Path(STATES), lambda: WARM.open(RUN.machine.threads))
 
 
 wildcard_constraints:

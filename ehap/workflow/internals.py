@@ -5,6 +5,7 @@ these things in another way is refused by name.
 """
 
 import base64
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,11 +16,20 @@ from ehap.errors import ProvenanceError
 
 BELOW = 10
 """The first untested major version of Snakemake."""
-OF_WORKFLOW = ("_build_dag", "is_main_process", "local_exec", "global_resources", "resource_settings", "persistence")
+OF_WORKFLOW = (
+    *("_build_dag", "is_main_process", "local_exec", "global_resources", "resource_settings", "persistence"),
+    "deployment_settings",
+)
 OF_GRAPH = ("check_incomplete", "depending", "forcefiles", "forcerules", "jobs", "targetjobs", "needrun_jobs")
 OF_NOTES = ("input_checksums", "has_metadata")
 OF_EXECUTOR = ("format_job_exec", "get_python_executable")
 OF_SLURM = ("query_job_status",)
+
+OF_THREADS = (
+    *("OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    "NUMEXPR_NUM_THREADS",
+)
+"""Variables that Snakemake sets to the threads of a job."""
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
@@ -109,6 +119,16 @@ def targets(workflow: Any) -> Iterable[Any]:
     return found
 
 
+def rule_of(job: Any) -> str:
+    """Return the name of a job's rule."""
+    return str(job.rule.name)
+
+
+def benchmark_of(job: Any) -> Path | None:
+    """Return the file into which Snakemake writes what a job has used."""
+    return Path(str(job.benchmark)) if job.benchmark else None
+
+
 def users_of(workflow: Any, job: Any) -> Iterable[Any]:
     """Return the jobs that read the outputs of a job."""
     found: Iterable[Any] = workflow.dag.depending[job]
@@ -141,6 +161,16 @@ def is_local(workflow: Any) -> bool:
 def cores(workflow: Any) -> int:
     """Return how many cores Snakemake may use on this machine."""
     return workflow.resource_settings.cores or 1
+
+
+def needs_software(workflow: Any) -> bool:
+    """Say whether Snakemake brings an environment or a container for the jobs."""
+    return bool(workflow.deployment_settings.deployment_method)
+
+
+def environment_of_jobs(threads: int) -> dict[str, str]:
+    """Return the environment variables of the shell of a job of so many threads on this machine."""
+    return dict(os.environ) | dict.fromkeys(OF_THREADS, str(threads))
 
 
 def is_slurm(workflow: Any) -> bool:

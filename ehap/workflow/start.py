@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,13 @@ REPORT_VARIABLE = "EHAP_COMPARISON"
 KEEP_DAYS = 60
 
 
-def compare_at_start(workflow: Any, states: Path) -> None:
+def compare_at_start(workflow: Any, states: Path, when_planned: Callable[[], None] = lambda: None) -> None:
     """Have Snakemake compare records with files and plan, once its graph is built; in a job, the plan with the job.
 
     Args:
         workflow: Snakemake's object of this name.
         states: Folder for files of this run's jobs that must outlive them.
+        when_planned: Called when Snakemake has decided which jobs it runs.
     """
     from snakemake.exceptions import WorkflowError
 
@@ -59,6 +60,7 @@ def compare_at_start(workflow: Any, states: Path) -> None:
         if REPORT_VARIABLE in os.environ:
             found.behind.update({first: first for first in planned_again(workflow) if first not in found.wrong})
             write_atomically(Path(os.environ[REPORT_VARIABLE]), json.dumps(asdict(found)).encode())
+        when_planned()
 
     with_graph(workflow, checking, built)
     if workflow.is_main_process:

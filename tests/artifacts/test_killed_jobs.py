@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ehap.graph.layers import layer_weights
 from ehap.pruning import prune
 from ehap.records import Identity
 from tests.jobs import write_images
+from tests.workflow.warm_python import warm_python
 
 ROOT = Path(__file__).parents[2]
 CELL = Identity(stage="pretrain", dataset="digits", model="resnet20", seed=1)
@@ -44,7 +44,7 @@ def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0
     cell += ["--log", str(folder / "log")]
     machine = ["--machine", json.dumps({"device": "cpu", "seconds_between_states": every})]
     script = str(ROOT / f"workflow_scripts/{stage}.py")
-    return [sys.executable, script, *named, *cell, *machine, "--settings", json.dumps(settings)]
+    return [warm_python(), script, *named, *cell, *machine, "--settings", json.dumps(settings)]
 
 
 @pytest.fixture(scope="module")

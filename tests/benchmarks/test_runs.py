@@ -11,6 +11,7 @@ from ehap.engines.exact_sums import PLAIN, how_exact
 from ehap.models import build_model
 from ehap.records import write_tensors
 from tests.workflow.conftest import ROOT, run_in
+from tests.workflow.warm_python import warm_python
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def _rounding(dense: float, other: float) -> float:
 
 
 def test_latency_is_compared_within_an_engine_and_integers_are_audited(network: Path, tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks", "latency", "--models", "resnet20", "--checkpoint", str(network)]
+    script = [warm_python(), "-m", "benchmarks", "latency", "--models", "resnet20", "--checkpoint", str(network)]
     what = ["--params", "0.12", "--batches", "2", "--engines", "eager", "onnxruntime", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_latency.csv")
@@ -93,7 +94,7 @@ def test_latency_is_compared_within_an_engine_and_integers_are_audited(network: 
 
 
 def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks", "sums", "--models", "resnet20"]
+    script = [warm_python(), "-m", "benchmarks", "sums", "--models", "resnet20"]
     what = ["--networks", "dense", "--batches", "2", "--images", "96", "--rounds", "3", "--clock", "cpu"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_sums.csv")
@@ -110,7 +111,7 @@ def test_two_sessions_are_compared_in_time_and_bits(tmp_path: Path) -> None:
 
 
 def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks", "plan", "--models", "resnet20"]
+    script = [warm_python(), "-m", "benchmarks", "plan", "--models", "resnet20"]
     said = run_in(ROOT, *script, "--budgets", "0.1", "0.5", "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_plan.csv")
     with table.open() as file:
@@ -124,7 +125,7 @@ def test_plans_come_near_their_budgets_and_never_above(tmp_path: Path) -> None:
 
 
 def test_evenly_thinned_networks_stand_beside_the_dense_one(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "benchmarks", "widths", "--models", "resnet20"]
+    script = [warm_python(), "-m", "benchmarks", "widths", "--models", "resnet20"]
     what = ["--shares", "0.25", "--batch", "2", "--rounds", "3"]
     said = run_in(ROOT, *script, *what, "--folder", str(tmp_path))
     (table,) = tmp_path.rglob("bench_widths.csv")

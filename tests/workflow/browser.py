@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.workflow.warm_python import warm_python
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -36,7 +37,7 @@ def started(profile: Path) -> Driver:
 
 def page_of(folder: Path, target: Path, configuration: str, *arguments: str) -> Path:
     """Make the page of what is there, as `make report` does."""
-    command = [sys.executable, "workflow_scripts/report_now.py", configuration, "--page", str(target), *arguments]
+    command = [warm_python(), "workflow_scripts/report_now.py", configuration, "--page", str(target), *arguments]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,14 +1,12 @@
 """A copy of the project in a temporary folder, and Snakemake run there for real."""
 
 import ast
-import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from tests.workflow import warm_python as warm
 from tests.workflow.browser import Driver, started
+from tests.workflow.warm_python import tools, warm_python
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "ehap", "config", "profiles", "envs", "dvc.yaml", ".dvcignore")
@@ -45,8 +43,8 @@ SMALL: dict[str, Any] = {
 }
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
-DVC = [sys.executable, "-m", "dvc"]
-SERVERS: list["subprocess.Popen[str]"] = []
+DVC = ["dvc"]
+os.environ["EHAP_WARM"] = "0"  # Snakemake runs in a warm Python itself; so its jobs do
 
 
 def scripts_of_jobs() -> dict[str, dict[str, Any]]:
@@ -81,30 +79,12 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
 
 
-@functools.cache
-def warm_python(*options: str) -> str:
-    """An interpreter whose libraries are imported already; with the option "light" only those of the workflow."""
-    folder = Path(tempfile.mkdtemp())
-    command = [sys.executable, str(Path(warm.__file__)), str(folder / "socket"), *options]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n"
-    SERVERS.append(server)
-    return str(warm.client(folder, folder / "socket"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _servers_end() -> Iterator[None]:
-    yield
-    for server in SERVERS:
-        server.communicate()
-        shutil.rmtree(Path(str(server.args[2])).parent)  # type: ignore[index]  # its socket and its client
-
-
 def snakemake_in(folder: Path, *arguments: str, python: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run Snakemake in ``folder`` on its run.yaml; the copy's own package is the one that is imported."""
     command = [python or warm_python(), "-m", "snakemake", *arguments, "--configfile", "run.yaml"]
     environment = os.environ | {"PYTHONPATH": str(folder)}
+    if python == sys.executable:
+        environment.pop("EHAP_WARM")
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -121,15 +101,14 @@ def planned(folder: Path, *arguments: str, python: str | None = None) -> dict[st
 
 
 def run_in(folder: Path, *command: str) -> str:
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # dvc.yaml calls snakemake by its name
-    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools}
+    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools()}  # dvc.yaml calls snakemake by its name
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def restored_in(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "ehap.workflow", "restore", *options]
+    command = [warm_python(), "-m", "ehap.workflow", "restore", *options]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -179,7 +158,7 @@ def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_in(folder, *DVC, "init", "--quiet")
     run_in(folder, *DVC, "remote", "add", "--default", "shared", "../remote")
     run_in(folder, *DVC, "remote", "modify", "shared", "verify", "true")
-    run_in(folder, sys.executable, "-m", "ehap.workflow", "pack")
+    run_in(folder, "python", "-m", "ehap.workflow", "pack")
     run_in(folder, *DVC, "commit", "--force", "--quiet", "run@small")
     run_in(folder, *DVC, "push", "--quiet")
     run_in(folder, *GIT, "add", "--all")

@@ -5,12 +5,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from ehap.workflow.sources import Sources, write_sources
 from tests.workflow.conftest import DVC, GIT, ROOT, run_in
 from tests.workflow.test_run import CELL
+from tests.workflow.warm_python import tools
 
 LINKS = ("copy", "hardlink", "symlink")
 WEIGHTS = f"results/small/finetune/{CELL}/hap/model.safetensors"
@@ -32,8 +32,7 @@ def cloned(origin: Path, folder: Path, link: str = "copy", remote: Path | None =
 
 def made(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Say make in a clone, with the tools of the environment that the test runs in; its errors are in stdout."""
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools}
+    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools()}
     command = ["make", "--silent", *arguments, "RUN=small"]
     return subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

@@ -2,12 +2,12 @@
 
 import copy
 import json
-import sys
 from pathlib import Path
 
 from tests.additions import MOST, edited, insert
 from tests.workflow.conftest import SMALL, planned, read_record, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL
+from tests.workflow.warm_python import warm_python
 
 DATASET = '''"""Images of noise."""
 
@@ -112,7 +112,7 @@ def test_a_stage_and_it_reruns_nothing_but_tables_and_page(project: Path) -> Non
         "from ehap.workflow.configuration import read_run; from pathlib import Path; run = read_run(Path('run.yaml'))"
     )
     cell = "{'dataset': 'digits', 'model': 'resnet20', 'method': 'hap'}"
-    said = run_in(project, sys.executable, "-c", f"{settings}; print(run.settings('count', {cell}))")
+    said = run_in(project, warm_python(), "-c", f"{settings}; print(run.settings('count', {cell}))")
     assert said == "Count(top=5)\n"
     write_config(project, SMALL | {"count": {"digits": {"tops": 5}}})
     assert "count.digits.tops: unknown setting 'tops'" in snakemake_in(project, "--dry-run").stderr

@@ -1,6 +1,5 @@
 """A run that other code made says which commit that was, and how much would rerun."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from ehap.workflow.commits import advice, commit_here
 from tests.workflow.conftest import DVC, GIT, planned, run_in
 from tests.workflow.shared import cloned, pulled
+from tests.workflow.warm_python import warm_python
 
 MODULE = "ehap/quantization/affine.py"
 
@@ -24,7 +24,7 @@ def test_a_pull_names_the_commit_that_made_the_run_and_counts_the_jobs(origin: P
     here = cloned(origin, tmp_path / "here")
     pulled(here)
     (here / "results/small/provenance.json").unlink()
-    run_in(here, sys.executable, "-m", "ehap.workflow", "pack")
+    run_in(here, warm_python(), "-m", "ehap.workflow", "pack")
     run_in(here, *DVC, "remote", "modify", "shared", "url", str(tmp_path / "remote"))
     run_in(here, *DVC, "remote", "modify", "--local", "shared", "url", str(tmp_path / "remote"))
     run_in(here, *DVC, "commit", "--force", "--quiet", "run@small")

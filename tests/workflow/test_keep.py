@@ -1,12 +1,12 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas
 
 from tests.results.conftest import evaluated
 from tests.workflow.conftest import ROOT
+from tests.workflow.warm_python import warm_python
 
 CELL = "cifar10/resnet20/seed0"
 
@@ -25,7 +25,7 @@ def _write(run: Path, device: str, stage: str, method: str, values: dict[str, tu
 
 
 def _kept(results: Path, folder: Path) -> str:
-    command = [sys.executable, "workflow_scripts/keep.py", str(results), "--folder", str(folder)]
+    command = [warm_python(), "workflow_scripts/keep.py", str(results), "--folder", str(folder)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.workflow.browser import (
     shot,
 )
 from tests.workflow.conftest import ROOT
+from tests.workflow.warm_python import warm_python
 
 
 def test_a_run_that_has_not_begun_says_how_to_begin(browser: Driver, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_damaged_record_is_one_clear_line(finished: Path, tmp_path: Path) -> N
     shutil.copytree(finished / "results/small", results)
     damaged = results / "evaluate/digits/resnet20/seed0/hap/record.json"
     damaged.write_text(damaged.read_text()[:50])
-    command = [sys.executable, "workflow_scripts/report_now.py", "run.yaml", "--results", str(results)]
+    command = [warm_python(), "workflow_scripts/report_now.py", "run.yaml", "--results", str(results)]
     environment = os.environ | {"PYTHONPATH": str(finished)}
     done = subprocess.run(command, cwd=finished, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -58,7 +58,7 @@ def test_a_configuration_that_cannot_be_read_is_one_clear_line(
     (tmp_path / "other.yaml").write_text("name: other")
     if text is not None:
         (tmp_path / "run.yaml").write_text(text)
-    command = [sys.executable, f"workflow_scripts/{script}", str(tmp_path / "run.yaml")]
+    command = [warm_python(), f"workflow_scripts/{script}", str(tmp_path / "run.yaml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'run.yaml'}{said.format(folder=tmp_path)}")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tests.workflow.shared import (
     stored,
 )
 from tests.workflow.test_run import CELL, _config
+from tests.workflow.warm_python import warm_python
 
 PACK = "from pathlib import Path; from ehap.workflow.provenance import pack; pack(Path('results/small'))"
 UNKNOWN = f"results/small/finetune/{CELL}/later/model.safetensors"
@@ -119,7 +119,7 @@ def test_what_somebody_has_pushed_since_takes_the_place_of_what_was_pulled(origi
     for clone in (here, there):
         pulled(clone)
     made_anew(here, b"newer")
-    run_in(here, sys.executable, "-c", PACK)
+    run_in(here, warm_python(), "-c", PACK)
     run_in(here, *DVC, "commit", "--force", "--quiet", "run@small")
     run_in(here, *DVC, "push", "--quiet", "run@small")
     shutil.copy(here / "dvc.lock", there)

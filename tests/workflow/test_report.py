@@ -2,10 +2,10 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.workflow.conftest import ROOT, snakemake_in
+from tests.workflow.warm_python import warm_python
 
 
 def _edges(text: str) -> set[tuple[str, str]]:
@@ -42,7 +42,7 @@ def test_the_picture_of_the_rules_in_the_readme_is_that_of_the_workflow() -> Non
     found = set()
     for config in ("demo", "short_way"):  # that have all rules together
         command = [
-            sys.executable,
+            warm_python(),
             "-m",
             "snakemake",
             "--rulegraph",

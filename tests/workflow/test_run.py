@@ -15,6 +15,7 @@ import torch
 
 from ehap.records import read_tensors
 from tests.workflow.conftest import ROOT, SMALL, copy_project, planned, read_record, snakemake_in, write_config
+from tests.workflow.warm_python import warm_python
 
 CELL = "digits/resnet20/seed0"
 
@@ -98,7 +99,7 @@ def test_tensorboard_reads_the_event_files(project: Path) -> None:
 
 def test_what_comes_next_is_said_with_its_time(project: Path) -> None:
     write_config(project, _config("methods|random|finetune", {"epochs": 3}))
-    command = [sys.executable, "workflow_scripts/next.py", "run.yaml"]
+    command = [warm_python(), "workflow_scripts/next.py", "run.yaml"]
     environment = os.environ | {"PYTHONPATH": str(project)}
     result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
     rows = [line.split() for line in result.stdout.splitlines()]

@@ -4,12 +4,14 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ehap.engines.conversion import converted
+from ehap.engines.onnxruntime.direct import UnknownOperationError, written
 from ehap.engines.onnxruntime.rewriting import biases_as_integers_, own_zero_points_, strip_
 from ehap.engines.onnxruntime.session import INPUT, OUTPUT, OnnxNetwork
 from ehap.engines.proof import check_engine, spread_images
@@ -22,6 +24,7 @@ from ehap.runtime.device import precision_context
 
 OPSET = 21
 _OPERATORS = logging.getLogger("torch.onnx._internal.exporter._registration")
+_LOGGER = logging.getLogger(__name__)
 _ADVICE = "ONNX Runtime and torch read an operation differently; remove unusual options of its layers."
 
 
@@ -107,14 +110,18 @@ def plain_floats_to_onnx(
 
 def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.ModelProto:
     """Return a network on the CPU as an ONNX model for batches of any size."""
-    batch = torch.export.Dim("batch", min=1, max=65536)
     with warnings.catch_warnings(), _quiet(), precision_context("fp32", torch.device("cpu")):
         warnings.simplefilter("ignore")
+        images, shapes = torch.zeros(2, *input_shape), ({0: torch.export.Dim("batch", min=1, max=65536)},)
+        try:
+            return written(_operations_of(network, images, shapes), input_shape, (INPUT, OUTPUT), OPSET)
+        except UnknownOperationError as reason:
+            _LOGGER.debug("exported by torch: %s", reason)
         program = torch.onnx.export(
             network,
-            (torch.zeros(2, *input_shape, dtype=torch.float32),),
+            (images,),
             dynamo=True,
-            dynamic_shapes=({0: batch},),
+            dynamic_shapes=shapes,
             input_names=[INPUT],
             output_names=[OUTPUT],
             opset_version=OPSET,
@@ -123,6 +130,25 @@ def exported(network: nn.Module, input_shape: tuple[int, int, int]) -> onnx.Mode
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     return model
+
+
+def _operations_of(network: nn.Module, images: Tensor, shapes: Any) -> fx.GraphModule:
+    """Return a network as a graph of torch's operations; a converted one is such a graph.
+
+    Raises:
+        UnknownOperationError: torch cannot make it; its exporter to ONNX has further ways.
+    """
+    if isinstance(network, fx.GraphModule):
+        modules = [node for node in network.graph.nodes if node.op == "call_module" and node.users]
+        if not modules:
+            return network
+    try:
+        graph: fx.GraphModule = torch.export.export(network, (images,), dynamic_shapes=shapes).module()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # torch raises many classes
+        raise UnknownOperationError(str(error)) from error
+    return graph
 
 
 @contextmanager

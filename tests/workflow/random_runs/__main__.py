@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from tests.workflow.conftest import SERVERS
 from tests.workflow.random_runs.ground import Ground
 from tests.workflow.random_runs.operations import Operation, sequence
 
@@ -57,8 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        for server in SERVERS:
-            server.communicate()
+    main()

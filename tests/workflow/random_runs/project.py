@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from tests.workflow.conftest import warm_python
 from tests.workflow.random_runs.grid import BY_FILE, JOBS, KNOBS, START, write_knob
+from tests.workflow.warm_python import warm_python
 
 ORDERS = ("order.json", "reached", "go")
 LOCKED = "--unlock"
