@@ -18,7 +18,7 @@ CONFIG := $(if $(filter paper,$(RUN)),config/config.yaml,config/$(RUN).yaml)
 # With PYTHON given, a session uses that interpreter: a machine with a GPU has its own torch, and no .venv.
 NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
 
-.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-deployed bench-sums bench-widths gpu-session test check format install lock clean
+.PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-deployed bench-sums bench-widths gpu-session test test-services check format install lock clean
 
 demo: $(READY) ## the whole chain on handwritten digits, 10 to 20 minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
@@ -81,8 +81,11 @@ bench-widths: $(READY) ## latency of evenly thinned networks in INT8 beside the 
 gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. PYTHON=python3 ARGS="--out … --wheels … --data …"; see docs/gpu_session.md
 	$(if $(NAMED),"$(PYTHON)",python) workflow_scripts/gpu_session.py $(ARGS)
 
-test: $(READY) ## the whole test suite
-	pytest -n 4 --dist worksteal --durations=20
+test: $(READY) ## the tests, but for those of test-services
+	pytest -n 4 --dist worksteal --durations=20 -m "not services"
+
+test-services: $(READY) ## the tests that start Slurm, sshd, an S3 server or a browser; skipped where these are not installed
+	pytest -n 4 --dist worksteal --durations=20 -m services
 
 check: $(READY) ## formatters, linters, types, import contract
 	ruff format --check .

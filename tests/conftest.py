@@ -12,8 +12,12 @@ from ehap.models import BasicBlock
 torch.set_num_threads(1)  # test workers share the cores; more threads would wait for each other
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest tests; skip those that need a GPU where there is none."""
+    """Start with the longest tests; mark those in a browser; skip those that need a GPU where there is none."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("services")
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
     if not torch.cuda.is_available():
         for item in items:

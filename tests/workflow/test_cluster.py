@@ -26,6 +26,7 @@ CONFIG = copy.deepcopy(SMALL) | {
 }
 
 
+@pytest.mark.services
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_what_a_cluster_is_asked_for_does_not_depend_on_the_machine_that_asks(project: Path, tmp_path: Path) -> None:
     write_config(with_environment(project), CONFIG)
@@ -54,6 +55,7 @@ def test_what_a_cluster_is_asked_for_does_not_depend_on_the_machine_that_asks(pr
 
 
 @pytest.mark.minutes
+@pytest.mark.services
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_controller_that_does_not_answer_for_a_while_is_asked_again(tmp_path: Path) -> None:
     project = copied_with_environment(tmp_path / "a user's grid")

@@ -24,6 +24,7 @@ COUNTS = """    with open("trainings.txt", "a") as journal:
 
 
 @pytest.mark.minutes
+@pytest.mark.services
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_training_that_has_ended_outlives_the_evaluation_behind_it_in_its_job(tmp_path: Path) -> None:
     project = copied_with_environment(tmp_path / "a user's grid")

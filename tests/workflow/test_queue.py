@@ -17,6 +17,7 @@ LOG = f"logs/small/pretrain/{CELL}.log"
 
 
 @pytest.mark.minutes
+@pytest.mark.services
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_job_does_what_it_was_submitted_for_and_an_older_one_gives_way(tmp_path: Path) -> None:
     """One test, so that there is one Slurm."""

@@ -67,7 +67,8 @@ COMMANDS: dict[str, Here | Planned | Recipe | Elsewhere] = {
     "make repro": Elsewhere(
         "test_sharing.py::test_dvc_repro_runs_what_a_changed_number_asks_for_and_no_more", '"repro"'
     ),
-    "make test": Recipe("pytest -n 4 --dist worksteal"),
+    "make test": Recipe('-m "not services"'),
+    "make test-services": Recipe("-m services"),
     "make check": Recipe("lint-imports"),
     "make format": Recipe("ruff check --fix ."),
     "make docs": Here("settings_docs.py"),

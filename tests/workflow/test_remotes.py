@@ -56,12 +56,14 @@ def sshd(tmp_path: Path) -> Iterator[tuple[int, Path]]:
 
 
 @pytest.mark.skipif(not Path(SSHD).exists(), reason="needs sshd, of the package openssh-server")
+@pytest.mark.services
 def test_a_run_is_shared_by_ssh(sshd: tuple[int, Path], origin: Path, tmp_path: Path) -> None:
     port, key = sshd
     url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{tmp_path}/remote"
     _share(origin, tmp_path, url, {"keyfile": str(key)}, lambda: purge(tmp_path / "remote"))
 
 
+@pytest.mark.services
 def test_a_run_is_shared_by_s3(origin: Path, tmp_path: Path) -> None:
     server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
     server.start()

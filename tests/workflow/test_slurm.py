@@ -19,6 +19,7 @@ EPOCHS = 20
 
 
 @pytest.mark.minutes
+@pytest.mark.services
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_the_small_grid_on_a_cluster(tmp_path: Path) -> None:
     """One test, so that there is one Slurm; two runs in it side by side, because a time limit is at least a minute."""
