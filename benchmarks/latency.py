@@ -17,10 +17,10 @@ from benchmarks.arguments import add_models, add_processor, add_rounds, clock_of
 from benchmarks.benchmark import Benchmark, Part, Row, Tables
 from benchmarks.networks import ENGINES, NETWORKS, Call, Contender, contenders, in_float, in_integers, without_plan
 from benchmarks.weights import add_checkpoint, check_models, network_of, noise
+from ehap.data import CIFAR_SHAPE
 from ehap.engines.exact_sums import how_exact
 from ehap.evaluation import flops, parameters
 from ehap.latency.turns import in_turns
-from ehap.models import INPUT_SHAPE
 from ehap.pruning import prune
 from ehap.results.figures import svg
 from ehap.results.figures.latency import latency_by_batch
@@ -142,7 +142,7 @@ def sizes_of(dense: nn.Module, contender: Contender) -> Row:
     kept = parameters(prune(dense, contender.kept))
     return {
         "executed_parameters": parameters(contender.network),
-        "executed_mflop": round(flops(contender.network, INPUT_SHAPE) / 1e6, 1),
+        "executed_mflop": round(flops(contender.network, CIFAR_SHAPE) / 1e6, 1),
         "kept_parameters": kept,
         "kept_parameters_percent": round(100 * kept / parameters(dense), 2),
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.benchmark import Row
-from ehap.data import DATASETS
+from ehap.data import CIFAR_SHAPE, DATASETS
 from ehap.engines.deployable import deployable
 from ehap.engines.inductor import InductorNetwork, frozen
 from ehap.engines.onnxruntime import OnnxNetwork, audit, exported, left_in_float, to_onnx
@@ -20,7 +20,6 @@ from ehap.evaluation import parameters
 from ehap.graph.channels import Kept
 from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, magnitude, prune, widened
 from ehap.quantization import SimulatedNetwork, called_layers, pack_on_noise, to_tensors, unpack
 from ehap.records import write_tensors
@@ -62,7 +61,7 @@ def contenders(dense: nn.Module, params: float, flops: float | None, wanted: Seq
     """
     every = {name: list(range(len(weight))) for name, weight in layer_weights(dense).items()}
     found = {"dense": Contender(dense, every)}
-    planner = Planner(dense, INPUT_SHAPE)
+    planner = Planner(dense, CIFAR_SHAPE)
     for prefix, round_to in PLANS.items():
         if not {f"{prefix}{form}" for form in ("pruned", *SUMS)} & set(wanted):
             continue
@@ -106,21 +105,21 @@ def in_float(network: nn.Module, engine: str, images: Tensor, threads: int) -> C
         with frozen():
             compiled(images)
         return compiled
-    return OnnxNetwork(exported(fused, INPUT_SHAPE).SerializeToString(), threads)
+    return OnnxNetwork(exported(fused, CIFAR_SHAPE).SerializeToString(), threads)
 
 
 def quantized(dense: nn.Module, kept: Kept, round_to: int | None) -> tuple[SimulatedNetwork, float]:
     """Return a network in INT8 with the ranges of noise, and the bytes a parameter of its packed file."""
     small = prune(dense, kept).eval()
-    compact, scheme = pack_on_noise(small, INPUT_SHAPE, DATASETS["cifar10"])
+    compact, scheme = pack_on_noise(small, CIFAR_SHAPE, DATASETS["cifar10"])
     with TemporaryDirectory() as scratch:
         bits = dict.fromkeys(called_layers(small), scheme.bits)
         write_tensors(Path(scratch) / "packed", to_tensors(compact, bits), {"kept": kept})
         size = (Path(scratch) / "packed").stat().st_size
     if round_to is None:
-        network = unpack(compact, small, scheme, INPUT_SHAPE)
+        network = unpack(compact, small, scheme, CIFAR_SHAPE)
     else:
-        network = deployable(compact, small, scheme, INPUT_SHAPE, round_to=round_to)
+        network = deployable(compact, small, scheme, CIFAR_SHAPE, round_to=round_to)
     return network, size / parameters(small)
 
 
@@ -131,7 +130,7 @@ def in_integers(dense: nn.Module, contender: Contender, engine: str, images: Ten
     if engine == "inductor":
         compiled = InductorNetwork(network, images)
         return compiled, about | {"integer_operators": compiled.integer_operators}
-    content = to_onnx(network, INPUT_SHAPE)
+    content = to_onnx(network, CIFAR_SHAPE)
     operators = audit(content)
     about["integer_operators"] = in_integer_kernels(operators)
     about["left_in_float"] = sum(left_in_float(operators).values())

@@ -12,9 +12,10 @@ from functools import partial
 
 from benchmarks.arguments import add_models, add_threads, share
 from benchmarks.benchmark import Benchmark, Part, Row, Tables
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import PlanError
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import Planner, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.settings import Prune
@@ -49,7 +50,7 @@ class Plan(Benchmark):
         network = build_model(model, 10, seed=0)
         scores = random_scores(layer_weights(network), seed=0)
         began = time.perf_counter()
-        planner = Planner(network, INPUT_SHAPE)
+        planner = Planner(network, CIFAR_SHAPE)
         once = time.perf_counter() - began
         found = {
             kind: self._plans(lambda settings: planner(scores, *settings.parts), f"{model}, {kind}", names)

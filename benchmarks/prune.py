@@ -14,12 +14,11 @@ from benchmarks.benchmark import Benchmark, Part, Row, Tables
 from benchmarks.peers import PEERS
 from benchmarks.recovery import Recovery
 from ehap.curvature import channel_scores
-from ehap.data import hessian_batch, normalise
+from ehap.data import CIFAR_SHAPE, hessian_batch, normalise
 from ehap.errors import PlanError, SettingsError
 from ehap.evaluation import flops, parameters
 from ehap.graph.channels import Kept
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, magnitude, prune, random_scores
 from ehap.pruning.criteria import scores_from
 from ehap.settings import Finetune, Prune
@@ -51,8 +50,8 @@ class Pruning(Benchmark):
         settings = Finetune(epochs=args.epochs, learning_rate=0.05, weight_decay=1e-3, precision=args.precision)
         self.judge = Recovery(args.checkpoint, args.data, self.device, settings, args.repair_images, args.seed)
         self.dense = self.judge.dense
-        self.whole = parameters(self.dense), flops(self.dense, INPUT_SHAPE)
-        self.planner = Planner(self.dense, INPUT_SHAPE)
+        self.whole = parameters(self.dense), flops(self.dense, CIFAR_SHAPE)
+        self.planner = Planner(self.dense, CIFAR_SHAPE)
         images, labels = self.judge.plain_images
         self.batch = hessian_batch(images, labels, self.judge.info, args.images, args.seed)
 
@@ -97,7 +96,7 @@ class Pruning(Benchmark):
             print(f"{label}, {params:g}: left out ({error})", file=sys.stderr)
             return [{"params": params, "pruner": label, "note": str(error)}]
         seconds = time.perf_counter() - began
-        size = parameters(network), flops(network, INPUT_SHAPE)
+        size = parameters(network), flops(network, CIFAR_SHAPE)
         row = {
             "params": params,
             "pruner": label,

@@ -11,9 +11,10 @@ import torch
 from benchmarks.arguments import add_device, add_models, share, whole
 from benchmarks.benchmark import Benchmark, Part, Row, Tables
 from benchmarks.processes import alone
+from ehap.data import CIFAR_SHAPE
 from ehap.evaluation import flops, parameters
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import Planner, magnitude, prune
 from ehap.repair.reconstruction import reconstruct
 from ehap.runtime.device import choose_device
@@ -61,9 +62,9 @@ def measured(model: str, images: int, params: float, where: str, threads: int) -
     device = choose_device(where, threads)
     dense = build_model(model, 10, seed=0).eval()
     chosen = Prune(criterion="magnitude", balance="lamp", params=params)
-    kept = Planner(dense, INPUT_SHAPE)(magnitude(layer_weights(dense)), *chosen.parts).kept
+    kept = Planner(dense, CIFAR_SHAPE)(magnitude(layer_weights(dense)), *chosen.parts).kept
     pruned = prune(dense, kept).eval()
-    noise = torch.randn(images, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+    noise = torch.randn(images, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     dense, pruned = dense.to(device), pruned.to(device)
     with PeakMemory(device) as memory:
         found = reconstruct(dense, pruned, kept, noise, held_out=0)
@@ -71,7 +72,7 @@ def measured(model: str, images: int, params: float, where: str, threads: int) -
         "model": model,
         "images": images,
         "parameters_kept_percent": round(100 * parameters(pruned) / parameters(dense), 2),
-        "flops_kept_percent": round(100 * flops(pruned, INPUT_SHAPE) / flops(dense, INPUT_SHAPE), 2),
+        "flops_kept_percent": round(100 * flops(pruned, CIFAR_SHAPE) / flops(dense, CIFAR_SHAPE), 2),
         "most_unknowns": max(fit.unknowns for fit in found.fits),
         "seconds": round(found.seconds, 1),
         "peak_memory_gb": round(memory.bytes / 1e9, 3),

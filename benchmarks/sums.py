@@ -14,10 +14,10 @@ from benchmarks.benchmark import Row, Tables
 from benchmarks.latency import OnProcessor
 from benchmarks.networks import Call, Contender, in_float, quantized
 from benchmarks.weights import noise
+from ehap.data import CIFAR_SHAPE
 from ehap.engines.exact_sums import OPTION, how_exact
 from ehap.engines.onnxruntime import OnnxNetwork, to_onnx
 from ehap.latency.turns import each_turn
-from ehap.models import INPUT_SHAPE
 from ehap.runtime.device import instruction_sets
 
 AT_ONCE = 64
@@ -41,7 +41,7 @@ class Sums(OnProcessor):
         images, many = noise(batch, generator), noise(self.args.images, generator)
         calls: dict[tuple[str, str], Call] = {}
         for name, each in found.items():
-            content = to_onnx(quantized(found["dense"].network, each.kept, each.round_to)[0], INPUT_SHAPE)
+            content = to_onnx(quantized(found["dense"].network, each.kept, each.round_to)[0], CIFAR_SHAPE)
             calls[name, "FP32"] = in_float(each.network, "onnxruntime", images, self.args.threads)
             calls[name, "plain"] = OnnxNetwork(content, self.args.threads, option=False)
             calls[name, "option"] = OnnxNetwork(content, self.args.threads, option=True)

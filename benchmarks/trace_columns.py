@@ -15,6 +15,7 @@ from benchmarks.trace_process import Case
 from benchmarks.trace_ways import PAPER_SAMPLES
 from benchmarks.weights import network_of
 from ehap.curvature.stability import jaccard
+from ehap.data import CIFAR_SHAPE
 from ehap.results.figures import svg
 from ehap.results.figures.traces import traces_by_network
 from ehap.settings import Trace
@@ -74,7 +75,7 @@ def judge(case: Case, costs: Mapping[str, Costs], scratch: Path) -> Callable[[st
 
     New weights have no ranking that could be judged, and products of other libraries have no traces.
     """
-    planned = planner_of(Trace(batch_size=1, until=Until(params=0.1)))(
+    planned = planner_of(Trace(batch_size=1, until=Until(params=0.1)), CIFAR_SHAPE)(
         network_of(case.model, case.classes, case.checkpoint)
     )
     exact = load_file(scratch / "exact fp32.safetensors") if case.checkpoint and "exact fp32" in costs else {}

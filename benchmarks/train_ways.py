@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ehap.data import DATASETS, Split, draw_epoch, training_batches
+from ehap.data import CIFAR_SHAPE, DATASETS, Split, draw_epoch, training_batches
 from ehap.graph.layout import channels_last_
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.runtime.device import synchronize
 from ehap.settings import Training
 from ehap.settings.checks import Precision
@@ -75,7 +75,7 @@ class UsualDataset(Dataset[tuple[Tensor, Tensor]]):
 def random_images(count: int, device: torch.device) -> Split:
     """Return random images of CIFAR's shape; no time depends on their content."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, *INPUT_SHAPE), dtype=torch.uint8, generator=generator)
+    images = torch.randint(256, (count, *CIFAR_SHAPE), dtype=torch.uint8, generator=generator)
     return images.to(device), torch.randint(INFO.classes, (count,), generator=generator).to(device)
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.arguments import existing
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import SettingsError
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.records import read_tensors
 
 HELP = "weights of the pretrain stage, of the one model in --models; default: new weights"
@@ -43,4 +44,4 @@ def network_of(model: str, classes: int, checkpoint: Path | None) -> nn.Module:
 
 def noise(count: int, generator: torch.Generator | None = None) -> Tensor:
     """Return normal noise in the form of images, (count, 3, 32, 32); the same each time without a generator."""
-    return torch.randn(count, *INPUT_SHAPE, generator=generator or torch.Generator().manual_seed(0))
+    return torch.randn(count, *CIFAR_SHAPE, generator=generator or torch.Generator().manual_seed(0))

@@ -21,6 +21,7 @@ from benchmarks.arguments import add_models, add_processor, add_rounds, clock_of
 from benchmarks.benchmark import Benchmark, Part, Row, Tables
 from benchmarks.networks import quantized
 from benchmarks.weights import network_of, noise
+from ehap.data import CIFAR_SHAPE
 from ehap.engines.exact_sums import how_exact, set_option_
 from ehap.engines.onnxruntime import OnnxNetwork, exported, to_onnx
 from ehap.evaluation import flops, parameters
@@ -28,7 +29,6 @@ from ehap.graph.channels import Kept
 from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
 from ehap.latency.turns import in_turns
-from ehap.models import INPUT_SHAPE
 from ehap.pruning import prune
 from ehap.runtime.device import instruction_sets
 
@@ -73,7 +73,7 @@ class Widths(Benchmark):
             for part in (1.0, *args.shares)
             for round_to in (args.round_to if part < 1 else [1])
         }
-        fp32 = exported(fuse_norms(dense), INPUT_SHAPE).SerializeToString()
+        fp32 = exported(fuse_norms(dense), CIFAR_SHAPE).SerializeToString()
         calls: dict[tuple[float, int] | None, OnnxNetwork] = {None: OnnxNetwork(fp32, args.threads)}
         calls |= {key: OnnxNetwork(file, args.threads) for key, file in files.items()}
         medians = in_turns(calls, images, args.rounds, self.clock)
@@ -112,7 +112,7 @@ def evenly(dense: nn.Module, part: float) -> Kept:
 
 def in_integers(dense: nn.Module, kept: Kept, round_to: int) -> bytes:
     """Return a thinned network in INT8 as an ONNX file."""
-    return to_onnx(quantized(dense, kept, round_to)[0], INPUT_SHAPE)
+    return to_onnx(quantized(dense, kept, round_to)[0], CIFAR_SHAPE)
 
 
 def times_by_operator(content: bytes, images: Tensor, threads: int) -> dict[str, float]:
@@ -139,7 +139,7 @@ def _sizes(dense: nn.Module, part: float, round_to: int) -> Row:
         "channels_percent": 100 * part,
         "round_to": round_to,
         "parameters_percent": round(100 * parameters(small) / parameters(dense), 2),
-        "flops_percent": round(100 * flops(small, INPUT_SHAPE) / flops(dense, INPUT_SHAPE), 2),
+        "flops_percent": round(100 * flops(small, CIFAR_SHAPE) / flops(dense, CIFAR_SHAPE), 2),
     }
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from ehap.artifacts.job import Files, Job
+from ehap.data import DATASETS
 from ehap.records import Identity, write_tensors
 from ehap.settings import Machine
 
+DIGITS = DATASETS["digits"].input_shape
 MACHINE = Machine(device="cpu")
 
 
@@ -29,11 +31,11 @@ def recorded(path: Path) -> dict[str, float]:
     return {name: item["value"] for name, item in json.loads(path.read_text())["values"].items()}
 
 
-def write_images(path: Path, train: int, test: int) -> None:
+def write_images(path: Path, train: int, test: int, shape: tuple[int, ...] = DIGITS) -> None:
     """Write a file as the prepare stage does, with random images under the name of digits."""
     generator = torch.Generator().manual_seed(0)
     tensors = {}
     for split, count in (("train", train), ("test", test)):
-        tensors[f"{split}_images"] = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        tensors[f"{split}_images"] = torch.randint(256, (count, *shape), dtype=torch.uint8, generator=generator)
         tensors[f"{split}_labels"] = torch.randint(10, (count,), generator=generator)
     write_tensors(path, tensors, {"dataset": "digits"})

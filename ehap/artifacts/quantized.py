@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import nn
 
 from ehap.artifacts.pruned import blank_model
+from ehap.data import DATASETS
 from ehap.errors import CheckpointError
-from ehap.models import INPUT_SHAPE
 from ehap.quantization import Packed, SimulatedNetwork, called_layers, from_tensors, unpack
 from ehap.records import Identity, read_record, read_tensors
 from ehap.settings import Qat, build
@@ -20,6 +20,7 @@ class Quantized:
 
     compact: Architecture in floating point, with uninitialised weights. kept: Plan; None where nothing is pruned.
     scheme: Settings of the quantization. bits: Layer name to bits of its weights. order: Order of unions.
+    input_shape: (C, H, W) of an image.
     """
 
     packed: Packed
@@ -28,10 +29,11 @@ class Quantized:
     scheme: Qat
     bits: dict[str, int]
     order: str
+    input_shape: tuple[int, int, int]
 
     def simulated(self) -> SimulatedNetwork:
         """Return the simulated network with these integers, on the device of ``compact``."""
-        return unpack(self.packed, self.compact, self.scheme, INPUT_SHAPE, self.bits)
+        return unpack(self.packed, self.compact, self.scheme, self.input_shape, self.bits)
 
 
 def load_quantized(path: Path, training: Path, identity: Identity) -> Quantized:
@@ -56,4 +58,5 @@ def load_quantized(path: Path, training: Path, identity: Identity) -> Quantized:
         )
     bits = metadata.get("layer_bits") or dict.fromkeys(called_layers(compact), scheme.bits)
     packed = from_tensors(tensors, compact, bits)
-    return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"))
+    shape = DATASETS[identity.dataset].input_shape
+    return Quantized(packed, compact, metadata["kept"], scheme, bits, metadata.get("order", "sorted"), shape)

@@ -9,9 +9,10 @@ from ehap.data.batches import (
     plain_batches,
     training_batches,
 )
-from ehap.data.datasets import DATASETS, DatasetInfo, ImageInfo, Normalised, Split, read_dataset
+from ehap.data.datasets import CIFAR_SHAPE, DATASETS, DatasetInfo, ImageInfo, Normalised, Split, read_dataset
 
 __all__ = [
+    "CIFAR_SHAPE",
     "DATASETS",
     "DatasetInfo",
     "ImageInfo",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # importing torchvision takes two seconds, and only the prepa
     from torchvision.datasets import CIFAR10
 
 Split = tuple[Tensor, Tensor]
+CIFAR_SHAPE = (3, 32, 32)
+DIGITS_SHAPE = (3, 16, 16)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class DatasetInfo:
 
     mean, std: Per channel, of pixels in [0, 1].
     flip: Whether a mirrored image is still an image of its class.
+    input_shape: (C, H, W) of an image.
     read: Returns the training and the test split, given the folder of the data and whether a download is allowed.
     """
 
@@ -33,6 +36,7 @@ class DatasetInfo:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     flip: bool
+    input_shape: tuple[int, int, int]
     read: Callable[[Path, bool], tuple[Split, Split]]
 
     crop: ClassVar[bool] = True
@@ -55,7 +59,7 @@ ImageInfo = DatasetInfo | Normalised
 
 
 def read_dataset(dataset: str, folder: Path, download: bool) -> tuple[Split, Split]:
-    """Return the training and the test split: images (N, 3, 32, 32) uint8 and labels (N,) int64.
+    """Return the training and the test split: images (N, C, H, W) uint8 and labels (N,) int64.
 
     Args:
         dataset: A key of DATASETS.
@@ -117,13 +121,13 @@ def _cifar_split(reader: "type[CIFAR10]", root: Path, train: bool, download: boo
 
 
 def _digits(_folder: Path, _download: bool) -> tuple[Split, Split]:
-    """Return scikit-learn's 1,797 handwritten digits, scaled from 8×8 to 3×32×32; one in five is a test image."""
+    """Return scikit-learn's 1,797 handwritten digits, scaled from 8×8 to 3×16×16; one in five is a test image."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     pixels, targets = load_digits(return_X_y=True)
     grey = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) * (255 / 16)
-    images = interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False).round().to(torch.uint8)
+    images = interpolate(grey, size=DIGITS_SHAPE[1:], mode="bilinear", align_corners=False).round().to(torch.uint8)
     images, labels = images.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(targets).long()
     train, test = train_test_split(range(len(labels)), test_size=0.2, random_state=0, stratify=targets)
     return (images[train], labels[train]), (images[test], labels[test])
@@ -131,10 +135,27 @@ def _digits(_folder: Path, _download: bool) -> tuple[Split, Split]:
 
 DATASETS = {
     "cifar10": DatasetInfo(
-        10, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), flip=True, read=partial(_cifar, "cifar10")
+        classes=10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        flip=True,
+        input_shape=CIFAR_SHAPE,
+        read=partial(_cifar, "cifar10"),
     ),
     "cifar100": DatasetInfo(
-        100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), flip=True, read=partial(_cifar, "cifar100")
+        classes=100,
+        mean=(0.5071, 0.4867, 0.4408),
+        std=(0.2675, 0.2565, 0.2761),
+        flip=True,
+        input_shape=CIFAR_SHAPE,
+        read=partial(_cifar, "cifar100"),
     ),
-    "digits": DatasetInfo(10, (0.3054, 0.3054, 0.3054), (0.3237, 0.3237, 0.3237), flip=False, read=_digits),
+    "digits": DatasetInfo(
+        classes=10,
+        mean=(0.3054, 0.3054, 0.3054),
+        std=(0.3186, 0.3186, 0.3186),
+        flip=False,
+        input_shape=DIGITS_SHAPE,
+        read=_digits,
+    ),
 }

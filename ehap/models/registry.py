@@ -14,7 +14,6 @@ MODELS = {
     "resnet56": partial(ResNet, 9),
     "wrn28_8": partial(ResNet, 4, widening=8),
 }
-INPUT_SHAPE = (3, 32, 32)
 
 
 def build_model(name: str, classes: int, seed: int | None = None) -> nn.Module:

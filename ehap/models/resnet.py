@@ -43,11 +43,11 @@ class ResNet(nn.Module):
         self.layer1 = _stage(blocks, 16, widths[0], 1)
         self.layer2 = _stage(blocks, widths[0], widths[1], 2)
         self.layer3 = _stage(blocks, widths[1], widths[2], 2)
-        self.pool = nn.AvgPool2d(8)
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(widths[2], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (N, 3, 32, 32) to logits (N, classes)."""
+        """Map normalised images (N, 3, H, W) to logits (N, classes)."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         logits: Tensor = self.fc(torch.flatten(self.pool(x), 1))

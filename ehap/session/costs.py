@@ -22,7 +22,7 @@ from ehap.curvature.regular import regular_samples
 from ehap.data import DATASETS, hessian_batch, read_dataset
 from ehap.errors import DataError
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.records import Identity, Value, write_record
 from ehap.runtime.device import choose_device
 from ehap.runtime.files import write_atomically
@@ -61,7 +61,7 @@ def case(model: str, batch: int, products: int, device: torch.device, data: Path
     """
     info = DATASETS[DATASET]
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, *INPUT_SHAPE, generator=generator)
+    images = torch.randn(batch, *info.input_shape, generator=generator)
     labels = torch.randint(info.classes, (batch,), generator=generator)
     pictures = "random"
     if data is not None:

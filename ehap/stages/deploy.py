@@ -20,7 +20,6 @@ from ehap.engines.proof import check_engine
 from ehap.engines.registry import engine
 from ehap.errors import CheckpointError
 from ehap.evaluation import parameters
-from ehap.models import INPUT_SHAPE
 from ehap.pruning.widening import widened
 from ehap.quantization import SimulatedNetwork
 from ehap.records import Proof, Value, proof
@@ -94,7 +93,7 @@ class _Trial:
     def network(self, round_to: int) -> SimulatedNetwork:
         """Return the network with plain sums and padded widths; an export uses it up."""
         found = self.quantized
-        return deployable(found.packed, found.compact, found.scheme, INPUT_SHAPE, found.bits, round_to)
+        return deployable(found.packed, found.compact, found.scheme, found.input_shape, found.bits, round_to)
 
     def parameters(self, round_to: int) -> int:
         """Return the number of parameters of this network."""

@@ -5,7 +5,6 @@ from ehap.artifacts.job import Job
 from ehap.data import DATASETS
 from ehap.engines.onnxruntime import audit, check_declared, floats_to_onnx, left_in_float, to_onnx
 from ehap.graph.folding import fuse_norms
-from ehap.models import INPUT_SHAPE
 from ehap.quantization import pack_on_noise, unpack
 from ehap.runtime.files import write_atomically
 
@@ -21,9 +20,9 @@ def run(job: Job[None]) -> None:
     """
     job.device("cpu")
     network = load_dense(job.input("checkpoint"), job.identity).eval()
-    in_floats = floats_to_onnx(fuse_norms(network), INPUT_SHAPE, stands_for=network)
-    packed, settings = pack_on_noise(network, INPUT_SHAPE, DATASETS[job.identity.dataset])
-    in_integers = to_onnx(unpack(packed, network, settings, INPUT_SHAPE), INPUT_SHAPE)
+    in_floats = floats_to_onnx(fuse_norms(network), job.input_shape, stands_for=network)
+    packed, settings = pack_on_noise(network, job.input_shape, DATASETS[job.identity.dataset])
+    in_integers = to_onnx(unpack(packed, network, settings, job.input_shape), job.input_shape)
     check_declared(left_in_float(audit(in_integers)), declared=())
     write_atomically(job.output("fp32"), in_floats)
     write_atomically(job.output("int8"), in_integers)

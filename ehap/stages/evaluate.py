@@ -8,7 +8,6 @@ from ehap.artifacts.dense import load_weights_
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import blank_model
 from ehap.evaluation import accuracy, flops, parameters
-from ehap.models import INPUT_SHAPE
 from ehap.records import Value, read_record, read_tensors
 from ehap.settings.scheme import FLOAT
 
@@ -24,7 +23,7 @@ def run(job: Job[None]) -> None:
     tensors, metadata = read_tensors(weights)
     network = blank_model(weights, metadata, identity)
     size = {
-        "flops": Value(flops(network, INPUT_SHAPE), "flop"),
+        "flops": Value(flops(network, job.input_shape), "flop"),
         "parameters": Value(parameters(network), "parameters"),
     }
     if identity.scheme and metadata.get("bits") != FLOAT:

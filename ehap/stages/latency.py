@@ -9,7 +9,6 @@ from ehap.engines.onnxruntime import OnnxNetwork, floats_to_onnx
 from ehap.evaluation import parameters
 from ehap.graph.folding import fuse_norms
 from ehap.latency.turns import in_turns, noise
-from ehap.models import INPUT_SHAPE
 from ehap.pruning.widening import widened
 from ehap.records import Value, read_record
 from ehap.runtime.progress import logger
@@ -33,13 +32,13 @@ def run(job: Job[Latency]) -> None:
     contents = {
         (DENSE, FP32): job.input("dense_fp32").read_bytes(),
         (DENSE, INT8): job.input("dense_int8").read_bytes(),
-        (PRUNED, FP32): floats_to_onnx(fuse_norms(whole), INPUT_SHAPE, stands_for=compact),
+        (PRUNED, FP32): floats_to_onnx(fuse_norms(whole), job.input_shape, stands_for=compact),
         (PRUNED, INT8): job.input("onnx").read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
     values = {"executed_parameters": Value(parameters(whole), "parameters"), **recorded()}
     for batch in settings.batches:
-        images = noise(batch, INPUT_SHAPE, job.identity.seed)
+        images = noise(batch, job.input_shape, job.identity.seed)
         values |= _values(in_turns(calls, images, settings.rounds), batch)
     job.write_record(values, device)
 

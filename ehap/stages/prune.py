@@ -13,7 +13,6 @@ from ehap.errors import CheckpointError, SettingsError
 from ehap.graph import example_images
 from ehap.graph.channels import channel_graph
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE
 from ehap.models.resnet import initialise_
 from ehap.pruning import Planner, Scores, geometric_mean, magnitude
 from ehap.pruning.criteria import OF_CURVATURE, scores_from, scores_of
@@ -63,9 +62,9 @@ def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
     network = load_dense(job.input("checkpoint"), job.identity)
     found = planning.scores(network) if planning.scores else _of_criterion(network, job)
     scores = combined(found, network, settings)
-    planner = Planner(network, INPUT_SHAPE)
+    planner = Planner(network, job.input_shape)
     chosen = planning.plan(network, scores) if planning.plan else planner(scores, *settings.parts)
-    smaller, pruning = _pruned(network, chosen, settings, job.identity.seed)
+    smaller, pruning = _pruned(network, chosen, job)
     write_atomically(job.output("plan"), f"{chosen.to_json()}\n".encode())
     order = {} if chosen.order == "sorted" else {"order": chosen.order}
     save_model(job.output("pruned"), smaller, {**architecture(job.identity, chosen.kept), **order})
@@ -82,16 +81,17 @@ def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
     job.write_record(values, planning.device, proofs)
 
 
-def _pruned(network: nn.Module, chosen: PruningPlan, settings: Prune, seed: int) -> tuple[nn.Module, Proof]:
+def _pruned(network: nn.Module, chosen: PruningPlan, job: Job[Prune]) -> tuple[nn.Module, Proof]:
     """Return the pruned network, and its agreement with the masked one or why there is none."""
     graph = channel_graph(network)
     smaller = cut(network, graph, checked_kept(graph, chosen), chosen.order)
-    if settings.reinitialize:
-        reinitialise_(smaller, seed)
+    if job.settings.reinitialize:
+        reinitialise_(smaller, job.identity.seed)
         return smaller, "exempt: reinitialized"
     if chosen.order != "sorted":
         return smaller, "exempt: rule as_published"
-    return smaller, proof(check_pruned(network, smaller, graph, chosen.kept, example_images(network, INPUT_SHAPE)))
+    images = example_images(network, job.input_shape)
+    return smaller, proof(check_pruned(network, smaller, graph, chosen.kept, images))
 
 
 def _published_rule(planner: Planner, scores: Scores, settings: Prune, chosen: PruningPlan) -> dict[str, Value]:

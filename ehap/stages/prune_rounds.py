@@ -14,7 +14,6 @@ from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import channel_traces
 from ehap.data import hessian_batch
 from ehap.errors import DataError
-from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, Scores, prune
 from ehap.pruning.criteria import scores_from
 from ehap.pruning.plan import PruningPlan
@@ -40,7 +39,7 @@ def planning(job: Job[Rounds]) -> Planning:
 
     def planned(network: nn.Module, scores: Scores) -> PruningPlan:
         images = load_data(job, device)
-        planner = Planner(network, INPUT_SHAPE)
+        planner = Planner(network, job.input_shape)
         planner(scores, *wanted.parts)  # refuses a budget out of reach before any work
         states = JobCheckpoint(job, device)
         with states.listening():

@@ -13,7 +13,6 @@ from ehap.curvature import channel_scores
 from ehap.data import hessian_batch, normalise
 from ehap.errors import DataError
 from ehap.graph.reading import EXAMPLES
-from ehap.models import INPUT_SHAPE
 from ehap.quantization import (
     calibrate_,
     called_layers,
@@ -51,7 +50,7 @@ def run(job: Job[Qat]) -> None:
             metadata["layer_bits"] = bits = _layer_bits(network, images, job)
             further = _bits_as_values(network, bits)
         example = normalise(images.train[0][:EXAMPLES], images.info)
-        trained = simulated = prepare_qat(network, settings, INPUT_SHAPE, bits, example, settings.range_momentum)
+        trained = simulated = prepare_qat(network, settings, job.input_shape, bits, example, settings.range_momentum)
         proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, identity.seed)
@@ -70,7 +69,7 @@ def _layer_bits(network: nn.Module, images: Data, job: Job[Qat]) -> dict[str, in
         )
     inputs, labels = hessian_batch(*images.train, images.info, settings.hessian_images, job.identity.seed)
     bits = mixed_bits(
-        network, settings, INPUT_SHAPE, lambda folded: channel_scores(folded, inputs, labels, "trace")["trace"]
+        network, settings, job.input_shape, lambda folded: channel_scores(folded, inputs, labels, "trace")["trace"]
     )
     logger.info("bits of the weights: %s", ", ".join(f"{name} {width}" for name, width in bits.items()))
     return bits

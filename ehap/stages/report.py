@@ -13,7 +13,7 @@ from ehap.artifacts.job import Job
 from ehap.data import DATASETS
 from ehap.errors import DataError
 from ehap.graph.channels import ChannelGraph, channel_graph
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import Planner
 from ehap.records import read_record
 from ehap.report import Limit, Material, Plan, page
@@ -254,12 +254,13 @@ def _limits() -> list[Limit]:
     The last channel of each layer is the best. The threshold lies among the scores of the final layer; all other
     channels are below it.
     """
-    network = build_model(LIMIT_MODEL, DATASETS["cifar10"].classes, seed=0)
+    info = DATASETS["cifar10"]
+    network = build_model(LIMIT_MODEL, info.classes, seed=0)
     widths = channel_graph(network).widths()
     final = list(widths)[-1]
     scores = {layer: torch.arange(width) + (1000.0 if layer == final else 1.0) for layer, width in widths.items()}
     ratio = 1 - widths[final] / 2 / sum(widths.values())
-    planner = Planner(network, INPUT_SHAPE)
+    planner = Planner(network, info.input_shape)
     ours, published = (
         planner.kept(scores, Budget(prune_ratio=ratio), ranking=Ranking(rule=rule))
         for rule in ("exact", "as_published")

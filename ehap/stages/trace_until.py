@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ehap.artifacts.job import Job
 from ehap.curvature.traces import TracePlanner
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE
 from ehap.pruning import Planner, sensitivity
 from ehap.settings import Trace
 from ehap.settings.budget import Budget
@@ -19,17 +18,17 @@ from ehap.stages.trace import PlannerOf, write_traces
 
 def run(job: Job[Trace]) -> None:
     """Write traces and standard errors, with as many samples as a stable plan needs."""
-    write_traces(job, planner_of(job.settings))
+    write_traces(job, planner_of(job.settings, job.input_shape))
 
 
-def planner_of(settings: Trace) -> PlannerOf:
+def planner_of(settings: Trace, input_shape: tuple[int, int, int]) -> PlannerOf:
     """Return a function from a network to a second one, from its traces to the channels that would be kept."""
     assert settings.until is not None
     budget = Budget(params=settings.until.params)
 
     def for_network(network: nn.Module) -> TracePlanner:
         weights = {name: weight.cpu() for name, weight in layer_weights(network).items()}
-        planner = Planner(network, INPUT_SHAPE)
+        planner = Planner(network, input_shape)
 
         def planned(traces: Mapping[str, Tensor]) -> Mapping[str, list[int]]:
             return planner.kept(sensitivity(traces, weights), budget)

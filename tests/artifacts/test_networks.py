@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ehap.artifacts.dense import architecture, load_dense, save_model
 from ehap.artifacts.networks import load_network
 from ehap.artifacts.quantized import load_quantized
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import CheckpointError
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import prune
 from ehap.quantization import SimulatedNetwork, called_layers, pack, prepare_qat, to_tensors
 from ehap.records import Identity, read_tensors, write_record, write_tensors
@@ -29,7 +30,7 @@ SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=8, bits=4, activ
 
 
 def images() -> Tensor:
-    return torch.randn(4, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    return torch.randn(4, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def quantized(dense: nn.Module, tmp_path: Path) -> Path:
     kept = random_plan(dense, 0)
     small = prune(dense, kept)
     bits = dict.fromkeys(called_layers(small), SETTINGS.bits)
-    simulated = prepare_qat(small, SETTINGS, INPUT_SHAPE)
+    simulated = prepare_qat(small, SETTINGS, CIFAR_SHAPE)
     with torch.no_grad():
         simulated(images())
     packed = pack(simulated, small)

@@ -36,8 +36,8 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_digits_are_read_without_a_file() -> None:
     (train, train_labels), (test, test_labels) = read_dataset("digits", Path("nowhere"), download=False)
-    assert train.shape == (1437, 3, 32, 32)
-    assert (test.shape, train.dtype, test_labels.dtype) == ((360, 3, 32, 32), torch.uint8, torch.int64)
+    assert train.shape == (1437, 3, 16, 16)
+    assert (test.shape, train.dtype, test_labels.dtype) == ((360, 3, 16, 16), torch.uint8, torch.int64)
     shares = torch.bincount(train_labels) / len(train_labels) - torch.bincount(test_labels) / len(test_labels)
     assert shares.abs().max() < 0.01  # stratified
     info = DATASETS["digits"]

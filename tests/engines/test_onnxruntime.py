@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ehap.data import CIFAR_SHAPE
 from ehap.engines.inductor import InductorNetwork
 from ehap.engines.onnxruntime import OnnxNetwork, audit, exported, in_integers, left_in_float, to_onnx
 from ehap.errors import ArchitectureError, CheckpointError
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import prune
 from ehap.quantization import calibrate_, pack, prepare_qat, unpack
 from ehap.settings import Scheme
@@ -127,10 +128,10 @@ def test_every_operator_of_the_papers_networks_is_one_of_integers(name: str) -> 
     weights = layer_weights(dense)
     thin = {layer: list(range(len(weight) if layer == "fc" else len(weight) // 8)) for layer, weight in weights.items()}
     for network in (dense, prune(dense, thin).eval()):
-        simulated = prepare_qat(network, SETTINGS, INPUT_SHAPE)
-        calibrate_(simulated, torch.arange(2 * 3 * 32 * 32).reshape(2, *INPUT_SHAPE).to(torch.uint8), INFO, 2, seed=0)
+        simulated = prepare_qat(network, SETTINGS, CIFAR_SHAPE)
+        calibrate_(simulated, torch.arange(2 * 3 * 32 * 32).reshape(2, *CIFAR_SHAPE).to(torch.uint8), INFO, 2, seed=0)
         packed = pack(simulated, network)
-        operators = audit(to_onnx(unpack(packed, network, SETTINGS, INPUT_SHAPE), INPUT_SHAPE))
+        operators = audit(to_onnx(unpack(packed, network, SETTINGS, CIFAR_SHAPE), CIFAR_SHAPE))
         blocks = sum(isinstance(module, type(dense.layer1[0])) for module in dense.modules())
         assert left_in_float(operators) == {}
         assert operators["QLinearConv"] + operators["QGemm"] == len(weights)

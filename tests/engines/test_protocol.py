@@ -25,7 +25,7 @@ OWN = '''"""A dummy engine: the simulation itself, in place of an engine's form 
 from dataclasses import dataclass
 
 from ehap.engines.base import Audit, Engine
-from ehap.models import INPUT_SHAPE
+from ehap.data import CIFAR_SHAPE
 from ehap.quantization.simulation import SimulatedNetwork
 
 
@@ -51,7 +51,7 @@ class Dummy(Engine):
     likes_wide = True
 
     def export(self, network, images):
-        assert images.shape[1:] == INPUT_SHAPE
+        assert images.shape[1:] == CIFAR_SHAPE
         return DummyNetwork(network)
 '''
 ENTRY = """def _dummy() -> Engine:
@@ -70,7 +70,8 @@ from ehap.artifacts.datasets import Data
 from ehap.artifacts.quantized import Quantized
 from ehap.data import DATASETS, plain_batches
 from ehap.engines.registry import engine
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.data import CIFAR_SHAPE
+from ehap.models import build_model
 from ehap.quantization import pack_on_noise
 from ehap.results.deployment import VALUES
 from ehap.settings import Deploy
@@ -81,8 +82,8 @@ settings = Deploy(dummy=True)
 assert Deploy().further_engines == ()
 dense = build_model("resnet20", 10, seed=0).eval()
 enliven_(dense)
-packed, scheme = pack_on_noise(dense, INPUT_SHAPE, DATASETS["digits"])
-images = torch.randint(256, (8, *INPUT_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+packed, scheme = pack_on_noise(dense, CIFAR_SHAPE, DATASETS["digits"])
+images = torch.randint(256, (8, *CIFAR_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 split = images, torch.zeros(8, dtype=torch.int64)
 data = Data(split, split, DATASETS["digits"])
 bits = {name.removesuffix(".weight"): 8 for name in packed if name.endswith(".weight")}

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import SettingsError
 from ehap.evaluation import flops, parameters
-from ehap.models import INPUT_SHAPE, MODELS, build_model
+from ehap.models import MODELS, build_model
 
 # DESIGN, section 2: parameters for 10 and 100 classes, ranked channels for both, GFLOPs for 10 classes.
 EXPECTED = {
@@ -22,7 +23,7 @@ def test_counts_are_those_of_the_design(name: str) -> None:
         sum(module.weight.shape[0] for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear)))
         for model in (ten, hundred)
     ]
-    gflops = round(flops(ten, INPUT_SHAPE) / 1e9, 4)
+    gflops = round(flops(ten, CIFAR_SHAPE) / 1e9, 4)
     assert (parameters(ten), parameters(hundred), *channels, gflops) == EXPECTED[name]
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import PlanError, SettingsError
 from ehap.graph.channels import channel_graph
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, MODELS, build_model
+from ehap.models import MODELS, build_model
 from ehap.pruning import Planner, magnitude, plan, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.pruning.planner import _Settings
@@ -35,7 +36,7 @@ def _with_one_more(chosen: PruningPlan, scores: dict[str, Tensor]) -> dict[str, 
 @pytest.mark.parametrize("wanted", [("params",), ("flops",), ("params", "flops")])
 def test_a_budget_is_met_to_within_one_channel(name: str, wanted: tuple[str, ...]) -> None:
     model = build_model(name, 10, seed=0)
-    planner, scores = Planner(model, INPUT_SHAPE), random_scores(layer_weights(model), seed=1)
+    planner, scores = Planner(model, CIFAR_SHAPE), random_scores(layer_weights(model), seed=1)
     for budget in (0.05, 0.1, 0.3, 0.5, 0.95):
         chosen = planner(scores, *Prune(criterion="random", **dict.fromkeys(wanted, budget)).parts)  # type: ignore[arg-type]
         more = planner._count(_with_one_more(chosen, scores))
@@ -61,7 +62,7 @@ def test_both_budgets_are_used_up_by_weighing_large_maps_against_small_ones(
     name: str, budgets: tuple[float, float]
 ) -> None:
     model = build_model(name, 10, seed=0)
-    planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
+    planner, scores = Planner(model, CIFAR_SHAPE), magnitude(layer_weights(model))
     both = Prune(criterion="magnitude", balance="lamp", params=budgets[0], flops=budgets[1])
     assert min(_used(planner(scores, *both.parts), both)) < 0.95
     used = _used(planner(scores, *replace(both, fill="both").parts), both)
@@ -73,7 +74,7 @@ def test_both_budgets_are_used_up_by_weighing_large_maps_against_small_ones(
 def test_filling_both_budgets_never_uses_less_than_the_ranking_as_it_is(more: dict[str, Any], negative: float) -> None:
     """Raw scores, of which noisy traces make some negative."""
     model = build_model("resnet20", 10, seed=0)
-    planner, signs = Planner(model, INPUT_SHAPE), random_scores(layer_weights(model), seed=4)
+    planner, signs = Planner(model, CIFAR_SHAPE), random_scores(layer_weights(model), seed=4)
     scores = {
         layer: values * torch.where(signs[layer] < negative, -1, 1)
         for layer, values in random_scores(layer_weights(model), seed=3).items()
@@ -104,7 +105,7 @@ def test_maps_of_one_size_are_not_weighed_and_pooled_streams_count_as_their_bloc
 
 def test_budgets_too_far_apart_are_filled_as_far_as_sensible() -> None:
     model = build_model("resnet20", 10, seed=0)
-    planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
+    planner, scores = Planner(model, CIFAR_SHAPE), magnitude(layer_weights(model))
     far = Prune(criterion="magnitude", balance="lamp", params=0.9, flops=0.15)
     first, filled = planner(scores, *far.parts), planner(scores, *replace(far, fill="both").parts)
     assert first.parameters < filled.parameters < 0.8 * filled.dense_parameters
@@ -120,9 +121,9 @@ def test_a_budget_out_of_reach_says_what_can_be_reached(key: str, asked: str) ->
     model = build_model("resnet20", 10, seed=0)
     scores, limit = random_scores(layer_weights(model), 0), {"criterion": "random", "prune_ratio_limit": 0.5}
     with pytest.raises(PlanError, match=rf"{key} 0.01 asks for at most {asked}, but .* leave at least \d+") as error:
-        plan(model, scores, INPUT_SHAPE, *Prune(**limit, **{key: 0.01}).parts)  # type: ignore[arg-type]
+        plan(model, scores, CIFAR_SHAPE, *Prune(**limit, **{key: 0.01}).parts)  # type: ignore[arg-type]
     least, dense = (int(number) for number in re.findall(r"of (\d+), .* at least (\d+)", str(error.value))[0][::-1])
-    smallest = plan(model, scores, INPUT_SHAPE, *Prune(**limit, **{key: least / dense}).parts)  # type: ignore[arg-type]
+    smallest = plan(model, scores, CIFAR_SHAPE, *Prune(**limit, **{key: least / dense}).parts)  # type: ignore[arg-type]
     assert least == (smallest.parameters if key == "params" else smallest.flops)
 
 
@@ -131,7 +132,7 @@ def test_two_budgets_out_of_reach_are_both_named(fill: Literal["first", "both"])
     model = build_model("resnet20", 10, seed=0)
     settings = Prune(criterion="random", params=0.01, flops=0.02, fill=fill, prune_ratio_limit=0.5)
     with pytest.raises(PlanError, match=r"params 0.01 asks for .*; flops 0.02 asks for .*; raise params and flops or"):
-        plan(model, random_scores(layer_weights(model), 0), INPUT_SHAPE, *settings.parts)
+        plan(model, random_scores(layer_weights(model), 0), CIFAR_SHAPE, *settings.parts)
 
 
 @pytest.mark.parametrize("settings", [{"residual": "tied"}, {"balance": "lamp"}, {"round_to": 4}, {"min_channels": 3}])
@@ -139,7 +140,7 @@ def test_two_budgets_out_of_reach_are_both_named(fill: Literal["first", "both"])
 def test_no_setting_takes_a_plan_above_its_budget(settings: dict[str, Any], share: float) -> None:
     """Nor does one stay farther below it than the ranking's last step takes it."""
     model = build_model("resnet32", 10, seed=0)
-    planner, scores = Planner(model, INPUT_SHAPE), magnitude(layer_weights(model))
+    planner, scores = Planner(model, CIFAR_SHAPE), magnitude(layer_weights(model))
     graph = channel_graph(model)
     groups = graph.tied() if "residual" in settings else [(layer,) for layer in graph.widths()]
     ranked = sum(graph.widths()[group[0]] for group in groups)

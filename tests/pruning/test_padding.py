@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from ehap.data import CIFAR_SHAPE
 from ehap.graph.channels import channel_graph
 from ehap.graph.counting import Counter
 from ehap.graph.union import UnionAdd
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import mask_, placements, prune, widened
 from ehap.pruning.padding import layout
 from tests.pruning.plans import random_plan
@@ -33,11 +34,11 @@ def test_a_widened_network_has_plain_sums_of_aligned_widths(
     assert all(width % round_to == 0 for layer, width in widths.items() if layer != "fc")
     every = {layer: range(width) for layer, width in channel_graph(small).widths().items()}
     wide_again = {layer: range(width) for layer, width in widths.items()}
-    executed = Counter(wide, channel_graph(wide), INPUT_SHAPE)(wide_again)
+    executed = Counter(wide, channel_graph(wide), CIFAR_SHAPE)(wide_again)
     for network, plan in ((small, every), (model, random_plan(model, round_to))):
         graph = channel_graph(network)
-        assert Counter(network, graph, INPUT_SHAPE).of_widths(layout(graph, plan, round_to).widths) == executed
-    images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+        assert Counter(network, graph, CIFAR_SHAPE).of_widths(layout(graph, plan, round_to).widths) == executed
+    images = torch.randn(2, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(wide(images), small(images), rtol=1e-4, atol=1e-4)
 
@@ -65,7 +66,7 @@ def test_a_network_pruned_twice_is_masked_twice_and_widened_as_one_pruned_once(
     mask_(masked, once)
     masked_small = copy.deepcopy(small)
     mask_(masked_small, second)
-    images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         answers = twice(images)
         assert torch.equal(answers, prune(model, once)(images))

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import ArgumentError, PlanError, SettingsError
 from ehap.evaluation import flops, parameters
 from ehap.graph.channels import channel_graph
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import Planner, magnitude, plan, prune, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.settings import Prune
@@ -49,20 +50,20 @@ def test_one_channel_always_stays() -> None:
 @pytest.mark.parametrize("settings", [{"params": 0.1}, {"flops": 0.2}, {"prune_ratio": 0.6, "residual": "tied"}])
 def test_the_predicted_size_is_the_built_size(settings: dict[str, float]) -> None:
     model = build_model("resnet20", 10, seed=0)
-    chosen = plan(model, magnitude(layer_weights(model)), INPUT_SHAPE, *Prune(criterion="magnitude", **settings).parts)  # type: ignore[arg-type]
+    chosen = plan(model, magnitude(layer_weights(model)), CIFAR_SHAPE, *Prune(criterion="magnitude", **settings).parts)  # type: ignore[arg-type]
     built = prune(model, chosen.kept)
-    assert (parameters(built), flops(built, INPUT_SHAPE)) == (chosen.parameters, chosen.flops)
-    assert (parameters(model), flops(model, INPUT_SHAPE)) == (chosen.dense_parameters, chosen.dense_flops)
+    assert (parameters(built), flops(built, CIFAR_SHAPE)) == (chosen.parameters, chosen.flops)
+    assert (parameters(model), flops(model, CIFAR_SHAPE)) == (chosen.dense_parameters, chosen.dense_flops)
 
 
 def test_a_plan_file_is_read_back() -> None:
     model = build_model("resnet20", 10, seed=0)
     chosen = plan(
-        model, random_scores(layer_weights(model), 0), INPUT_SHAPE, *Prune(criterion="random", params=0.3).parts
+        model, random_scores(layer_weights(model), 0), CIFAR_SHAPE, *Prune(criterion="random", params=0.3).parts
     )
     read = PruningPlan(**json.loads(json.dumps(asdict(chosen))))
-    assert replace(read, input_shape=INPUT_SHAPE) == chosen
-    assert tuple(read.input_shape) == INPUT_SHAPE
+    assert replace(read, input_shape=CIFAR_SHAPE) == chosen
+    assert tuple(read.input_shape) == CIFAR_SHAPE
     assert parameters(prune(model, read)) == chosen.parameters
 
 
@@ -70,7 +71,7 @@ def test_layers_keep_the_least_that_is_asked_for_and_widths_are_rounded_up() -> 
     model = build_model("resnet20", 10, seed=0)
     scores = random_scores(layer_weights(model), seed=2)
     free, least, rounded = (
-        plan(model, scores, INPUT_SHAPE, *Prune(criterion="random", params=0.1, **more).parts)  # type: ignore[arg-type]
+        plan(model, scores, CIFAR_SHAPE, *Prune(criterion="random", params=0.1, **more).parts)  # type: ignore[arg-type]
         for more in ({}, {"min_channels": 6}, {"round_to": 8})
     )
     assert min(map(len, free.kept.values())) < 6
@@ -132,10 +133,10 @@ def test_shares_are_taken_as_written_not_as_floats() -> None:
     model = build_model("resnet20", 10, seed=0)
     scores = random_scores(layer_weights(model), 0)
     with pytest.raises(PlanError) as error:
-        plan(model, scores, INPUT_SHAPE, *Prune(criterion="random", params=0.001).parts)
+        plan(model, scores, CIFAR_SHAPE, *Prune(criterion="random", params=0.001).parts)
     found = re.search(r"at least (\d+) \((0\.\d+)\)", str(error.value))
     assert found is not None
-    reached = plan(model, scores, INPUT_SHAPE, *Prune(criterion="random", params=float(found.group(2))).parts)
+    reached = plan(model, scores, CIFAR_SHAPE, *Prune(criterion="random", params=float(found.group(2))).parts)
     assert reached.parameters == int(found.group(1))
     ratio = Prune(criterion="random", prune_ratio=0.29, prune_ratio_limit=1.0)
     kept = plan(TwoLayers(), {"one": torch.rand(90), "two": torch.full((10,), 2.0)}, (3, 8, 8), *ratio.parts).kept
@@ -154,7 +155,7 @@ class TwoLayers(nn.Module):
 @pytest.mark.parametrize("round_to", [1, 8, 16])
 def test_what_an_earlier_round_took_never_comes_back(round_to: int) -> None:
     model = build_model("resnet20", 10, seed=0)
-    planner, before = Planner(model, INPUT_SHAPE), None
+    planner, before = Planner(model, CIFAR_SHAPE), None
     for number in range(1, 31):
         settings = Prune(criterion="gate", params=0.25 ** (number / 30), round_to=round_to)
         chosen = planner(random_scores(layer_weights(model), number), *settings.parts, before)

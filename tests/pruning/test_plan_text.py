@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import PlanError, SettingsError
 from ehap.evaluation import flops, parameters
 from ehap.graph.layers import layer_weights
 from ehap.graph.union import UnionAdd
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import Planner, magnitude, plan, prune, widened
 from ehap.pruning.plan import PruningPlan
 from ehap.settings.budget import Budget, Limits, Ranking
@@ -21,7 +22,7 @@ LAMP = Ranking(balance="lamp")
 
 
 def _planned(model: nn.Module) -> PruningPlan:
-    return plan(model, magnitude(layer_weights(model)), INPUT_SHAPE, HALF, ranking=LAMP)
+    return plan(model, magnitude(layer_weights(model)), CIFAR_SHAPE, HALF, ranking=LAMP)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,10 @@ def test_the_padded_size_is_that_of_the_widened_network_however_often_it_was_pru
         assert PruningPlan.from_json(found.to_json()) == found
         model = prune(model, found)
         assert any(isinstance(module, UnionAdd) for module in model.modules())
-        assert (found.parameters, found.flops) == (parameters(model), flops(model, INPUT_SHAPE))
+        assert (found.parameters, found.flops) == (parameters(model), flops(model, CIFAR_SHAPE))
         wide = widened(model, found.padded_to)
         assert (found.padded_to, found.padded_parameters) == (16, parameters(wide))
-        assert found.padded_flops == flops(wide, INPUT_SHAPE)
+        assert found.padded_flops == flops(wide, CIFAR_SHAPE)
 
 
 class Groups(nn.Module):
@@ -157,7 +158,7 @@ def test_a_network_without_a_form_of_plain_sums_has_a_plan_without_a_padded_size
 def test_streams_of_a_pruned_network_cannot_be_tied(chosen: PruningPlan) -> None:
     small = prune(build_model("resnet20", 10, seed=0).eval(), chosen)
     with pytest.raises(PlanError, match=r"residual tied: .*pruned already.*; take residual union"):
-        plan(small, magnitude(layer_weights(small)), INPUT_SHAPE, HALF, ranking=Ranking(residual="tied"))
+        plan(small, magnitude(layer_weights(small)), CIFAR_SHAPE, HALF, ranking=Ranking(residual="tied"))
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import re
 import pytest
 import torch
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import ArchitectureError, NumericsError, PlanError, SettingsError
 from ehap.graph.channels import channel_graph
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import bn_scale, geometric_mean, lamp, magnitude, plan, random_scores, sensitivity
 from ehap.settings import Prune
 from ehap.settings.budget import Budget
@@ -83,7 +84,7 @@ def test_random_scores_follow_their_seed() -> None:
 def test_scores_of_a_larger_network_of_the_family_are_refused() -> None:
     small, large = (build_model(name, 10, seed=0) for name in ("resnet20", "resnet56"))
     with pytest.raises(PlanError, match=r"'layer1.3.conv1': expected scores of this network"):
-        plan(small, magnitude(layer_weights(large)), INPUT_SHAPE, Budget(flops=0.5))
+        plan(small, magnitude(layer_weights(large)), CIFAR_SHAPE, Budget(flops=0.5))
 
 
 def test_bad_scores_and_traces_are_refused() -> None:

@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import PlanError
 from ehap.evaluation import flops, parameters
 from ehap.graph.channels import channel_graph
 from ehap.graph.counting import Counter, Size
 from ehap.graph.layers import layer_weights
 from ehap.graph.union import UnionAdd, unions_by_matrix
-from ehap.models import INPUT_SHAPE, MODELS, build_model
+from ehap.models import MODELS, build_model
 from ehap.pruning import mask_, plan, prune, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.repair.reconstruction import reconstruct
@@ -70,11 +71,11 @@ def test_a_pruned_network_exports(enliven: Callable[[nn.Module], None]) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_counting_agrees_with_the_network_that_is_built(name: str) -> None:
     model = build_model(name, 100, seed=0)
-    counter = Counter(model, channel_graph(model), INPUT_SHAPE)
+    counter = Counter(model, channel_graph(model), CIFAR_SHAPE)
     for seed in range(3):
         kept = random_plan(model, seed)
         built = prune(model, kept)
-        assert counter(kept) == Size(parameters(built), flops(built, INPUT_SHAPE))
+        assert counter(kept) == Size(parameters(built), flops(built, CIFAR_SHAPE))
 
 
 def test_a_stream_carries_the_sorted_union_of_its_branches(tiny: nn.Module) -> None:
@@ -97,7 +98,7 @@ def test_in_the_published_order_readers_of_a_scrambled_stream_get_other_channels
     kept = {name: list(range(width)) for name, width in channel_graph(model).widths().items()}
     kept |= {"conv1": [8], "layer1.0.conv2": [1]}
     assert list({1} | {8}) == [8, 1]  # in a table of eight places 8 stands before 1
-    images = torch.randn(2, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
     right, published = prune(model, kept), prune(model, kept, "set")
     adds = [next(each for each in one.modules() if isinstance(each, UnionAdd)) for one in (right, published)]
     assert [(add.left.tolist(), add.right.tolist()) for add in adds] == [([0], [1]), ([1], [0])]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ehap.data import CIFAR_SHAPE
 from ehap.errors import StoppedError
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import prune
 from ehap.repair.reconstruction import reconstruct
 from tests.checkpointers import Memory, loaded
@@ -23,7 +24,7 @@ def test_where_nothing_is_pruned_nothing_changes(tiny: nn.Module, enliven: Calla
     assert (found.network(images) - tiny(images)).abs().max() < 1e-5
     model = build_model("resnet20", 10, seed=0)
     enliven(model)
-    images = torch.randn(8, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(8, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
     found = reconstruct(model.eval(), prune(model, everything_kept(model)), everything_kept(model), images)
     assert error_of(found.network, model, images) < 1e-5
 
@@ -224,7 +225,7 @@ def test_the_result_is_saved_loaded_and_exported(enliven: Callable[[nn.Module], 
         for name, width in everything_kept(model).items()
         for width in [len(everything_kept(model)[name])]
     }
-    images = torch.randn(8, *INPUT_SHAPE, generator=generator)
+    images = torch.randn(8, *CIFAR_SHAPE, generator=generator)
     found = reconstruct(model, prune(model, kept), kept, images).network
     loaded = prune(model, kept)
     loaded.load_state_dict(found.state_dict())

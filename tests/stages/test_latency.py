@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from ehap.artifacts.dense import architecture, save_model
+from ehap.data import CIFAR_SHAPE
 from ehap.engines.exact_sums import how_exact, option_needed
 from ehap.engines.onnxruntime import audit, left_in_float
 from ehap.errors import CheckpointError
 from ehap.graph.folding import fuse_norms
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import prune
 from ehap.pruning.widening import widened
 from ehap.records import Identity
@@ -41,7 +42,7 @@ def test_a_wider_network_with_zeros_computes_the_same_in_floating_point() -> Non
     narrow = prune(dense, kept).eval()
     enliven_(narrow, seed=1)  # as after a repair or a training: its weights are not those of the dense network
     laid = fuse_norms(widened(narrow, 16))
-    images = torch.randn(4, *INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(4, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(laid(images), narrow(images), rtol=1e-3, atol=1e-3)
     assert not torch.allclose(laid(images), dense(images), rtol=0.1, atol=0.1)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ehap.artifacts.dense import architecture, save_model
+from ehap.data import CIFAR_SHAPE
 from ehap.graph import FLOAT
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import magnitude, plan
 from ehap.records import Identity
 from ehap.settings import Prune
@@ -27,7 +28,7 @@ def test_the_record_counts_the_channels_in_which_the_two_rules_differ(tmp_path: 
     prune.run(job_of(tmp_path, settings, CELL, "checkpoint", "plan pruned record"))
     both = [
         plan(
-            network, magnitude(layer_weights(network)), INPUT_SHAPE, *Prune(**asdict(settings) | {"rule": one}).parts
+            network, magnitude(layer_weights(network)), CIFAR_SHAPE, *Prune(**asdict(settings) | {"rule": one}).parts
         ).kept
         for one in ("exact", "as_published")
     ]

@@ -9,10 +9,10 @@ import torch
 from ehap.artifacts.datasets import Data, load_data
 from ehap.artifacts.job import Job
 from ehap.curvature import channel_scores
-from ehap.data import hessian_batch
+from ehap.data import CIFAR_SHAPE, hessian_batch
 from ehap.errors import SettingsError
 from ehap.graph.layers import layer_weights
-from ehap.models import INPUT_SHAPE, build_model
+from ehap.models import build_model
 from ehap.pruning import Scores, plan, prune, random_scores
 from ehap.pruning.plan import PruningPlan
 from ehap.records import Identity
@@ -64,7 +64,7 @@ def test_the_stage_of_one_round_refuses_several(tmp_path: Path) -> None:
 def test_what_is_left_is_scored_with_statistics_of_its_own_and_what_is_gone_has_zero(job: Job[Rounds]) -> None:
     network, images = build_model("resnet20", 10, seed=0), load_data(job, CPU)
     chosen = plan(
-        network, random_scores(layer_weights(network), 0), INPUT_SHAPE, *Prune(criterion="random", params=0.4).parts
+        network, random_scores(layer_weights(network), 0), CIFAR_SHAPE, *Prune(criterion="random", params=0.4).parts
     )
     found = rounds.scored(network, chosen, images, job, CPU)
     smaller = prune(network, chosen)

@@ -17,7 +17,7 @@ import torch
 
 
 def read(_folder: Path, _download: bool):
-    images, labels = torch.arange(32 * 3 * 1024).to(torch.uint8).reshape(32, 3, 32, 32), torch.arange(32) % 2
+    images, labels = torch.arange(32 * 3 * 256).to(torch.uint8).reshape(32, 3, 16, 16), torch.arange(32) % 2
     return (images, labels), (images.clone(), labels.clone())
 '''
 SETTINGS = '''"""Settings of the count stage."""
@@ -76,7 +76,7 @@ def test_a_model(project: Path) -> None:
 def test_a_dataset(project: Path) -> None:
     (project / "ehap/data/noise.py").write_text(DATASET)
     insert(project, "ehap/data/datasets.py", "from ehap.errors", "from ehap.data.noise import read as read_noise\n")
-    entry = '    "noise": DatasetInfo(2, (0.5, 0.5, 0.5), (1, 1, 1), flip=True, read=read_noise),\n'
+    entry = '    "noise": DatasetInfo(2, (0.5,) * 3, (1,) * 3, flip=True, input_shape=(3, 16, 16), read=read_noise),\n'
     insert(project, "ehap/data/datasets.py", '    "cifar10": DatasetInfo', entry)
     insert(project, "ehap/settings/names.py", '"digits": "digits"', '"noise": "noise", ')
     assert len(edited(project)) <= MOST
