@@ -135,7 +135,7 @@ def _pipelines(data: Split, device: torch.device, workers: int) -> tuple[Batches
     generator = torch.Generator().manual_seed(0)
 
     def ours() -> Iterator[tuple[Tensor, Tensor]]:
-        return training_batches(*data, INFO, BATCH, draw_epoch(len(data[1]), generator, INFO.flip).to(device))
+        return training_batches(*data, INFO, BATCH, draw_epoch(data[0], generator, INFO.flip).to(device))
 
     loader = DataLoader(
         UsualDataset(data[0].cpu(), data[1].cpu()),

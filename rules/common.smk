@@ -36,16 +36,13 @@ try:
 except EhapError as error:
     sys.exit(f"error in the configuration: {error}")
 
-SCRIPTS = ROOT / "workflow_scripts"
-LOCK = ROOT / "envs" / "lock.txt"
-WARM = Servers(workflow)
-SPENT = Spent([])
+SCRIPTS, LOCK = ROOT / "workflow_scripts", ROOT / "envs" / "lock.txt"
+WARM, SPENT = Servers(workflow), Spent([])
 PYTHON = WARM.command()
 GRID = RUN.grid
 GPU = 0 if RUN.machine.device == "cpu" else 1
 
-RESULTS = f"results/{RUN.name}"
-LOGS = f"logs/{RUN.name}"
+RESULTS, LOGS = f"results/{RUN.name}", f"logs/{RUN.name}"
 BENCHMARKS = LOGS  # run times, as Snakemake measures them, beside the logs
 EVENTS = f"{LOGS}/tensorboard" if RUN.machine.tensorboard else ""
 STATES = f"state/{RUN.name}"  # files that outlive a failed job: Snakemake deletes its outputs

@@ -10,14 +10,14 @@ from torch.nn.functional import pad
 
 from ehap.data.datasets import DatasetInfo, ImageInfo, Normalised
 
-PADDING = 4
+OF_SIDE = 8
 
 
 @dataclass(frozen=True)
 class EpochDraws:
     """All random draws of an epoch. They are drawn at once, so that a batch needs no transfer between devices.
 
-    order: (N,) int64, the order of the images. offsets: (2, N) int64, each image's crop, 0 to 8 pixels down and
+    order: (N,) int64, the order of the images. offsets: (2, N) int64, each image's crop, in pixels down and
     across. mirrored: (N,) bool; None where images are never mirrored.
     """
 
@@ -31,23 +31,32 @@ class EpochDraws:
         return EpochDraws(self.order.to(device), self.offsets.to(device), mirrored)
 
 
-def draw_epoch(count: int, generator: torch.Generator, flip: bool, crop: bool = True) -> EpochDraws:
-    """Draw an epoch's order, crops and flips for ``count`` images.
+def draw_epoch(images: Tensor, generator: torch.Generator, flip: bool, crop: bool = True) -> EpochDraws:
+    """Draw an epoch's order, crops and flips.
 
     Args:
-        count: Images.
+        images: (N, C, H, W).
         generator: Generator on the CPU, so that draws do not depend on the device of the images.
         flip: Whether a mirrored image is still an image of its class.
         crop: Whether images are cropped at random places; otherwise they stay where they are.
     """
-    order = torch.randperm(count, generator=generator)
-    offsets, mirrored = draw_augmentation(count, generator, flip)
-    return EpochDraws(order, offsets if crop else torch.full_like(offsets, PADDING), mirrored)
+    order = torch.randperm(len(images), generator=generator)
+    offsets, mirrored = draw_augmentation(images, generator, flip)
+    return EpochDraws(order, offsets if crop else torch.full_like(offsets, padding_around(images)), mirrored)
 
 
-def draw_augmentation(count: int, generator: torch.Generator, flip: bool) -> tuple[Tensor, Tensor | None]:
-    """Return crop offsets (2, N), 0 to 8, and a mask (N,) of mirrored images: half of them if ``flip``, else None."""
-    offsets = torch.randint(2 * PADDING + 1, (2, count), generator=generator)
+def padding_around(images: Tensor) -> int:
+    """Return the pixels around an image before it is cropped: an eighth of its shorter side, 4 where that is 32."""
+    return max(1, min(images.shape[-2:]) // OF_SIDE)
+
+
+def draw_augmentation(images: Tensor, generator: torch.Generator, flip: bool) -> tuple[Tensor, Tensor | None]:
+    """Return crop offsets (2, N), and a mask (N,) of mirrored images: half of them if ``flip``, else None.
+
+    Offsets are drawn from 0 to twice ``padding_around(images)``.
+    """
+    count = len(images)
+    offsets = torch.randint(2 * padding_around(images) + 1, (2, count), generator=generator)
     return offsets, torch.randint(2, (count,), generator=generator).bool() if flip else None
 
 
@@ -78,14 +87,14 @@ def _padding(info: ImageInfo, device: torch.device) -> Tensor | None:
 
 
 def augment(images: Tensor, offsets: Tensor, mirrored: Tensor | None, padding: Tensor | None = None) -> Tensor:
-    """Pad each image with 4 pixels of black, crop it at its own offset, and mirror some.
+    """Pad each image with an eighth of its side in black, crop it at its own offset, and mirror some.
 
-    Draws of ``draw_augmentation`` have the distribution of torchvision's RandomCrop(H, padding=4) and
+    Draws of ``draw_augmentation`` have the distribution of torchvision's RandomCrop(H, padding=H // 8) and
     RandomHorizontalFlip.
 
     Args:
         images: (N, C, H, W), of any type.
-        offsets: (2, N) down and across, 0 to 8, on the device of the images.
+        offsets: (2, N) down and across, on the device of the images.
         mirrored: (N,) bool; None mirrors none.
         padding: (1, C, 1, 1), the values of black; zeros where left out.
 
@@ -93,11 +102,12 @@ def augment(images: Tensor, offsets: Tensor, mirrored: Tensor | None, padding: T
         (N, C, H, W), of the type of the images.
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
-    padded = pad(images, (PADDING,) * 4)
+    around = (padding_around(images),) * 4
+    padded = pad(images, around)
     if padding is not None:
-        inside = pad(torch.ones_like(images[:1, :1], dtype=torch.bool), (PADDING,) * 4)
+        inside = pad(torch.ones_like(images[:1, :1], dtype=torch.bool), around)
         padded = torch.where(inside, padded, padding.to(images.dtype))
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, C, 9, 9, H, W)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, C, down, across, H, W)
     cropped = windows[torch.arange(count, device=images.device), :, offsets[0], offsets[1]]
     return cropped if mirrored is None else torch.where(mirrored.view(-1, 1, 1, 1), cropped.flip(3), cropped)
 

@@ -54,9 +54,9 @@ def distill(
         batch_size: Images a step.
         temperature: Temperature of the softmax of both networks.
         warmup: Share of the passes over which the learning rate grows.
-        augment: "crop and mirror" pads each image with 4 pixels, crops it at a random place and mirrors half of the
-            images, anew in each pass. Take "crop" where a mirrored image is of another class, as with digits. None
-            leaves images as they are.
+        augment: "crop and mirror" pads each image with an eighth of its side, crops it at a random place and mirrors
+            half of the images, anew in each pass. Take "crop" where a mirrored image is of another class, as with
+            digits. None leaves images as they are.
         padding: Value of each channel around a cropped image, usually that of black. Left out, it is the smallest value
             of the channel over all images.
         seed: Seed of shuffling and augmentation.

@@ -9,7 +9,7 @@ from ehap.errors import MissingPackageError
 EXTRAS = {
     **dict.fromkeys(("torchao", "onnx", "onnxscript", "onnxruntime", "scipy"), "quantization"),
     **dict.fromkeys(("pandas", "tabulate", "jinja2", "altair", "vl_convert", "itables"), "report"),
-    **dict.fromkeys(("torchvision", "sklearn", "yaml", "dvc", "dvc_objects"), "workflow"),
+    **dict.fromkeys(("torchvision", "sklearn", "yaml", "dvc", "dvc_objects", "psutil"), "workflow"),
     **dict.fromkeys(("snakemake", "snakemake_interface_executor_plugins"), "workflow"),
     "openvino": "openvino",
     "tensorboard": "tensorboard",

@@ -200,7 +200,7 @@ class _Run:
     def _batches_to_do(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the remaining batches of the epoch, from the draws of its beginning."""
         self.generator.set_state(self.begin)
-        draws = draw_epoch(len(self.train[0]), self.generator, self.info.flip, self.info.crop).to(self.train[0].device)
+        draws = draw_epoch(self.train[0], self.generator, self.info.flip, self.info.crop).to(self.train[0].device)
         return training_batches(*self.train, self.info, self.settings.batch_size, draws, self.batches)
 
     def _checked_loss(self, learning_rate: float) -> float:

@@ -27,7 +27,7 @@ def recalibrate_(model: nn.Module, images: Tensor, info: DatasetInfo, count: int
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]
-    offsets, mirrored = draw_augmentation(len(chosen), generator, info.flip)
+    offsets, mirrored = draw_augmentation(chosen, generator, info.flip)
     offsets, mirrored = offsets.to(images.device), None if mirrored is None else mirrored.to(images.device)
 
     def batches() -> Iterator[Tensor]:

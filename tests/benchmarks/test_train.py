@@ -12,7 +12,7 @@ def test_the_usual_dataset_shows_the_same_images() -> None:
     images, labels = random_images(4, CPU)
     usual = UsualDataset(images, labels)
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([augment(images, *draw_augmentation(4, generator, flip=True)) for _ in range(2000)])
+    drawn = torch.stack([augment(images, *draw_augmentation(images, generator, flip=True)) for _ in range(2000)])
     for index in range(4):
         pixels, label = usual[index]
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (usual.mean, usual.std))

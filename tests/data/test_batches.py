@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torchvision.transforms import v2
 
@@ -29,8 +30,8 @@ def test_normalise_is_torchvisions() -> None:
 def test_every_augmented_image_is_a_crop_of_its_padded_self_and_all_crops_occur() -> None:
     image = _images(1)
     padded = torch.nn.functional.pad(image, (4, 4, 4, 4))[0]
-    draws = draw_augmentation(4000, torch.Generator().manual_seed(1), flip=True)
-    out = augment(image.expand(4000, -1, -1, -1), *draws)
+    images = image.expand(4000, -1, -1, -1)
+    out = augment(images, *draw_augmentation(images, torch.Generator().manual_seed(1), flip=True))
     crops = {}
     for y in range(9):
         for x in range(9):
@@ -45,26 +46,34 @@ def test_every_augmented_image_is_a_crop_of_its_padded_self_and_all_crops_occur(
     assert abs(sum(key[2] for key in found) / 4000 - 0.5) < 0.04
 
 
+@pytest.mark.parametrize(("height", "width", "around"), [(32, 32, 4), (16, 16, 2), (224, 160, 20), (4, 4, 1)])
+def test_the_crop_moves_an_image_by_an_eighth_of_its_shorter_side(height: int, width: int, around: int) -> None:
+    images = torch.full((500, 1, height, width), 255, dtype=torch.uint8)
+    shown = augment(images, *draw_augmentation(images, torch.Generator().manual_seed(0), flip=False)) == 0
+    rows, columns = shown.all(3).sum(2), shown.all(2).sum(2)
+    assert (int(rows.max()), int(columns.max())) == (around, around)
+
+
 def test_without_flip_no_image_is_mirrored() -> None:
     image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     image[..., :16] = 255
-    draws = draw_augmentation(64, torch.Generator().manual_seed(1), flip=False)
-    out = augment(image.expand(64, -1, -1, -1), *draws)
+    images = image.expand(64, -1, -1, -1)
+    out = augment(images, *draw_augmentation(images, torch.Generator().manual_seed(1), flip=False))
     assert (out[:, :, 16, 10] == 255).all()
     assert (out[:, :, 16, 26] == 0).all()
 
 
 def test_an_epoch_shows_every_image_once_and_keeps_the_last_batch() -> None:
-    labels = torch.arange(10)
-    draws = draw_epoch(10, torch.Generator().manual_seed(0), flip=True)
-    batches = list(training_batches(_images(10), labels, INFO, 4, draws))
+    images, labels = _images(10), torch.arange(10)
+    draws = draw_epoch(images, torch.Generator().manual_seed(0), flip=True)
+    batches = list(training_batches(images, labels, INFO, 4, draws))
     assert [len(targets) for _, targets in batches] == [4, 4, 2]
     assert sorted(torch.cat([targets for _, targets in batches]).tolist()) == list(range(10))
 
 
 def test_the_rest_of_an_epoch_is_that_of_the_whole_one() -> None:
     images, labels = _images(10), torch.arange(10)
-    draws = draw_epoch(10, torch.Generator().manual_seed(0), flip=True)
+    draws = draw_epoch(images, torch.Generator().manual_seed(0), flip=True)
     whole = list(training_batches(images, labels, INFO, 4, draws))
     for done in range(4):
         rest = list(training_batches(images, labels, INFO, 4, draws, done))
@@ -92,7 +101,7 @@ def test_images_that_are_normalised_are_cropped_as_pixels_are_with_black_around_
     pixels, labels = _images(12), torch.arange(12)
     images = normalise(pixels, INFO)
     black = normalise(torch.zeros(1, 3, 1, 1, dtype=torch.uint8), INFO).flatten().tolist()
-    draws = draw_epoch(12, torch.Generator().manual_seed(0), flip=True)
+    draws = draw_epoch(images, torch.Generator().manual_seed(0), flip=True)
     as_floats = Normalised(padding=tuple(black), crop=True, flip=True)
     found, expected = (
         [*training_batches(each, labels, info, 5, draws)] for each, info in ((images, as_floats), (pixels, INFO))
@@ -105,7 +114,7 @@ def test_images_that_are_normalised_are_cropped_as_pixels_are_with_black_around_
 def test_without_crop_images_stay_where_they_are_and_are_mirrored_all_the_same() -> None:
     images, labels = torch.randn(12, 5, 9, 6, dtype=torch.float64), torch.arange(12)
     info = Normalised(padding=(0.0,) * 5, crop=False, flip=True)
-    draws = draw_epoch(12, torch.Generator().manual_seed(0), info.flip, info.crop)
+    draws = draw_epoch(images, torch.Generator().manual_seed(0), info.flip, info.crop)
     for inputs, targets in training_batches(images, labels, info, 5, draws):
         for found, label in zip(inputs, targets, strict=True):
             mirrored = bool(draws.mirrored[draws.order == label])

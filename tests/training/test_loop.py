@@ -40,7 +40,7 @@ def test_one_step_is_sgd_on_the_mean_cross_entropy(tiny: nn.Module) -> None:
     reference = copy.deepcopy(tiny)
     tiny.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     fit(tiny, _images(), INFO, Pretrain(epochs=1, learning_rate=0.1, batch_size=48), 0, lambda _: 0.0)
-    order = draw_epoch(48, torch.Generator().manual_seed(0), flip=False).order
+    order = draw_epoch(_images()[0], torch.Generator().manual_seed(0), flip=False).order
     loss = nn.functional.cross_entropy(reference.train()(seen[0]), _images()[1][order])
     loss.backward()
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, nesterov=True)

@@ -57,7 +57,8 @@ def test_recalibration_gives_the_statistics_of_images_as_in_training_and_changes
     recalibrate_(tiny, images, INFO, count=1000, seed=3)
     generator = torch.Generator().manual_seed(3)
     order = torch.randperm(40, generator=generator)
-    inputs = normalise(augment(images[order], *draw_augmentation(40, generator, INFO.flip)), INFO)
+    shown = images[order]
+    inputs = normalise(augment(shown, *draw_augmentation(shown, generator, INFO.flip)), INFO)
     features = tiny.conv1(inputs)
     plain = tiny.conv1(normalise(images, INFO))
     assert not torch.allclose(features.mean((0, 2, 3)), plain.mean((0, 2, 3)), atol=1e-2)
