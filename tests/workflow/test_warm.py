@@ -20,7 +20,7 @@ CLIENT = Path(str(client.__file__))
 SHOW = """import atexit, json, os, random, sys, tempfile
 atexit.register(print, "the end")
 print(json.dumps({
-    "argv": sys.argv, "cwd": os.getcwd(), "umask": os.umask(0o22), "path": sys.path[0], "exe": sys.executable,
+    "argv": sys.argv, "cwd": os.getcwd(), "umask": os.umask(0o22), "path": sys.path[:3], "exe": sys.executable,
     "environ": os.environ.get("MINE"), "random": random.random(), "group": os.getpgrp(), "name": __name__,
     "temporary": tempfile.gettempdir(), "told": sys.stdin.read(), "doc": __doc__, "ehap": "ehap" in sys.modules,
 }))
@@ -49,7 +49,8 @@ def _ran(folder: Path, code: str, *arguments: str, python: str | None = None, **
 
 def test_a_script_sees_what_it_sees_in_a_python_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
-    environ = os.environ | {"MINE": "a value", "TMPDIR": str(tmp_path / "temporary")}
+    given = os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")])
+    environ = os.environ | {"MINE": "a value", "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": given}
     seen = {}
     for name, python in (("warm", warm_python()), ("plain", sys.executable)):
         ran = _ran(

@@ -227,7 +227,8 @@ def _reseed() -> None:
 
 def _run(argv: list[str], cwd: str) -> None:
     first, *others = argv
-    sys.path.insert(0, cwd if first in ("-m", "-c") else str(Path(first).parent))
+    place = cwd if first in ("-m", "-c") else str(Path(first).parent)
+    sys.path[:0] = [place, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     if first == "-m":
         sys.argv = others
         runpy.run_module(others[0], run_name="__main__", alter_sys=True)
