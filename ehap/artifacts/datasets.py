@@ -20,6 +20,11 @@ class Data:
     info: DatasetInfo
 
 
+def input_shape(job: Job[Any]) -> tuple[int, int, int]:
+    """Return (C, H, W) of the images of the cell's dataset."""
+    return DATASETS[job.identity.dataset].input_shape
+
+
 def load_data(job: Job[Any], device: torch.device) -> Data:
     """Read the input ``data`` of a job, which the prepare stage wrote.
 

@@ -67,13 +67,6 @@ class Job(Generic[Settings]):
         """Return the paths of all outputs, each once, in their order."""
         return list(dict.fromkeys(_all(self.outputs)))
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images of the cell's dataset."""
-        from ehap.data import DATASETS  # imports torch; jobs that only plan need not wait for it
-
-        return DATASETS[self.identity.dataset].input_shape
-
     def with_settings(self, settings: Other) -> "Job[Other]":
         """Return the job with other settings."""
         job: Any = self  # replace() knows the type of our settings only

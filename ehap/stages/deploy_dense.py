@@ -1,5 +1,6 @@
 """Stage deploy_dense: export the dense network as ONNX files for the latency comparison."""
 
+from ehap.artifacts.datasets import input_shape
 from ehap.artifacts.dense import load_dense
 from ehap.artifacts.job import Job
 from ehap.data import DATASETS
@@ -20,9 +21,9 @@ def run(job: Job[None]) -> None:
     """
     job.device("cpu")
     network = load_dense(job.input("checkpoint"), job.identity).eval()
-    in_floats = floats_to_onnx(fuse_norms(network), job.input_shape, stands_for=network)
-    packed, settings = pack_on_noise(network, job.input_shape, DATASETS[job.identity.dataset])
-    in_integers = to_onnx(unpack(packed, network, settings, job.input_shape), job.input_shape)
+    in_floats = floats_to_onnx(fuse_norms(network), input_shape(job), stands_for=network)
+    packed, settings = pack_on_noise(network, input_shape(job), DATASETS[job.identity.dataset])
+    in_integers = to_onnx(unpack(packed, network, settings, input_shape(job)), input_shape(job))
     check_declared(left_in_float(audit(in_integers)), declared=())
     write_atomically(job.output("fp32"), in_floats)
     write_atomically(job.output("int8"), in_integers)

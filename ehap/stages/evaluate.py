@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ehap.artifacts.datasets import load_data
+from ehap.artifacts.datasets import input_shape, load_data
 from ehap.artifacts.dense import load_weights_
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import blank_model
@@ -23,7 +23,7 @@ def run(job: Job[None]) -> None:
     tensors, metadata = read_tensors(weights)
     network = blank_model(weights, metadata, identity)
     size = {
-        "flops": Value(flops(network, job.input_shape), "flop"),
+        "flops": Value(flops(network, input_shape(job)), "flop"),
         "parameters": Value(parameters(network), "parameters"),
     }
     if identity.scheme and metadata.get("bits") != FLOAT:

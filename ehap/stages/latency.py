@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ehap.artifacts.datasets import input_shape
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import check_order, load_model
 from ehap.engines.exact_sums import recorded
@@ -32,13 +33,13 @@ def run(job: Job[Latency]) -> None:
     contents = {
         (DENSE, FP32): job.input("dense_fp32").read_bytes(),
         (DENSE, INT8): job.input("dense_int8").read_bytes(),
-        (PRUNED, FP32): floats_to_onnx(fuse_norms(whole), job.input_shape, stands_for=compact),
+        (PRUNED, FP32): floats_to_onnx(fuse_norms(whole), input_shape(job), stands_for=compact),
         (PRUNED, INT8): job.input("onnx").read_bytes(),
     }
     calls = {key: OnnxNetwork(content, settings.threads) for key, content in contents.items()}
     values = {"executed_parameters": Value(parameters(whole), "parameters"), **recorded()}
     for batch in settings.batches:
-        images = noise(batch, job.input_shape, job.identity.seed)
+        images = noise(batch, input_shape(job), job.identity.seed)
         values |= _values(in_turns(calls, images, settings.rounds), batch)
     job.write_record(values, device)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from ehap.artifacts.datasets import input_shape
 from ehap.artifacts.dense import architecture, load_dense, save_model
 from ehap.artifacts.job import Job
 from ehap.artifacts.traces import read_scores
@@ -62,7 +63,7 @@ def prune_by_plan(job: Job[Prune], planning: Planning | None = None) -> None:
     network = load_dense(job.input("checkpoint"), job.identity)
     found = planning.scores(network) if planning.scores else _of_criterion(network, job)
     scores = combined(found, network, settings)
-    planner = Planner(network, job.input_shape)
+    planner = Planner(network, input_shape(job))
     chosen = planning.plan(network, scores) if planning.plan else planner(scores, *settings.parts)
     smaller, pruning = _pruned(network, chosen, job)
     write_atomically(job.output("plan"), f"{chosen.to_json()}\n".encode())
@@ -90,7 +91,7 @@ def _pruned(network: nn.Module, chosen: PruningPlan, job: Job[Prune]) -> tuple[n
         return smaller, "exempt: reinitialized"
     if chosen.order != "sorted":
         return smaller, "exempt: rule as_published"
-    images = example_images(network, job.input_shape)
+    images = example_images(network, input_shape(job))
     return smaller, proof(check_pruned(network, smaller, graph, chosen.kept, images))
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import nn
 
-from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.datasets import Data, input_shape, load_data
 from ehap.artifacts.job import Job
 from ehap.artifacts.job_checkpoint import JobCheckpoint
 from ehap.curvature import channel_traces
@@ -39,7 +39,7 @@ def planning(job: Job[Rounds]) -> Planning:
 
     def planned(network: nn.Module, scores: Scores) -> PruningPlan:
         images = load_data(job, device)
-        planner = Planner(network, job.input_shape)
+        planner = Planner(network, input_shape(job))
         planner(scores, *wanted.parts)  # refuses a budget out of reach before any work
         states = JobCheckpoint(job, device)
         with states.listening():

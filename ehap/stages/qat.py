@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ehap.artifacts.datasets import Data, load_data
+from ehap.artifacts.datasets import Data, input_shape, load_data
 from ehap.artifacts.fitting import fit_and_record
 from ehap.artifacts.job import Job
 from ehap.artifacts.pruned import load_model
@@ -50,7 +50,7 @@ def run(job: Job[Qat]) -> None:
             metadata["layer_bits"] = bits = _layer_bits(network, images, job)
             further = _bits_as_values(network, bits)
         example = normalise(images.train[0][:EXAMPLES], images.info)
-        trained = simulated = prepare_qat(network, settings, job.input_shape, bits, example, settings.range_momentum)
+        trained = simulated = prepare_qat(network, settings, input_shape(job), bits, example, settings.range_momentum)
         proofs["graph"] = proof(simulated.reading)
         if settings.calibration_images:
             calibrate_(simulated, images.train[0], images.info, settings.calibration_images, identity.seed)
@@ -69,7 +69,7 @@ def _layer_bits(network: nn.Module, images: Data, job: Job[Qat]) -> dict[str, in
         )
     inputs, labels = hessian_batch(*images.train, images.info, settings.hessian_images, job.identity.seed)
     bits = mixed_bits(
-        network, settings, job.input_shape, lambda folded: channel_scores(folded, inputs, labels, "trace")["trace"]
+        network, settings, input_shape(job), lambda folded: channel_scores(folded, inputs, labels, "trace")["trace"]
     )
     logger.info("bits of the weights: %s", ", ".join(f"{name} {width}" for name, width in bits.items()))
     return bits

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ehap.artifacts.datasets import input_shape
 from ehap.artifacts.job import Job
 from ehap.curvature.traces import TracePlanner
 from ehap.graph.layers import layer_weights
@@ -18,7 +19,7 @@ from ehap.stages.trace import PlannerOf, write_traces
 
 def run(job: Job[Trace]) -> None:
     """Write traces and standard errors, with as many samples as a stable plan needs."""
-    write_traces(job, planner_of(job.settings, job.input_shape))
+    write_traces(job, planner_of(job.settings, input_shape(job)))
 
 
 def planner_of(settings: Trace, input_shape: tuple[int, int, int]) -> PlannerOf:

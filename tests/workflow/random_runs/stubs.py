@@ -3,7 +3,6 @@
 The outputs are a pure function of the stage, of a constant in its code, of its settings and of what it reads.
 """
 
-import ast
 import re
 import shutil
 from pathlib import Path
@@ -90,14 +89,6 @@ if workflow.is_main_process:
 """
 
 
-def without_torch(text: str) -> str:
-    """Return the part of ehap/records.py that jobs of stubs need: the class Identity."""
-    (identity,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Identity"]
-    lines = text.splitlines(keepends=True)
-    code = "".join(lines[identity.decorator_list[0].lineno - 1 : identity.end_lineno])
-    return f"import time\nfrom dataclasses import dataclass, field\n\n\n{code}\n\nProof = Value = write_record = None\n"
-
-
 def make_template(folder: Path) -> None:
     """Make the project with stubs in ``folder``, in a repository of git and DVC with a remote beside it."""
     folder.mkdir(parents=True)
@@ -105,8 +96,6 @@ def make_template(folder: Path) -> None:
     for stage in scripts_of_jobs():  # also of stages that these runs plan with, but do not run
         (folder / f"ehap/stages/{stage}.py").write_text(STAGE)
     (folder / "ehap/stages/stub.py").write_text(STUB)
-    records = folder / "ehap/records.py"
-    records.write_text(without_torch(records.read_text()))
     with (folder / "Snakefile").open("a") as file:
         file.write(NOTED)
     path = folder / "dvc.yaml"
