@@ -82,7 +82,7 @@ gpu-session: $(if $(NAMED),,$(READY)) ## what one GPU does in 14 minutes, e.g. P
 	$(if $(NAMED),"$(PYTHON)",python) workflow_scripts/gpu_session.py $(ARGS)
 
 test: $(READY) ## the tests, but for those of test-services
-	pytest -n 4 --dist worksteal --durations=20 -m "not services"
+	pytest -n logical --maxprocesses 4 --dist worksteal --durations=20 -m "not services"
 
 test-services: $(READY) ## the tests that start Slurm, sshd, an S3 server or a browser; skipped where these are not installed
 	pytest -n 4 --dist worksteal --durations=20 -m services
