@@ -166,16 +166,28 @@ def origin(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def clone(origin: Path, tmp_path: Path) -> Path:
-    """A clone of the repository with everything pulled and the notes restored."""
-    folder = tmp_path / "a user's clone"
-    run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
-    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
+@pytest.fixture(scope="session")
+def cloned_once(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cloned") / "a user's clone"
+    run_in(folder.parent, *GIT, "clone", "--quiet", str(origin), str(folder))
+    local_config(folder, origin.parent / "remote")
     run_in(folder, *DVC, "pull", "--quiet")
     done = restored_in(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture
+def clone(cloned_once: Path, tmp_path: Path) -> Path:
+    """A clone of the repository with everything pulled and the notes restored."""
+    return copy_finished(cloned_once, tmp_path / "a user's clone")
+
+
+def local_config(folder: Path, remote: Path, link: str = "copy") -> None:
+    """Write the place of the remote and the kind of links, as ``dvc config --local`` does."""
+    (folder / ".dvc/config.local").write_text(
+        f"[cache]\n    type = {link}\n['remote \"shared\"']\n    url = {remote}\n"
+    )
 
 
 def read_record(folder: Path, path: str) -> dict[str, Any]:

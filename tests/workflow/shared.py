@@ -8,11 +8,10 @@ import subprocess
 from pathlib import Path
 
 from ehap.workflow.sources import Sources, write_sources
-from tests.workflow.conftest import DVC, GIT, ROOT, run_in
+from tests.workflow.conftest import GIT, ROOT, local_config, run_in
 from tests.workflow.test_run import CELL
 from tests.workflow.warm_python import tools
 
-LINKS = ("copy", "hardlink", "symlink")
 WEIGHTS = f"results/small/finetune/{CELL}/hap/model.safetensors"
 RECORD = f"results/small/finetune/{CELL}/hap/record.json"
 
@@ -20,13 +19,19 @@ RECORD = f"results/small/finetune/{CELL}/hap/record.json"
 def cloned(origin: Path, folder: Path, link: str = "copy", remote: Path | None = None) -> Path:
     """Clone the repository, with what make needs; nothing is pulled."""
     run_in(folder.parent, *GIT, "clone", "--quiet", str(origin), str(folder))
-    url = remote or origin.parent / "remote"
-    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(url))
-    run_in(folder, *DVC, "config", "--local", "cache.type", link)
+    local_config(folder, remote or origin.parent / "remote", link)
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     (folder / ".venv").mkdir()
     (folder / ".venv/.ready").touch()
+    return folder
+
+
+def pulled_once(origin: Path, folder: Path) -> Path:
+    """Return the clone in ``folder`` into which all was pulled; the first call makes it. Tests copy it."""
+    if not folder.exists():
+        cloned(origin, folder)
+        pulled(folder)
     return folder
 
 

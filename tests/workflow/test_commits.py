@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ehap.workflow.commits import advice, commit_here
-from tests.workflow.conftest import DVC, GIT, planned, run_in
+from tests.workflow.conftest import DVC, GIT, local_config, planned, run_in
 from tests.workflow.shared import cloned, pulled
 from tests.workflow.warm_python import warm_python
 
@@ -26,7 +26,7 @@ def test_a_pull_names_the_commit_that_made_the_run_and_counts_the_jobs(origin: P
     (here / "results/small/provenance.json").unlink()
     run_in(here, warm_python(), "-m", "ehap.workflow", "pack")
     run_in(here, *DVC, "remote", "modify", "shared", "url", str(tmp_path / "remote"))
-    run_in(here, *DVC, "remote", "modify", "--local", "shared", "url", str(tmp_path / "remote"))
+    local_config(here, tmp_path / "remote")
     run_in(here, *DVC, "commit", "--force", "--quiet", "run@small")
     run_in(here, *DVC, "push", "--quiet", "run@small")
     commit = run_in(here, "git", "rev-parse", "--short=12", "HEAD").strip()

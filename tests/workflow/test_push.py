@@ -3,8 +3,16 @@
 import shutil
 from pathlib import Path
 
-from tests.workflow.conftest import DVC, run_in
-from tests.workflow.shared import WEIGHTS, cloned, damage, made, made_anew, pulled, purge, pushed, stored
+import pytest
+
+from tests.workflow.conftest import copy_finished, local_config
+from tests.workflow.shared import WEIGHTS, damage, made, made_anew, pulled_once, purge, pushed, stored
+
+
+@pytest.fixture
+def clone(origin: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone into which all was pulled."""
+    return copy_finished(pulled_once(origin, tmp_path_factory.getbasetemp() / "pulled"), tmp_path / "clone")
 
 
 def _refused(clone: Path) -> str:
@@ -16,19 +24,15 @@ def _refused(clone: Path) -> str:
     return done.stdout
 
 
-def test_a_damaged_object_in_the_cache_is_not_pushed(origin: Path, tmp_path: Path) -> None:
-    clone = cloned(origin, tmp_path / "clone")
-    pulled(clone)
+def test_a_damaged_object_in_the_cache_is_not_pushed(clone: Path, tmp_path: Path) -> None:
     content = damage(stored(clone / ".dvc/cache", (clone / WEIGHTS).read_bytes()))
-    run_in(clone, *DVC, "remote", "modify", "--local", "shared", "url", str(tmp_path / "remote"))
+    local_config(clone, tmp_path / "remote")
     said = pushed(clone)
     assert "dropped 1 damaged object from DVC's cache" in said
     assert stored(tmp_path / "remote", content).read_bytes() == content
 
 
-def test_a_damaged_output_is_not_pushed(origin: Path, tmp_path: Path) -> None:
-    clone = cloned(origin, tmp_path / "clone")
-    pulled(clone)
+def test_a_damaged_output_is_not_pushed(clone: Path) -> None:
     made_anew(clone, b"newer")
     (clone / WEIGHTS).write_bytes(b"never")
     said = _refused(clone)
@@ -36,9 +40,7 @@ def test_a_damaged_output_is_not_pushed(origin: Path, tmp_path: Path) -> None:
     assert "Nothing can vouch for these." in said
 
 
-def test_a_push_of_a_part_does_not_forget_the_rest(origin: Path, tmp_path: Path) -> None:
-    clone = cloned(origin, tmp_path / "clone")
-    pulled(clone)
+def test_a_push_of_a_part_does_not_forget_the_rest(clone: Path) -> None:
     (clone / WEIGHTS).unlink()
     shutil.rmtree(clone / "results/small/trace")
     lock = (clone / "dvc.lock").read_bytes()
@@ -50,11 +52,10 @@ def test_a_push_of_a_part_does_not_forget_the_rest(origin: Path, tmp_path: Path)
     assert (clone / "dvc.lock").read_bytes() != lock
 
 
-def test_what_cannot_be_pushed_is_named(origin: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_pushed_is_named(clone: Path, origin: Path, tmp_path: Path) -> None:
     remote = tmp_path / "remote"
     shutil.copytree(origin.parent / "remote", remote)
-    clone = cloned(origin, tmp_path / "clone", remote=remote)
-    pulled(clone)
+    local_config(clone, remote)
     purge(remote)
     way = stored(remote, (clone / WEIGHTS).read_bytes()).parent
     shutil.rmtree(way)
@@ -67,9 +68,7 @@ def test_what_cannot_be_pushed_is_named(origin: Path, tmp_path: Path) -> None:
     assert stored(remote, (clone / WEIGHTS).read_bytes()).exists()
 
 
-def test_a_remote_that_is_not_there_is_named_before_anything_is_packed(origin: Path, tmp_path: Path) -> None:
-    clone = cloned(origin, tmp_path / "clone")
-    pulled(clone)
+def test_a_remote_that_is_not_there_is_named_before_anything_is_packed(clone: Path) -> None:
     done = made(clone, "push", "REMOTE=nowhere")
     assert done.returncode != 0
     assert "error: DVC says: config file error: remote 'nowhere' doesn't exist" in done.stdout

@@ -18,25 +18,27 @@ from ehap.records import read_tensors, write_tensors
 from ehap.workflow.internals import check_form
 from tests.workflow.conftest import DVC, planned, read_record, run_in, snakemake_in, write_config
 from tests.workflow.test_run import CELL, _config
+from tests.workflow.warm_python import tools, warm_python
 
 Run = subprocess.Popen[str]
 FINETUNED = f"results/small/finetune/{CELL}/hap"
+RANDOM = f"results/small/finetune/{CELL}/random"
 LONG = 40  # epochs of a training that a test looks at while it runs
 
 
 def test_results_of_other_settings_are_found_whatever_snakemake_has_noted(project: Path) -> None:
     """Configuration edited while jobs wait and set back later, or an older version checked out by DVC alone."""
-    kept = project / "kept"
+    kept, target = project / "kept", f"{FINETUNED}/record.json"
     shutil.copytree(project / FINETUNED, kept)
     write_config(project, _config("methods|hap|finetune", {"epochs": 2}))
-    assert snakemake_in(project).returncode == 0
+    assert snakemake_in(project, target).returncode == 0
     shutil.copytree(kept, project / FINETUNED, dirs_exist_ok=True)  # of one epoch, under Snakemake's notes on two
     said = snakemake_in(project, "--dry-run").stderr
     assert f"{FINETUNED}/model.safetensors: settings: epochs is 2, was 1" in said
     assert planned(project)["finetune"] == 1
-    assert snakemake_in(project).returncode == 0
+    assert snakemake_in(project, target).returncode == 0
     assert read_record(project, f"finetune/{CELL}/hap")["settings"]["epochs"] == 2
-    assert planned(project) == {}
+    assert planned(project, target) == {}
 
 
 def test_an_input_replaced_by_an_older_file_is_found(project: Path) -> None:
@@ -103,11 +105,10 @@ def test_code_edited_while_a_run_is_under_way_is_refused_by_the_jobs_that_would_
         said, _ = run.communicate()
     assert run.returncode != 0
     assert "error: the code has been edited since this run began" in said
-    pretrained = (project / f"results/small/pretrain/{CELL}/model.safetensors").stat().st_mtime_ns
     script.write_text(before)
-    assert snakemake_in(project).returncode == 0
-    assert (project / f"results/small/pretrain/{CELL}/model.safetensors").stat().st_mtime_ns == pretrained
-    assert planned(project) == {}
+    jobs = planned(project)
+    assert (jobs["prune"], jobs["finetune"]) == (2, 2)
+    assert "pretrain" not in jobs  # it had begun before, and is right
 
 
 def test_a_job_whose_input_is_replaced_meanwhile_fails(project: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_job_whose_input_is_replaced_meanwhile_fails(project: Path) -> None:
 
 
 def test_a_run_says_in_the_end_what_was_replaced_under_it(project: Path) -> None:
-    with _training(project) as (run, _):
+    with _training(project, f"{RANDOM}/record.json", f"{FINETUNED}/record.json") as (run, _):
         weights = project / FINETUNED / "model.safetensors"  # its readers have ended long ago
         weights.write_bytes(weights.read_bytes()[:-1] + b"!")
         said, _ = run.communicate()
@@ -140,42 +141,42 @@ def test_another_snakemake_is_named_where_it_keeps_its_graph_in_another_way() ->
 
 def test_of_two_jobs_for_one_output_the_second_waits_and_takes_what_the_first_has_made(project: Path) -> None:
     """Snakemake is killed, its job goes on; the lock is taken away and Snakemake started again."""
-    with _training(project) as (killed, log):
+    target = f"{RANDOM}/record.json"
+    with _training(project, target, python=sys.executable) as (killed, log):
         killed.kill()
         (job,) = _jobs(project, "finetune.py")
         os.kill(job, signal.SIGSTOP)  # until the second waits, however fast this machine is
     assert snakemake_in(project, "--unlock").returncode == 0
-    with _started(project) as second:
+    with _started(project, target) as second:
         _wait_for(lambda: _said(log, "another job is at work on"))
-        assert not (project / f"results/small/finetune/{CELL}/random/model.safetensors").exists()
+        assert not (project / RANDOM / "model.safetensors").exists()
         os.kill(job, signal.SIGCONT)
         said, _ = second.communicate()
     assert second.returncode == 0, said
     assert _said(log, "an earlier job has made this already, from the same inputs, settings and code")
     assert not _said(log, "epoch")  # nothing was trained twice
-    history = (project / f"results/small/finetune/{CELL}/random/history.csv").read_text()
-    assert len(history.splitlines()) == LONG + 1
-    assert planned(project) == {}
+    assert len((project / RANDOM / "history.csv").read_text().splitlines()) == LONG + 1
+    assert planned(project, target) == {}
     assert not list((project / "state/small/kept").rglob("*.safetensors"))
 
 
 def test_a_finished_training_that_snakemake_deletes_is_found_again(project: Path) -> None:
     """As when a later step of its group fails, or Snakemake ends before it has noted the job's end."""
     write_config(project, _config("methods|random|finetune", {"epochs": 2}))
-    evaluate = project / "workflow_scripts/evaluate.py"
+    evaluate, target = project / "workflow_scripts/evaluate.py", f"results/small/evaluate/{CELL}/random/record.json"
     log = project / f"logs/small/finetune/{CELL}/random.log"
     before = evaluate.read_text()
     evaluate.write_text('raise SystemExit("error: broken for this test")\n')
-    assert snakemake_in(project).returncode != 0
+    assert snakemake_in(project, target).returncode != 0
     assert _said(log, "epoch 2:")
-    outputs = project / f"results/small/finetune/{CELL}/random"
+    outputs = project / RANDOM
     digests = {path.name: path.read_bytes() for path in outputs.iterdir()}
     shutil.rmtree(outputs)
     evaluate.write_text(before)
-    assert snakemake_in(project).returncode == 0
+    assert snakemake_in(project, target).returncode == 0
     assert _said(log, "an earlier job has made this already")
     assert {path.name: path.read_bytes() for path in outputs.iterdir()} == digests
-    assert planned(project) == {}
+    assert planned(project, target) == {}
 
 
 @pytest.mark.parametrize("command", ["pack", "repro"])
@@ -183,7 +184,7 @@ def test_nothing_vouches_for_results_of_other_settings(clone: Path, command: str
     """The configuration is edited while a run is under way: dvc takes its checksum when the run has ended."""
     if command == "pack":
         write_config(clone, _config("finetune|all|learning_rate", 0.02))
-        done = _done_in(clone, sys.executable, "-m", "ehap.workflow", "pack", "results/small")
+        done = _done_in(clone, "python", "-m", "ehap.workflow", "pack", "results/small")
     else:
         write_config(clone, _config("methods|random|finetune", {"epochs": 2}))
         edited = json.dumps(_config("methods|random|finetune", {"epochs": 3}))
@@ -205,8 +206,7 @@ def test_nothing_vouches_for_results_of_other_settings(clone: Path, command: str
 
 def test_the_page_and_kept_records_leave_out_what_does_not_belong_to_the_plan(project: Path) -> None:
     write_config(project, _config("methods|hap|finetune", {"epochs": 2}))
-    script = [sys.executable, "workflow_scripts/report_now.py", "run.yaml"]
-    done = _done_in(project, *script)
+    done = _done_in(project, "python", "workflow_scripts/report_now.py", "run.yaml")
     assert done.returncode == 0, done.stderr
     assert f"{FINETUNED}/model.safetensors: settings: epochs is 2, was 1" in done.stderr
     page = (project / "results/small/report/index.html").read_text()
@@ -216,7 +216,7 @@ def test_the_page_and_kept_records_leave_out_what_does_not_belong_to_the_plan(pr
         assert f"{stage}/{CELL}/random/record.json" in page
     stages = (project / "dvc.yaml").read_text()
     (project / "dvc.yaml").write_text(stages.replace("demo: {config: config/demo.yaml}", "small: {config: run.yaml}"))
-    said = _done_in(project, sys.executable, "workflow_scripts/keep.py", "results/small", "--folder", "kept").stdout
+    said = _done_in(project, "python", "workflow_scripts/keep.py", "results/small", "--folder", "kept").stdout
     assert "These are left out" in said
     kept = [str(path) for path in (project / "kept").rglob("record.json")]
     assert not [path for path in kept if f"finetune/{CELL}/hap" in path]
@@ -224,9 +224,9 @@ def test_the_page_and_kept_records_leave_out_what_does_not_belong_to_the_plan(pr
 
 
 @contextmanager
-def _started(folder: Path) -> Iterator[Run]:
+def _started(folder: Path, *targets: str, python: str | None = None) -> Iterator[Run]:
     """Run Snakemake in ``folder``; what a failed test leaves running is ended."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml"]
+    command = [python or warm_python(), "-m", "snakemake", *targets, "--configfile", "run.yaml"]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     run = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -241,12 +241,15 @@ def _started(folder: Path) -> Iterator[Run]:
 
 
 @contextmanager
-def _training(folder: Path) -> Iterator[tuple[Run, Path]]:
-    """Run Snakemake in ``folder`` until a long fine-tuning is at work; yield it, with the log of that job."""
+def _training(folder: Path, *targets: str, python: str | None = None) -> Iterator[tuple[Run, Path]]:
+    """Run Snakemake in ``folder`` until a long fine-tuning is at work; yield it, with the log of that job.
+
+    A Python that is started for this, given as ``python``, has jobs that are processes of its own.
+    """
     write_config(folder, _config("methods|random|finetune", {"epochs": LONG}))
     log = folder / f"logs/small/finetune/{CELL}/random.log"
     log.unlink()
-    with _started(folder) as run:
+    with _started(folder, *targets, python=python) as run:
         _wait_for(lambda: _said(log, "epoch 2:"))
         yield run, log
 
@@ -265,8 +268,7 @@ def _jobs(folder: Path, script: str) -> list[int]:
 
 
 def _done_in(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools}
+    environment = os.environ | {"PYTHONPATH": str(folder), "PATH": tools()}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -17,8 +17,20 @@ from ehap.errors import ProvenanceError
 from ehap.settings import Run
 from ehap.workflow.catalog import MAYBE
 from ehap.workflow.provenance import NAME, pack
-from tests.workflow.conftest import DVC, GIT, ROOT, SMALL, planned, restored_in, run_in, snakemake_in, write_config
+from tests.workflow.conftest import (
+    DVC,
+    GIT,
+    ROOT,
+    SMALL,
+    local_config,
+    planned,
+    restored_in,
+    run_in,
+    snakemake_in,
+    write_config,
+)
 from tests.workflow.test_run import CELL, _config
+from tests.workflow.warm_python import tools, warm_python
 
 
 def test_what_one_clone_pushed_another_need_not_compute(clone: Path) -> None:
@@ -149,11 +161,12 @@ def test_a_damaged_object_in_the_remote_is_not_taken(origin: Path, tmp_path: Pat
     largest.write_bytes(largest.read_bytes()[:-1] + b"!")
     folder = tmp_path / "clone"
     run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
-    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(remote))
-    done = subprocess.run([*DVC, "pull", "--verbose"], cwd=folder, capture_output=True, text=True, check=False)
+    local_config(folder, remote)
+    command, environment = [*DVC, "pull", "--verbose"], os.environ | {"PATH": tools()}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "corrupted cache file" in done.stdout + done.stderr
-    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
+    local_config(folder, origin.parent / "remote")
     run_in(folder, *DVC, "pull", "--quiet")
     assert restored_in(folder).returncode == 0
     assert planned(folder) == {}
@@ -164,7 +177,7 @@ def test_a_part_of_the_results_may_be_pulled_and_packed_again_without_losing_the
 ) -> None:
     folder = tmp_path / "clone"
     run_in(tmp_path, *GIT, "clone", "--quiet", str(origin), str(folder))
-    run_in(folder, *DVC, "remote", "modify", "--local", "shared", "url", str(origin.parent / "remote"))
+    local_config(folder, origin.parent / "remote")
     parts = [f"results/small/{part}" for part in ("prepare", "pretrain", NAME)]
     run_in(folder, *DVC, "pull", "--quiet", *parts)
     done = restored_in(folder)
@@ -200,9 +213,10 @@ def test_results_without_notes_are_said_to_have_none(project: Path) -> None:
 
 def test_a_run_that_was_killed_goes_on_after_an_unlock(project: Path) -> None:
     write_config(project, _config("methods|random|finetune", {"epochs": 40}))
+    target = f"results/small/finetune/{CELL}/random/record.json"
     log = project / f"logs/small/finetune/{CELL}/random.log"
     log.unlink()
-    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml"]
+    command = [warm_python(), "-m", "snakemake", target, "--configfile", "run.yaml"]
     environment = os.environ | {"PYTHONPATH": str(project)}
     killed = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
     while not (log.exists() and "epoch 2:" in log.read_text()):
@@ -212,7 +226,7 @@ def test_a_run_that_was_killed_goes_on_after_an_unlock(project: Path) -> None:
     killed.wait()
     assert "--unlock" in snakemake_in(project).stderr
     assert snakemake_in(project, "--unlock").returncode == 0
-    done = snakemake_in(project)
+    done = snakemake_in(project, target)
     assert done.returncode == 0, done.stderr
     assert "going on after epoch" in log.read_text()
-    assert planned(project) == {}
+    assert planned(project, target) == {}
