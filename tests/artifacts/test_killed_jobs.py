@@ -34,8 +34,8 @@ def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0
     """A stage's script on a few images, its outputs and states in ``folder``."""
     settings = {
         "pretrain": {"epochs": 3, "learning_rate": 0.05, "batch_size": 16},
-        "trace": {"batch_size": 32, "samples": 12, "micro_batch": 16},
-        "reconstruct": {"images": 48, "distill_steps": 150, "batch_size": 16},
+        "trace": {"batch_size": 32, "samples": 40, "micro_batch": 16},
+        "reconstruct": {"images": 112, "distill_steps": 35, "batch_size": 16},
     }[stage]
     folder.mkdir(exist_ok=True)
     named = [item for name, path in inputs.items() for item in ("--input", f"{name}={path}")]
@@ -51,7 +51,7 @@ def _command(stage: str, folder: Path, inputs: dict[str, Path], every: float = 0
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A dataset of a few images, and a trained network."""
     folder = tmp_path_factory.mktemp("inputs")
-    write_images(folder / "data.safetensors", 120, 16)
+    write_images(folder / "data.safetensors", 320, 16)
     return {"data": folder / "data.safetensors"}
 
 
@@ -84,9 +84,7 @@ def _starts(stage: str, whole: Path) -> dict[str, Path]:
     ("stage", "stop"),
     [
         ("pretrain", signal.SIGKILL),
-        ("pretrain", signal.SIGTERM),
         ("pretrain", signal.SIGINT),
-        ("trace", signal.SIGKILL),
         ("trace", signal.SIGTERM),
         ("reconstruct", signal.SIGKILL),
         ("reconstruct", signal.SIGTERM),
@@ -98,7 +96,7 @@ def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
     """Killed again and again, a moment after its state has moved on, until it gets through."""
     inputs, whole = inputs | _starts(stage, whole), whole / stage
     killed, log = 0, ""
-    for moment in (0.05, 0.7, 3600.0):
+    for moment in (0.0, 0.03, 3600.0):
         job = subprocess.Popen(_command(stage, tmp_path, inputs), stderr=subprocess.PIPE, text=True)
         _wait_for_progress(job, tmp_path, moment)
         job.send_signal(stop)
@@ -137,7 +135,7 @@ def _wait_for_progress(job: "subprocess.Popen[str]", folder: Path, moment: float
             return 0
 
     before = newest()
-    while job.poll() is None and newest() == before:
+    while job.poll() is None and newest() <= before:  # at its end a job removes its states
         time.sleep(0.005)
     with contextlib.suppress(subprocess.TimeoutExpired):
         job.wait(moment)
@@ -145,7 +143,7 @@ def _wait_for_progress(job: "subprocess.Popen[str]", folder: Path, moment: float
 
 def test_sigterm_saves_though_no_state_was_due(inputs: dict[str, Path], whole: Path, tmp_path: Path) -> None:
     job = subprocess.Popen(_command("pretrain", tmp_path, inputs, every=3600), stderr=subprocess.DEVNULL)
-    _wait_for_progress(job, tmp_path, 0.05)  # a state after the first epoch, then into the second
+    _wait_for_progress(job, tmp_path, 0.02)  # a state after the first epoch, then into the second
     job.terminate()
     assert job.wait() == 143
     state = torch.load(next(tmp_path.rglob("state.pt")), weights_only=True)["state"]

@@ -49,7 +49,7 @@ def test_pruned_equals_masked_on_the_real_networks(
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.abs() * module.in_channels**0.5
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    for seed in (7, 8, 9) if name != "wrn28_8" else (7,):
+    for seed in (7, 8, 9) if name == "resnet20" else (7,):
         kept = random_plan(model, seed, few)
         with torch.no_grad():
             assert sees_images(model, kept, images)

@@ -87,10 +87,6 @@ def test_a_run_is_shared_by_s3(origin: Path, tmp_path: Path) -> None:
         server.stop()
 
 
-def test_a_run_is_shared_by_a_folder(origin: Path, tmp_path: Path) -> None:
-    _share(origin, tmp_path, str(tmp_path / "remote"), {}, lambda: purge(tmp_path / "remote"))
-
-
 def _share(origin: Path, folder: Path, url: str, options: dict[str, str], purge: Callable[[], None]) -> None:
     """Push from one clone and pull into another; then nothing is to do.
 

@@ -30,7 +30,7 @@ from tests.workflow.conftest import (
     write_config,
 )
 from tests.workflow.test_run import CELL, _config
-from tests.workflow.warm_python import tools, warm_python
+from tests.workflow.warm_python import tools
 
 
 def test_what_one_clone_pushed_another_need_not_compute(clone: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_run_that_was_killed_goes_on_after_an_unlock(project: Path) -> None:
     target = f"results/small/finetune/{CELL}/random/record.json"
     log = project / f"logs/small/finetune/{CELL}/random.log"
     log.unlink()
-    command = [warm_python(), "-m", "snakemake", target, "--configfile", "run.yaml"]
+    command = [sys.executable, "-m", "snakemake", target, "--configfile", "run.yaml"]  # a group of processes of its own
     environment = os.environ | {"PYTHONPATH": str(project)}
     killed = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
     while not (log.exists() and "epoch 2:" in log.read_text()):
