@@ -20,7 +20,7 @@ NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
 
 .PHONY: demo paper report snakemake-report repro push pull next keep docs bench-train bench-trace bench-plan bench-prune bench-reconstruct bench-latency bench-deployed bench-sums bench-widths gpu-session test test-services check format install lock clean
 
-demo: $(READY) ## the whole chain on handwritten digits, 10 to 20 minutes on two cores
+demo: $(READY) ## the whole chain on handwritten digits, two to five minutes on two cores
 	snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
 	@python workflow_scripts/show.py results/demo
 
