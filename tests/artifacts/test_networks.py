@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ehap.artifacts.dense import architecture, load_dense, save_model
 from ehap.artifacts.networks import load_network
 from ehap.artifacts.quantized import load_quantized
-from ehap.data import CIFAR_SHAPE
+from ehap.data import DATASETS
 from ehap.errors import CheckpointError
 from ehap.models import build_model
 from ehap.pruning import prune
@@ -26,11 +26,12 @@ from tests.pruning.plans import random_plan
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "measurements/nvidia-h200/cifar_runners/pretrain/cifar10/resnet20/seed0/model.safetensors"
 CELL = Identity(stage="", dataset="digits", model="resnet20", seed=3, method="half", scheme="int4")
+SHAPE = DATASETS["digits"].input_shape
 SETTINGS = Qat(epochs=0, learning_rate=0.01, calibration_images=8, bits=4, activation_bits=8)
 
 
 def images() -> Tensor:
-    return torch.randn(4, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
+    return torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def quantized(dense: nn.Module, tmp_path: Path) -> Path:
     kept = random_plan(dense, 0)
     small = prune(dense, kept)
     bits = dict.fromkeys(called_layers(small), SETTINGS.bits)
-    simulated = prepare_qat(small, SETTINGS, CIFAR_SHAPE)
+    simulated = prepare_qat(small, SETTINGS, SHAPE)
     with torch.no_grad():
         simulated(images())
     packed = pack(simulated, small)

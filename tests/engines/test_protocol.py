@@ -87,7 +87,7 @@ images = torch.randint(256, (8, *CIFAR_SHAPE), dtype=torch.uint8, generator=torc
 split = images, torch.zeros(8, dtype=torch.int64)
 data = Data(split, split, DATASETS["digits"])
 bits = {name.removesuffix(".weight"): 8 for name in packed if name.endswith(".weight")}
-quantized = Quantized(packed, dense, None, scheme, bits, "sorted")
+quantized = Quantized(packed, dense, None, scheme, bits, "sorted", CIFAR_SHAPE)
 with torch.no_grad():
     simulated = torch.cat([quantized.simulated()(inputs) for inputs, _ in plain_batches(*split, data.info)])
 trial = _Trial(quantized, data, simulated, 1)

@@ -56,7 +56,8 @@ def test_the_integers_are_those_of_the_qat_stage_bit_for_bit(tmp_path: Path, mix
     tensors = to_tensors(pack(found, network), bits)
     assert tensors.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
-    of_file = unpack(from_tensors(expected, network, bits), network, settings, (3, 32, 32), found.layer_bits)
+    shape = DATASETS["digits"].input_shape
+    of_file = unpack(from_tensors(expected, network, bits), network, settings, shape, found.layer_bits)
     assert torch.equal(found(images), of_file(images))
     assert found.reading is not None
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

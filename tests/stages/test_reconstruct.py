@@ -58,9 +58,10 @@ def test_too_few_images_for_the_unknowns_are_said_in_the_log_and_in_the_record(
     assert "distilled_accuracy" not in values
     _run(files, Reconstruct(images=20, positions=0, distill_steps=0, held_out=0))
     values = recorded(files["record"])
-    assert values["underdetermined_layers"] == 1
+    assert values["underdetermined_layers"] == 3  # of 4 × 4 positions, and the classifier
     assert values["least_equations_per_unknown"] == 20 / 65
-    assert "1 of 22 layers have fewer equations than unknowns (fc): only the ridge settles them" in caplog.text
+    layers = "3 of 22 layers have fewer equations than unknowns (layer3.1.conv1, layer3.2.conv1, fc)"
+    assert f"{layers}: only the ridge settles them" in caplog.text
     assert "layers have enough equations, but more unknowns than images (" in caplog.text
     assert values["least_images_per_unknown"] < 20 / 65  # positions of 20 images resemble each other
 

@@ -12,7 +12,7 @@ import torch
 from scores.helper import LAST
 
 def score(network, images, labels):
-    assert images.shape == (16, 3, 32, 32) and labels.shape == (16,) and images.mean().abs() < 2
+    assert images.shape == (16, 3, 16, 16) and labels.shape == (16,) and images.mean().abs() < 2
     modules = {name: module for name, module in network.named_modules() if hasattr(module, "weight")}
     layers = {name: module.weight for name, module in modules.items() if module.weight.dim() > 1}
     return {name: LAST * torch.arange(len(weight)) for name, weight in layers.items()}

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import ehap
+from ehap.data import DATASETS
 from ehap.engines.onnxruntime import OnnxNetwork
 from ehap.models import build_model
 from tests.workflow.conftest import ROOT
@@ -47,7 +48,7 @@ def test_networks_of_a_run_are_opened_by_python_as_the_readme_says(finished: Pat
     files = sorted((finished / f"results/small/finetune/{CELL}").glob("*/model.safetensors"))
     files += sorted((finished / f"results/small/quantize/{CELL}").glob("*/*/weights.safetensors"))
     assert len(files) > 2
-    images = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, *DATASETS["digits"].input_shape)
     for file in files:
         assert ehap.load(file)(images).shape == dense(images).shape == (2, 10)
 
