@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ehap.workflow.commits import advice, commit_here
-from tests.workflow.conftest import DVC, GIT, local_config, planned, run_in
-from tests.workflow.shared import cloned, pulled
+from tests.workflow.conftest import DVC, GIT, copy_finished, local_config, planned, run_in
+from tests.workflow.shared import cloned, pulled, pulled_once
 from tests.workflow.warm_python import warm_python
 
 MODULE = "ehap/quantization/affine.py"
@@ -19,10 +19,11 @@ def _edit(clone: Path) -> None:
     path.write_text(text.replace("torch.round(values / scale)", "torch.floor(values / scale)"))
 
 
-def test_a_pull_names_the_commit_that_made_the_run_and_counts_the_jobs(origin: Path, tmp_path: Path) -> None:
+def test_a_pull_names_the_commit_that_made_the_run_and_counts_the_jobs(
+    origin: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Pushed from a clone to a remote of its own, and pulled into another clone whose code is edited."""
-    here = cloned(origin, tmp_path / "here")
-    pulled(here)
+    here = copy_finished(pulled_once(origin, tmp_path_factory.getbasetemp() / "pulled"), tmp_path / "here")
     (here / "results/small/provenance.json").unlink()
     run_in(here, warm_python(), "-m", "ehap.workflow", "pack")
     run_in(here, *DVC, "remote", "modify", "shared", "url", str(tmp_path / "remote"))

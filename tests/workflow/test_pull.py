@@ -125,12 +125,13 @@ def test_what_was_made_here_since_stays_or_is_moved_aside(origin: Path, tmp_path
     assert planned(clone) == {}
 
 
-def test_what_somebody_has_pushed_since_takes_the_place_of_what_was_pulled(origin: Path, tmp_path: Path) -> None:
-    remote = tmp_path / "remote"
+def test_what_somebody_has_pushed_since_takes_the_place_of_what_was_pulled(
+    clone: Path, origin: Path, tmp_path: Path
+) -> None:
+    remote, here, there = tmp_path / "remote", clone, copy_finished(clone, tmp_path / "there")
     shutil.copytree(origin.parent / "remote", remote)
-    here, there = (cloned(origin, tmp_path / name, remote=remote) for name in ("here", "there"))
-    for clone in (here, there):
-        pulled(clone)
+    for each in (here, there):
+        local_config(each, remote)
     made_anew(here, b"newer")
     run_in(here, warm_python(), "-c", PACK)
     run_in(here, *DVC, "commit", "--force", "--quiet", "run@small")

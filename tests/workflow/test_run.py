@@ -158,16 +158,16 @@ def test_traces_hold_every_layer_with_standard_errors(finished: Path) -> None:
 def test_the_same_cell_twice_gives_identical_weights(finished: Path, tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     write_config(folder, _config("grid|methods", ["hap"]))
-    result = snakemake_in(folder)
+    paths = [
+        f"results/small/pretrain/{CELL}/model.safetensors",
+        f"results/small/trace/{CELL}/hutchinson-fp32/traces.safetensors",
+        f"results/small/finetune/{CELL}/hap/model.safetensors",
+        f"results/small/quantize/{CELL}/hap/qat8/weights.safetensors",
+    ]
+    result = snakemake_in(folder, *paths)
     assert result.returncode == 0, result.stdout + result.stderr
-    for path in (
-        f"pretrain/{CELL}/model.safetensors",
-        f"trace/{CELL}/hutchinson-fp32/traces.safetensors",
-        f"finetune/{CELL}/hap/model.safetensors",
-        f"quantize/{CELL}/hap/qat8/weights.safetensors",
-    ):
-        first, second = (root / "results/small" / path for root in (finished, folder))
-        assert first.read_bytes() == second.read_bytes(), path
+    for path in paths:
+        assert (finished / path).read_bytes() == (folder / path).read_bytes(), path
 
 
 def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path) -> None:
