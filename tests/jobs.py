@@ -1,18 +1,27 @@
 """Jobs for tests of stages, in a folder with a few images and networks, without a workflow."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from ehap.artifacts.job import Files, Job
 from ehap.data import DATASETS
+from ehap.models.registry import MODELS
+from ehap.models.resnet import ResNet
 from ehap.records import Identity, write_tensors
 from ehap.settings import Machine
 
 DIGITS = DATASETS["digits"].input_shape
 MACHINE = Machine(device="cpu")
+
+
+def make_shallow_(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the ResNet-20 of this process one block a stage, not three: every kind of its layers, in less time."""
+    monkeypatch.setitem(MODELS, "resnet20", partial(ResNet, 1))
 
 
 def job_of(

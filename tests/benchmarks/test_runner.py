@@ -16,6 +16,7 @@ from benchmarks.processes import alone, together
 from benchmarks.runner import NAMES, main, run
 from ehap.errors import EhapError, SettingsError
 from ehap.runtime.device import device_name, slug
+from tests.benchmarks.workers import warmed
 
 DEVICE = slug(device_name(torch.device("cpu")))
 
@@ -155,17 +156,9 @@ def test_the_page_has_the_command_without_resume(tmp_path: Path, capsys: pytest.
 
 
 def test_all_processes_measure_at_once_or_the_failure_is_one_line() -> None:
-    assert together(_warmed, [(1.0,), (2.0,)]) == [1.0, 2.0]
+    assert together(warmed, [(1.0,), (2.0,)]) == [1.0, 2.0]
     with pytest.raises(EhapError, match="a process ended before it had a result"):
-        together(_warmed, [(1.0,), (-1.0,)])
-
-
-def _warmed(number: float, warm: object) -> float:
-    if number < 0:
-        raise SystemExit
-    assert callable(warm)
-    warm()
-    return number
+        together(warmed, [(1.0,), (-1.0,)])
 
 
 def test_work_alone_returns_its_result_or_its_error() -> None:

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from benchmarks import train_ways
 from benchmarks.train_ways import UsualDataset, compare_augmentation, compare_training, random_images
 from ehap.data import augment, draw_augmentation
+from tests.jobs import make_shallow_
 
 CPU = torch.device("cpu")
 
@@ -21,7 +23,10 @@ def test_the_usual_dataset_shows_the_same_images() -> None:
         assert label == labels[index]
 
 
-def test_a_comparison_measures_both_ways() -> None:
+def test_a_comparison_measures_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_shallow_(monkeypatch)
+    monkeypatch.setattr(train_ways, "SECONDS_A_ROUND", 0.1)
+    monkeypatch.setattr(train_ways, "MOST_BATCHES", 4)
     data = compare_augmentation(CPU, workers=0, rounds=1, count=512)
     assert data.ours > 0
     assert data.ratio == pytest.approx(data.ours / data.usual)
